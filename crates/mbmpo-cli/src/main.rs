@@ -1,0 +1,2 @@
+//! The mbmpo command line.
+fn main() {}

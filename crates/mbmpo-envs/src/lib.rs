@@ -1,0 +1,1 @@
+//! Locomotion environments on the Rapier physics engine.

@@ -1,0 +1,1 @@
+//! Presets, the trainer loop, run directories and learning curves for mbmpo.

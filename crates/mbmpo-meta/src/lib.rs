@@ -1,0 +1,1 @@
+//! Model-based meta-policy optimisation: imagination, adaptation and the meta-update.

@@ -1,0 +1,1 @@
+//! Ensembles of dynamics networks: normalisation, fitting with early stopping, prediction.

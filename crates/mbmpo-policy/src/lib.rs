@@ -1,0 +1,1 @@
+//! Gaussian policies, linear baseline, generalised advantage estimation and the trust-region step.
