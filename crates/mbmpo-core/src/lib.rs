@@ -1,1 +1,36 @@
-//! The shared words of mbmpo: environments, tasks, dynamics models, policies, algorithms, random streams.
+//! The words that the crates of mbmpo share.
+//!
+//! - [`Environment`] and [`Task`]: a control problem, with its reward and termination as data;
+//! - [`Policy`] and [`rollout`](collect::rollout): acting in it, giving [`Trajectories`];
+//! - [`DynamicsModel`]: a learned stand-in for the environment's physics (feature `tensor`);
+//! - [`Algorithm`]: something that improves a policy, one iteration at a time, without any input or output;
+//! - [`Streams`]: every random number, by name;
+//! - [`Check`]: unchecked parameters become [`Checked`] ones, and only those run.
+//!
+//! The crate knows no physics, no files and no algorithm. Without the default feature `tensor` it has no
+//! dependency on Burn, which is how `mbmpo-envs` uses it.
+
+mod algorithm;
+mod check;
+pub mod collect;
+#[cfg(feature = "tensor")]
+mod dynamics;
+mod environment;
+mod error;
+mod policy;
+mod space;
+mod streams;
+pub mod task;
+mod trajectories;
+
+pub use algorithm::{Algorithm, IterationMetrics, Observer, Phase, PhaseSeconds, Silent};
+pub use check::{Check, Checked, Checker, InvalidValue, Violations};
+#[cfg(feature = "tensor")]
+pub use dynamics::DynamicsModel;
+pub use environment::{Environment, Step};
+pub use error::{Error, Result};
+pub use policy::{Policy, UniformPolicy};
+pub use space::BoxSpace;
+pub use streams::{Purpose, Stream, Streams};
+pub use task::Task;
+pub use trajectories::Trajectories;

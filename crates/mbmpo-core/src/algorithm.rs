@@ -1,0 +1,113 @@
+use crate::{Policy, Result};
+use serde::{Deserialize, Serialize};
+
+/// Something that improves a policy by acting, one iteration at a time.
+///
+/// It reads and writes no file and prints nothing: it returns metrics, and whoever drives it does the rest.
+pub trait Algorithm {
+    /// What it learns.
+    type Policy: Policy;
+
+    /// One pass of the algorithm's outer loop.
+    ///
+    /// # Errors
+    /// When the simulation diverges or learning yields numbers that are not finite.
+    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics>;
+
+    /// Real environment steps taken so far (evaluation is not counted, as in the paper).
+    fn real_steps(&self) -> usize;
+
+    /// The policy that is reported: the pre-update policy.
+    fn policy(&self) -> Self::Policy;
+}
+
+/// The parts of an iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Real rollouts that become data.
+    Collect,
+    /// Training the ensemble.
+    Fit,
+    /// Imagining, adapting and the meta-update, many times.
+    MetaOptimize,
+    /// Real rollouts that only measure.
+    Evaluate,
+}
+
+/// Is told how an iteration gets on.
+pub trait Observer {
+    /// A phase of `total` parts begins.
+    fn begin(&mut self, phase: Phase, total: usize);
+    /// One part of the present phase is done.
+    fn advance(&mut self);
+}
+
+/// An [`Observer`] that does nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn begin(&mut self, _phase: Phase, _total: usize) {}
+    fn advance(&mut self) {}
+}
+
+/// One line of `metrics.jsonl`.
+///
+/// Everything but [`seconds`](Self::seconds) and [`wall_seconds`](Self::wall_seconds) is a function of the
+/// configuration and the seed.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct IterationMetrics {
+    /// Counts from 0.
+    pub iteration: usize,
+    /// Real environment steps used so far, this iteration's included.
+    pub real_steps: usize,
+    /// Mean return of the stochastic pre-update policy at the end of the iteration.
+    pub return_pre_mean: f64,
+    /// Standard deviation (population) over those episodes.
+    pub return_pre_std: f64,
+    /// Mean return of the adapted policies at the end of the iteration.
+    pub return_post_mean: f64,
+    /// Mean length of the pre-update episodes \[control steps\].
+    pub episode_length_mean: f64,
+    /// Imagined transitions of this iteration, over all meta-steps.
+    pub imagined_steps: usize,
+    /// Training loss of each member's last epoch (standardised units).
+    pub model_train_loss: Vec<f64>,
+    /// Validation loss after each member's last epoch (standardised units).
+    pub model_validation_loss: Vec<f64>,
+    /// Epochs each member was trained for.
+    pub model_epochs: Vec<usize>,
+    /// Mean over the meta-steps of the KL divergence of the accepted step.
+    pub meta_kl: f64,
+    /// Mean over the meta-steps of the gain in the surrogate objective.
+    pub meta_surrogate_gain: f64,
+    /// Share of the meta-steps whose line search found a step.
+    pub meta_accepted: f64,
+    /// Mean standard deviation of the policy's components.
+    pub policy_std_mean: f64,
+    /// Mean return of the pre-update policy in the imagined tasks of the last meta-step.
+    pub imagined_return_pre: f64,
+    /// Mean return of the adapted policies in the imagined tasks of the last meta-step.
+    pub imagined_return_post: f64,
+    /// Where the time went \[s\].
+    pub seconds: PhaseSeconds,
+    /// Since the run began \[s\]; filled in by whoever drives the algorithm.
+    pub wall_seconds: f64,
+}
+
+/// Wall-clock time of the parts of an iteration \[s\].
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct PhaseSeconds {
+    /// Real rollouts for data.
+    pub collect: f64,
+    /// Training the ensemble.
+    pub fit: f64,
+    /// Imagined rollouts, of the pre-update and the adapted policies.
+    pub imagine: f64,
+    /// Advantages and inner steps.
+    pub adapt: f64,
+    /// The outer step.
+    pub meta_update: f64,
+    /// Real rollouts for the report.
+    pub evaluate: f64,
+}

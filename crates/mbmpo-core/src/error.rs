@@ -1,0 +1,62 @@
+use crate::Violations;
+
+/// What can go wrong while an algorithm runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Parameters outside their range.
+    #[error(transparent)]
+    Invalid(#[from] Violations),
+    /// The simulation left the range in which it means anything.
+    #[error(
+        "{environment}: the simulation blew up at control step {step}: {what}; \
+         the episode was ended, and the next reset starts clean"
+    )]
+    Diverged {
+        /// The environment's name.
+        environment: String,
+        /// Control steps since the reset.
+        step: usize,
+        /// The joint or coordinate, and its value.
+        what: String,
+    },
+    /// Two parts that do not fit together.
+    #[error("{what}: expected {expected}, got {actual}")]
+    Shape {
+        /// What was measured.
+        what: String,
+        /// The size that fits.
+        expected: usize,
+        /// The size that was given.
+        actual: usize,
+    },
+    /// A number that stopped being one during learning.
+    #[error("{what} is not finite; try a smaller learning rate or more data")]
+    NotFinite {
+        /// Which number.
+        what: String,
+    },
+    /// A robot or task description that cannot be used.
+    #[error("{0}")]
+    Description(String),
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// `Ok` where `actual` is `expected`, a [`Error::Shape`] otherwise.
+    ///
+    /// # Errors
+    /// When the two differ.
+    pub fn check_shape(what: &str, expected: usize, actual: usize) -> Result<()> {
+        if expected == actual {
+            return Ok(());
+        }
+        Err(Self::Shape {
+            what: what.to_owned(),
+            expected,
+            actual,
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! A task has one meaning: on slices, as the real environment evaluates it, and on tensors, as imagination does.
+//! Each term is also held against a number worked by hand.
+#![cfg(feature = "tensor")]
+
+use burn::tensor::{Device, Tensor, TensorData};
+use mbmpo_core::task::{
+    Moment, Norm, RewardTerm, Task, TensorTransitions, TerminationTerm, Transition,
+};
+use proptest::prelude::*;
+
+const OBSERVATION: usize = 4;
+const ACTION: usize = 3;
+
+fn reward_term() -> impl Strategy<Value = RewardTerm> {
+    let weight = -2.0..2.0;
+    prop_oneof![
+        (0..OBSERVATION, weight.clone())
+            .prop_map(|(component, weight)| RewardTerm::NextObservation { component, weight }),
+        weight.clone().prop_map(|weight| RewardTerm::ControlCost { weight }),
+        weight.clone().prop_map(|bonus| RewardTerm::Alive { bonus }),
+        (
+            prop::collection::vec(0..OBSERVATION, 1..4),
+            any::<bool>(),
+            any::<bool>(),
+            weight
+        )
+            .prop_map(|(components, before, squared, weight)| RewardTerm::Distance {
+                components,
+                of: if before { Moment::Before } else { Moment::After },
+                norm: if squared { Norm::Squared } else { Norm::Euclidean },
+                weight,
+            }),
+    ]
+}
+
+fn termination_term() -> impl Strategy<Value = TerminationTerm> {
+    prop_oneof![
+        (0..OBSERVATION, -2.0..0.0, 0.0..2.0).prop_map(|(component, low, high)| {
+            TerminationTerm::Outside { component, low, high }
+        }),
+        (prop::collection::vec(0..OBSERVATION, 1..3), 0.1..2.0).prop_map(
+            |(components, half_width)| TerminationTerm::Reached { components, half_width }
+        ),
+    ]
+}
+
+fn task() -> impl Strategy<Value = Task> {
+    (
+        prop::collection::vec(reward_term(), 0..5),
+        prop::option::of(0.1..5.0),
+        prop::collection::vec(termination_term(), 0..4),
+    )
+        .prop_map(|(reward, reward_clip, termination)| Task {
+            reward,
+            reward_clip,
+            termination,
+        })
+}
+
+fn rows(dim: usize) -> impl Strategy<Value = Vec<f32>> {
+    prop::collection::vec(-3.0f32..3.0, 5 * dim)
+}
+
+proptest! {
+    #[test]
+    fn slices_and_tensors_agree(
+        task in task(),
+        s in rows(OBSERVATION),
+        a in rows(ACTION),
+        next in rows(OBSERVATION),
+    ) {
+        let device = Device::flex();
+        let matrix = |data: &[f32], dim| {
+            Tensor::<2>::from_data(TensorData::new(data.to_vec(), [5, dim]), &device)
+        };
+        let batch = TensorTransitions {
+            observations: matrix(&s, OBSERVATION),
+            actions: matrix(&a, ACTION),
+            next_observations: matrix(&next, OBSERVATION),
+        };
+        let rewards: Vec<f32> = task.reward(&batch).into_data().to_vec().unwrap();
+        let ends: Vec<f32> = task.termination(&batch).into_data().to_vec().unwrap();
+        for i in 0..5 {
+            let row = Transition {
+                observation: &s[i * OBSERVATION..][..OBSERVATION],
+                action: &a[i * ACTION..][..ACTION],
+                next_observation: &next[i * OBSERVATION..][..OBSERVATION],
+            };
+            prop_assert!((rewards[i] - task.reward(&row)).abs() < 1e-4);
+            prop_assert_eq!(ends[i], task.termination(&row));
+        }
+    }
+}
+
+fn evaluate(task: &Task, s: [f32; 2], a: [f32; 2], next: [f32; 2]) -> (f32, f32) {
+    let row = Transition {
+        observation: &s,
+        action: &a,
+        next_observation: &next,
+    };
+    (task.reward(&row), task.termination(&row))
+}
+
+#[test]
+fn terms_by_hand() {
+    let distance = |of, norm| Task {
+        reward: vec![RewardTerm::Distance {
+            components: vec![0, 1],
+            of,
+            norm,
+            weight: 2.0,
+        }],
+        ..Task::default()
+    };
+    let (s, a, next) = ([3.0, 4.0], [1.0, 2.0], [6.0, 8.0]);
+    let reward = |task: Task| evaluate(&task, s, a, next).0;
+    assert_eq!(reward(distance(Moment::Before, Norm::Euclidean)), -10.0);
+    assert_eq!(reward(distance(Moment::Before, Norm::Squared)), -50.0);
+    assert_eq!(reward(distance(Moment::After, Norm::Euclidean)), -20.0);
+    let sum = Task {
+        reward: vec![
+            RewardTerm::NextObservation { component: 1, weight: 0.5 },
+            RewardTerm::ControlCost { weight: 0.1 },
+            RewardTerm::Alive { bonus: 1.0 },
+        ],
+        reward_clip: None,
+        termination: vec![],
+    };
+    assert_eq!(reward(sum.clone()), 4.0 - 0.5 + 1.0);
+    assert_eq!(reward(Task { reward_clip: Some(3.0), ..sum }), 3.0);
+}
+
+#[test]
+fn termination_by_hand() {
+    let task = Task {
+        termination: vec![
+            TerminationTerm::Outside { component: 0, low: 0.7, high: 2.0 },
+            TerminationTerm::Reached { components: vec![0, 1], half_width: 1.0 },
+        ],
+        ..Task::default()
+    };
+    let ends = |next| evaluate(&task, [0.0; 2], [0.0; 2], next).1;
+    assert_eq!(ends([1.0, 5.0]), 0.0);
+    assert_eq!(ends([0.6, 5.0]), 1.0);
+    assert_eq!(ends([f32::NAN, 5.0]), 1.0);
+    assert_eq!(ends([f32::INFINITY, 5.0]), 1.0);
+    assert_eq!(ends([0.9, -0.9]), 1.0);
+    assert_eq!(ends([0.9, -1.1]), 0.0);
+}
