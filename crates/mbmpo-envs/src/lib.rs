@@ -1,1 +1,61 @@
-//! Locomotion environments on the Rapier physics engine.
+//! Environments: locomotion on the Rapier physics engine, as close to MuJoCo as Rapier comes, and a point mass.
+//!
+//! - [`make`] and [`catalogue`]: environments by name;
+//! - [`HalfCheetah`], [`PointMass`]: the environments, each an [`mbmpo_core::Environment`];
+//! - [`RobotDescription`]: what a robot is made of, read from an MJCF file;
+//! - [`Simulation`]: a robot in motion.
+//!
+//! ```
+//! use mbmpo_core::{Purpose, Streams};
+//! use mbmpo_envs::{Variant, make};
+//!
+//! let mut cheetah = make("half-cheetah", Variant::Paper)?;
+//! let mut stream = Streams::new(1).stream(Purpose::Test, 0, 0);
+//! let observation = cheetah.reset(&mut stream);
+//! let step = cheetah.step(&[0.5; 6])?;
+//! assert_eq!(observation.len(), 17);
+//! // forward velocity minus control cost
+//! assert!((step.reward - (step.observation[8] - 0.1 * 6.0 * 0.25)).abs() < 1e-5);
+//! # Ok::<(), mbmpo_core::Error>(())
+//! ```
+
+mod half_cheetah;
+mod point_mass;
+mod registry;
+pub mod robot;
+mod simulation;
+
+pub use half_cheetah::HalfCheetah;
+pub use point_mass::PointMass;
+pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
+pub use robot::RobotDescription;
+pub use simulation::{Numerics, Simulation};
+
+use mbmpo_core::task::{Task, Transition};
+use mbmpo_core::{Error, Result, Step};
+
+/// Judges a transition.
+fn finish(task: &Task, before: &[f32], action: &[f32], after: Vec<f32>) -> Result<Step> {
+    let transition = Transition {
+        observation: before,
+        action,
+        next_observation: &after,
+    };
+    Ok(Step {
+        reward: task.reward(&transition),
+        terminated: task.termination(&transition) > 0.5,
+        observation: after,
+    })
+}
+
+/// Says where and when a simulation diverged.
+fn locate(error: Error, environment: &str, step: usize) -> Error {
+    match error {
+        Error::Diverged { what, .. } => Error::Diverged {
+            environment: environment.to_owned(),
+            step,
+            what,
+        },
+        other => other,
+    }
+}

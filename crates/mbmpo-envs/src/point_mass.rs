@@ -1,0 +1,141 @@
+use crate::Variant;
+use mbmpo_core::task::{Moment, Norm, RewardTerm, Task, TerminationTerm};
+use mbmpo_core::{BoxSpace, Environment, Error, Result, Step, Stream};
+use rand::RngExt;
+
+/// The first state is uniform in the square of this half width.
+const START: f32 = 2.0;
+/// Distance that an action of 1 moves.
+const STRIDE: f32 = 0.1;
+/// The authors' episode ends in the square of this half width.
+const GOAL: f64 = 0.01;
+
+/// A point in the plane that shall go to the origin (appendix A.1 of the paper; the authors'
+/// `point_2d_env_plasticity.py`).
+///
+/// `s' = s + 0.1 clip(a, -1, 1)`: no physics, and the best policy is known, so what an algorithm gets can be compared
+/// with what there is to be had.
+///
+/// | | [`Variant::Paper`] | [`Variant::Authors`] |
+/// |---|---|---|
+/// | observation `[2]` | x and y | the same |
+/// | action `[2]` | tenths of a unit along x and y | the same |
+/// | reward | `-|s|²`, before the step | `-|s'|` |
+/// | first state | uniform in `[-2, 2]²` | the same |
+/// | termination | none | `|x|` and `|y|` at most 0.01 |
+#[derive(Debug, Clone)]
+pub struct PointMass {
+    state: [f32; 2],
+    action_space: BoxSpace,
+    task: Task,
+}
+
+impl PointMass {
+    /// The name under which [`crate::make`] knows it.
+    pub const NAME: &str = "point-2d";
+    /// Components of an observation, and of an action.
+    pub const DIM: usize = 2;
+    /// Default length of an episode \[control steps\] (the authors' Fig. 3 script).
+    pub const HORIZON: usize = 30;
+    /// Length of a control step, by convention \[s\].
+    pub const TIME_STEP: f64 = 1.0;
+
+    /// A point at the origin.
+    pub fn new(variant: Variant) -> Self {
+        Self {
+            state: [0.0; 2],
+            action_space: BoxSpace::unit(Self::DIM),
+            task: task(variant),
+        }
+    }
+
+    /// Expected return of the best policy over `horizon` steps in [`Variant::Paper`].
+    ///
+    /// Each coordinate is best moved towards 0 at full speed: after `t` steps, `u` away from it at first, it is
+    /// `max(u - 0.1 t, 0)` away. With `u` uniform in `[0, 2]` the square of that has the mean
+    /// `max(2 - 0.1 t, 0)³ / 6`.
+    pub fn optimal_return(horizon: usize) -> f64 {
+        let start = f64::from(START);
+        let square = |step: usize| {
+            let reach = (start - 0.1 * step as f64).max(0.0);
+            reach.powi(3) / (3.0 * start)
+        };
+        -(0..horizon).map(square).sum::<f64>() * Self::DIM as f64
+    }
+
+    /// The best action in `[-1, 1]²`: towards the origin as fast as the box allows, without overshooting.
+    pub fn optimal_action(observation: &[f32]) -> Vec<f32> {
+        let towards = observation.iter().map(|&x| (-x / STRIDE).clamp(-1.0, 1.0));
+        towards.collect()
+    }
+}
+
+fn task(variant: Variant) -> Task {
+    let components = vec![0, 1];
+    let (of, norm) = match variant {
+        Variant::Paper => (Moment::Before, Norm::Squared),
+        Variant::Authors => (Moment::After, Norm::Euclidean),
+    };
+    let termination = match variant {
+        Variant::Paper => vec![],
+        Variant::Authors => vec![TerminationTerm::Reached {
+            components: components.clone(),
+            half_width: GOAL,
+        }],
+    };
+    Task {
+        reward: vec![RewardTerm::Distance {
+            components,
+            of,
+            norm,
+            weight: 1.0,
+        }],
+        reward_clip: None,
+        termination,
+    }
+}
+
+impl Environment for PointMass {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn observation_dim(&self) -> usize {
+        Self::DIM
+    }
+
+    fn action_space(&self) -> &BoxSpace {
+        &self.action_space
+    }
+
+    fn horizon(&self) -> usize {
+        Self::HORIZON
+    }
+
+    fn control_time_step(&self) -> f64 {
+        Self::TIME_STEP
+    }
+
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
+    fn reset(&mut self, stream: &mut Stream) -> Vec<f32> {
+        self.state = std::array::from_fn(|_| stream.random_range(-START..=START));
+        self.state.to_vec()
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step> {
+        Error::check_shape("action", Self::DIM, action.len())?;
+        let action = self.action_space.clip(action);
+        let observation = self.state;
+        for (x, a) in self.state.iter_mut().zip(&action) {
+            *x += STRIDE * a;
+        }
+        crate::finish(&self.task, &observation, &action, self.state.to_vec())
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Environment> {
+        Box::new(self.clone())
+    }
+}
