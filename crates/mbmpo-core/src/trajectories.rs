@@ -69,6 +69,25 @@ impl Trajectories {
         self.terminated.extend_from_slice(&other.terminated);
     }
 
+    /// Drops the oldest paths until at most `capacity` transitions are left; the newest path always stays.
+    pub fn keep_latest(&mut self, capacity: usize) {
+        let mut transitions = 0;
+        let mut paths = 0;
+        let mut excess = self.len().saturating_sub(capacity);
+        while excess > 0 && paths + 1 < self.lengths.len() {
+            transitions += self.lengths[paths];
+            excess = excess.saturating_sub(self.lengths[paths]);
+            paths += 1;
+        }
+        self.observations.drain(..transitions * self.observation_dim);
+        self.actions.drain(..transitions * self.action_dim);
+        self.next_observations
+            .drain(..transitions * self.observation_dim);
+        self.rewards.drain(..transitions);
+        self.lengths.drain(..paths);
+        self.terminated.drain(..paths);
+    }
+
     /// The transitions of each path, in order.
     pub fn paths(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.lengths.iter().scan(0, |start, length| {
@@ -98,5 +117,48 @@ impl Trajectories {
         self.paths()
             .map(|path| self.rewards[path].iter().map(|&r| f64::from(r)).sum())
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three_paths() -> Trajectories {
+        let mut all = Trajectories::new(2, 1);
+        for (path, length) in [2, 3, 1].into_iter().enumerate() {
+            for t in 0..length {
+                let x = (10 * path + t) as f32;
+                all.push(&[x, -x], &[x], &[x + 1.0, -x], x);
+            }
+            all.end_path(path == 1);
+        }
+        all
+    }
+
+    /// Fails when paths, returns or rows are cut at the wrong place.
+    #[test]
+    fn paths_by_hand() {
+        let all = three_paths();
+        assert_eq!(all.paths().collect::<Vec<_>>(), [0..2, 2..5, 5..6]);
+        assert_eq!(all.returns(), [1.0, 33.0, 20.0]);
+        assert_eq!(all.observation(3), [11.0, -11.0]);
+        assert_eq!(all.next_observation(5), [21.0, -20.0]);
+    }
+
+    /// Fails when the buffer drops half a path, the newest data, or lets its arrays run out of step.
+    #[test]
+    fn the_buffer_drops_whole_old_paths() {
+        let mut all = three_paths();
+        all.keep_latest(6);
+        assert_eq!(all, three_paths());
+        all.keep_latest(5);
+        assert_eq!(all.lengths, [3, 1]);
+        assert_eq!(all.terminated, [true, false]);
+        assert_eq!(all.rewards, [10.0, 11.0, 12.0, 20.0]);
+        assert_eq!(all.observations.len(), 8);
+        all.keep_latest(0);
+        assert_eq!(all.lengths, [1]);
+        assert_eq!(all.action(0), [20.0]);
     }
 }

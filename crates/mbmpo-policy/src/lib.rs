@@ -1,1 +1,31 @@
-//! Gaussian policies, linear baseline, generalised advantage estimation and the trust-region step.
+//! Stochastic policies and the pieces of policy-gradient algorithms.
+//!
+//! - [`GaussianMlp`]: a Gaussian whose mean is a small neural network, as a function of a flat parameter vector θ;
+//!   [`GaussianPolicy`] is one with its parameters, ready to act;
+//! - [`advantage`]: linear feature baseline and generalised advantage estimation;
+//! - [`surrogate`]: vanilla policy gradient, importance-weighted surrogate and KL divergence of a batch;
+//! - [`trust_region`]: the TRPO step for any objective.
+//!
+//! ```
+//! use mbmpo_core::{Check, Policy, Purpose, Streams};
+//! use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
+//!
+//! let config = PolicyConfig { hidden: vec![32, 32], initial_std: 1.0, min_std: 1e-6 }.check()?;
+//! let streams = Streams::new(1);
+//! let network = GaussianMlp::new(&config, 17, 6);
+//! let parameters = network.initial_parameters(&config, &mut streams.stream(Purpose::PolicyWeights, 0, 0));
+//! let policy = GaussianPolicy::new(network, &parameters);
+//! let action = policy.act(&[0.0; 17], &mut streams.stream(Purpose::Test, 0, 0));
+//! assert_eq!(action.len(), 6);
+//! # Ok::<(), mbmpo_core::Violations>(())
+//! ```
+
+pub mod advantage;
+mod gaussian_mlp;
+mod policy;
+pub mod surrogate;
+mod tanh;
+pub mod trust_region;
+
+pub use gaussian_mlp::{BoundMlp, Forward, GaussianMlp, PolicyConfig};
+pub use policy::{GaussianPolicy, LoadError};

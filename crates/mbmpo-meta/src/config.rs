@@ -1,0 +1,64 @@
+//! Every hyper-parameter of MB-MPO.
+
+use mbmpo_core::{Check, Checker};
+use mbmpo_models::EnsembleConfig;
+use mbmpo_policy::PolicyConfig;
+use mbmpo_policy::advantage::AdvantageConfig;
+use mbmpo_policy::trust_region::TrustRegionConfig;
+use serde::{Deserialize, Serialize};
+
+/// The parameters of [`MbMpo`](crate::MbMpo). "Paper" is the text of the paper, "authors" their scripts for
+/// figures 1 and 2.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MbMpoConfig {
+    /// Length of real and imagined rollouts \[control steps\]. Paper A.3: 200 (2D point: 30).
+    pub horizon: usize,
+    /// Uniform random steps of the first iteration. Paper: like every iteration; authors: 8000.
+    pub initial_random_steps: usize,
+    /// Real steps of every later iteration. Paper A.3: 4000.
+    pub real_steps_per_iteration: usize,
+    /// Most recent transitions that are kept. Authors: 300,000 at submission.
+    pub buffer_capacity: usize,
+    /// Adapted policies for each member of the ensemble. Paper: 1; authors: 4.
+    pub tasks_per_model: usize,
+    /// Imagined rollouts of each task, for the inner step and again for the meta-update.
+    pub imagined_rollouts_per_task: usize,
+    /// Meta-updates in each iteration. Paper A.3: 30.
+    pub meta_steps: usize,
+    /// α of the inner step. Paper A.3: 0.001.
+    pub inner_learning_rate: f64,
+    /// Predicted observations are clipped to plus or minus this. Authors: 1000.
+    pub observation_clip: f64,
+    /// Real episodes in each report, with the pre-update policy and again with the adapted ones; they are neither
+    /// counted nor added to the data. Authors: 20.
+    pub evaluation_episodes: usize,
+    /// The policy network.
+    pub policy: PolicyConfig,
+    /// Advantage estimation.
+    pub advantage: AdvantageConfig,
+    /// The outer step.
+    pub trust_region: TrustRegionConfig,
+    /// The dynamics models.
+    pub ensemble: EnsembleConfig,
+}
+
+impl Check for MbMpoConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        checker.range("horizon", self.horizon, 1..=100_000);
+        checker.range("initial_random_steps", self.initial_random_steps, 1..);
+        checker.range("real_steps_per_iteration", self.real_steps_per_iteration, 1..);
+        checker.range("buffer_capacity", self.buffer_capacity, 2..);
+        checker.range("tasks_per_model", self.tasks_per_model, 1..=1000);
+        let rollouts = self.imagined_rollouts_per_task;
+        checker.range("imagined_rollouts_per_task", rollouts, 1..=1_000_000);
+        checker.range("meta_steps", self.meta_steps, 0..=100_000);
+        checker.range("inner_learning_rate", self.inner_learning_rate, 0.0..=10.0);
+        checker.positive("observation_clip", self.observation_clip);
+        checker.range("evaluation_episodes", self.evaluation_episodes, 1..=100_000);
+        checker.nested("policy", &self.policy);
+        checker.nested("advantage", &self.advantage);
+        checker.nested("trust_region", &self.trust_region);
+        checker.nested("ensemble", &self.ensemble);
+    }
+}

@@ -1,0 +1,245 @@
+use crate::tanh::tanh_tensor;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use mbmpo_core::{Check, Checked, Checker, Stream};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
+use std::ops::Range;
+
+/// Shape and start of a [`GaussianMlp`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// Sizes of the tanh layers. Paper A.3: `[32, 32]`.
+    pub hidden: Vec<usize>,
+    /// Standard deviation of every action component at the start. Authors' policy: 1.
+    pub initial_std: f64,
+    /// The standard deviation never falls below this. Authors' policy: 1e-6.
+    pub min_std: f64,
+}
+
+impl Check for PolicyConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        for &size in &self.hidden {
+            checker.range("hidden", size, 1..=4096);
+        }
+        checker.positive("initial_std", self.initial_std);
+        checker.positive("min_std", self.min_std);
+    }
+}
+
+/// π_θ(a|s) = N(a | μ(s), σ²): the mean is a tanh network, the standard deviation does not depend on the state
+/// (paper A.3). It is a function of a flat parameter vector θ, of length [`Self::parameter_count`]:
+/// for every layer its weights `[inputs, outputs]` in row-major order and its biases, then log σ.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GaussianMlp {
+    sizes: Vec<usize>,
+    min_log_std: f64,
+}
+
+/// Where a named part lies in θ.
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) range: Range<usize>,
+}
+
+impl GaussianMlp {
+    /// The architecture for observations and actions of these sizes.
+    pub fn new(config: &Checked<PolicyConfig>, observation_dim: usize, action_dim: usize) -> Self {
+        let mut sizes = vec![observation_dim];
+        sizes.extend(&config.hidden);
+        sizes.push(action_dim);
+        Self::from_sizes(sizes, config.min_std.ln())
+    }
+
+    pub(crate) fn from_sizes(sizes: Vec<usize>, min_log_std: f64) -> Self {
+        Self { sizes, min_log_std }
+    }
+
+    /// Size of the observation, of every hidden layer, and of the action.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// Floor of log σ.
+    pub fn min_log_std(&self) -> f64 {
+        self.min_log_std
+    }
+
+    /// Number of components of an action.
+    pub fn action_dim(&self) -> usize {
+        self.sizes[self.sizes.len() - 1]
+    }
+
+    /// Length of θ.
+    pub fn parameter_count(&self) -> usize {
+        let network: usize = self.layers().map(|(i, o)| (i + 1) * o).sum();
+        network + self.action_dim()
+    }
+
+    /// (inputs, outputs) of every layer.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.sizes.windows(2).map(|pair| (pair[0], pair[1]))
+    }
+
+    /// The parts of θ, in order.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        let mut start = 0;
+        let mut add = |name: String, shape: Vec<usize>| {
+            let end = start + shape.iter().product::<usize>();
+            parts.push(Part {
+                name,
+                shape,
+                range: start..end,
+            });
+            start = end;
+        };
+        for (i, (inputs, outputs)) in self.layers().enumerate() {
+            add(format!("layers.{i}.weight"), vec![inputs, outputs]);
+            add(format!("layers.{i}.bias"), vec![outputs]);
+        }
+        add("log_std".to_owned(), vec![self.action_dim()]);
+        parts
+    }
+
+    /// Glorot-uniform weights, zero biases, log of the initial standard deviation.
+    pub fn initial_parameters(
+        &self,
+        config: &Checked<PolicyConfig>,
+        stream: &mut Stream,
+    ) -> Vec<f64> {
+        let mut theta = Vec::with_capacity(self.parameter_count());
+        for (inputs, outputs) in self.layers() {
+            let bound = (6.0 / (inputs + outputs) as f64).sqrt();
+            theta.extend((0..inputs * outputs).map(|_| stream.random_range(-bound..=bound)));
+            theta.extend(vec![0.0; outputs]);
+        }
+        theta.extend(vec![config.initial_std.ln(); self.action_dim()]);
+        theta
+    }
+
+    /// θ as a tensor `[parameters]` of this precision.
+    pub fn tensor(theta: &[f64], dtype: DType, device: &Device) -> Tensor<1> {
+        let data = TensorData::new(theta.to_vec(), [theta.len()]).convert_dtype(dtype);
+        Tensor::from_data(data, (device, dtype))
+    }
+
+    /// Cuts `theta` `[parameters]` into the layers, once for many passes.
+    pub fn bind(&self, theta: &Tensor<1>) -> BoundMlp {
+        let mut offset = 0;
+        let mut take = |rows: usize, columns: usize| {
+            let part = theta.clone().narrow(0, offset, rows * columns);
+            offset += rows * columns;
+            part.reshape([rows, columns])
+        };
+        let layers = self
+            .layers()
+            .map(|(inputs, outputs)| (take(inputs, outputs), take(1, outputs)))
+            .collect();
+        let raw_log_std = take(1, self.action_dim());
+        let above_floor = raw_log_std.clone().greater_elem(self.min_log_std);
+        BoundMlp {
+            layers,
+            free_std: above_floor.float().cast(raw_log_std.dtype()),
+            log_std: raw_log_std.clamp_min(self.min_log_std),
+        }
+    }
+}
+
+/// A [`GaussianMlp`] with its parameters as tensors.
+#[derive(Debug, Clone)]
+pub struct BoundMlp {
+    /// Weights `[inputs, outputs]` and biases `[1, outputs]`.
+    layers: Vec<(Tensor<2>, Tensor<2>)>,
+    /// log σ `[1, action]`.
+    pub log_std: Tensor<2>,
+    /// 1 where log σ is above its floor, 0 where it rests on it: `[1, action]`.
+    free_std: Tensor<2>,
+}
+
+impl BoundMlp {
+    /// Mean action `[rows, action]` for `observations` `[rows, observation]`.
+    pub fn mean(&self, observations: Tensor<2>) -> Tensor<2> {
+        let last = self.layers.len() - 1;
+        self.layers
+            .iter()
+            .enumerate()
+            .fold(observations, |input, (i, (weight, bias))| {
+                let sum = input.matmul(weight.clone()) + bias.clone();
+                if i == last { sum } else { tanh_tensor(sum) }
+            })
+    }
+
+    /// A pass over `observations` `[rows, observation]` that keeps what the derivatives need.
+    pub fn forward(&self, observations: Tensor<2>) -> Forward<'_> {
+        let mut inputs = vec![observations];
+        for (weight, bias) in &self.layers[..self.layers.len() - 1] {
+            let sum = inputs[inputs.len() - 1].clone().matmul(weight.clone()) + bias.clone();
+            inputs.push(tanh_tensor(sum));
+        }
+        let (weight, bias) = &self.layers[self.layers.len() - 1];
+        let mean = inputs[inputs.len() - 1].clone().matmul(weight.clone()) + bias.clone();
+        Forward {
+            network: self,
+            inputs,
+            mean,
+        }
+    }
+}
+
+/// What a pass through the network leaves behind for the derivatives.
+#[derive(Debug, Clone)]
+pub struct Forward<'a> {
+    pub(crate) network: &'a BoundMlp,
+    /// Input `[rows, inputs]` of each layer.
+    inputs: Vec<Tensor<2>>,
+    /// Mean action `[rows, action]`.
+    pub mean: Tensor<2>,
+}
+
+impl Forward<'_> {
+    /// log π(a|s) `[rows, 1]` of `actions` `[rows, action]`.
+    pub fn log_likelihood(&self, actions: Tensor<2>) -> Tensor<2> {
+        let [_, dim] = actions.dims();
+        let z = self.standardize(actions);
+        let constant = -0.5 * dim as f64 * (2.0 * PI).ln();
+        (z.clone() * z).sum_dim(1).mul_scalar(-0.5) - self.network.log_std.clone().sum_dim(1)
+            + constant_like(&self.mean, constant)
+    }
+
+    /// ∇_θ Σ_i w_i log π_θ(a_i|s_i) `[parameters]`, as an expression that is itself differentiable in θ: the
+    /// vanilla policy gradient (paper, eq. 1 and 3) when the weights `[rows, 1]` are advantages over the number of rows.
+    pub fn policy_gradient(&self, actions: Tensor<2>, weights: Tensor<2>) -> Tensor<1> {
+        let z = self.standardize(actions);
+        let over_std = self.network.log_std.clone().neg().exp();
+        let for_log_std = ((z.clone() * z.clone()).sub_scalar(1.0) * weights.clone()).sum_dim(0)
+            * self.network.free_std.clone();
+        let mut parts = vec![for_log_std.flatten(0, 1)];
+        // Back through the network: `signal` is the derivative by the present layer's output.
+        let mut signal = z * over_std * weights;
+        for (i, (weight, _)) in self.network.layers.iter().enumerate().rev() {
+            let input = self.inputs[i].clone();
+            parts.push(signal.clone().sum_dim(0).flatten(0, 1));
+            parts.push(input.clone().transpose().matmul(signal.clone()).flatten(0, 1));
+            if i > 0 {
+                let slope = (input.clone() * input).neg().add_scalar(1.0);
+                signal = signal.matmul(weight.clone().transpose()) * slope;
+            }
+        }
+        parts.reverse();
+        Tensor::cat(parts, 0)
+    }
+
+    fn standardize(&self, actions: Tensor<2>) -> Tensor<2> {
+        (actions - self.mean.clone()) * self.network.log_std.clone().neg().exp()
+    }
+}
+
+/// A `[1, 1]` tensor in the full precision of `like` (a scalar operand would pass through single precision).
+fn constant_like(like: &Tensor<2>, value: f64) -> Tensor<2> {
+    let dtype = like.dtype();
+    let data = TensorData::new(vec![value], [1, 1]).convert_dtype(dtype);
+    Tensor::from_data(data, (&like.device(), dtype))
+}

@@ -1,0 +1,166 @@
+//! Trust-region policy optimisation (Schulman et al. 2015): one step along the natural gradient, as long as the
+//! constraint on the KL divergence allows, shortened until it helps.
+
+use mbmpo_core::{Check, Checked, Checker};
+use serde::{Deserialize, Serialize};
+
+/// How the step is found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustRegionConfig {
+    /// δ, the bound on the mean KL divergence. Paper A.3: 0.01.
+    pub max_kl: f64,
+    /// Conjugate-gradient iterations. Authors' optimiser: 10.
+    pub cg_iterations: usize,
+    /// Conjugate gradients stop where the squared residual falls below this. Authors' optimiser: 1e-10.
+    pub cg_tolerance: f64,
+    /// Added to the Fisher matrix's diagonal. Authors' optimiser: 1e-5.
+    pub cg_damping: f64,
+    /// Euclidean length of the change of θ in the finite differences that stand for Fisher products. The authors
+    /// use `|v| / |θ|`, which an accident of argument order made of an intended 1e-8.
+    pub fisher_step: f64,
+    /// Factor between two trials of the line search. Authors' optimiser: 0.8.
+    pub backtrack_ratio: f64,
+    /// Number of trials. Authors' optimiser: 15.
+    pub max_backtracks: usize,
+}
+
+impl Check for TrustRegionConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        checker.positive("max_kl", self.max_kl);
+        checker.range("cg_iterations", self.cg_iterations, 1..=1000);
+        checker.range("cg_tolerance", self.cg_tolerance, 0.0..);
+        checker.range("cg_damping", self.cg_damping, 0.0..);
+        checker.positive("fisher_step", self.fisher_step);
+        let inside = self.backtrack_ratio > 0.0 && self.backtrack_ratio < 1.0;
+        checker.demand("backtrack_ratio", self.backtrack_ratio, inside, "above 0, below 1");
+        checker.range("max_backtracks", self.max_backtracks, 1..=1000);
+    }
+}
+
+/// What is maximised, and how far that moves the policy.
+pub trait Objective {
+    /// (surrogate objective, mean KL divergence from the old policy) at `theta`.
+    fn evaluate(&self, theta: &[f64]) -> (f64, f64);
+
+    /// Gradient of the surrogate objective at `theta`.
+    fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64>;
+
+    /// Gradient of the mean KL divergence at `theta`.
+    fn kl_gradient(&self, theta: &[f64]) -> Vec<f64>;
+}
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The new parameters, or the old ones when no trial was good.
+    pub theta: Vec<f64>,
+    /// Whether a trial was good.
+    pub accepted: bool,
+    /// Mean KL divergence of the accepted step, else 0.
+    pub kl: f64,
+    /// Increase of the surrogate objective, else 0.
+    pub gain: f64,
+}
+
+/// One step from `theta`. Where no trial of the line search raises the surrogate within the trust region, or the
+/// numbers are not finite, the parameters come back as they were.
+pub fn step(config: &Checked<TrustRegionConfig>, objective: &impl Objective, theta: &[f64]) -> Outcome {
+    let unchanged = Outcome {
+        theta: theta.to_vec(),
+        accepted: false,
+        kl: 0.0,
+        gain: 0.0,
+    };
+    let gradient = objective.surrogate_gradient(theta);
+    if !dot(&gradient, &gradient).is_finite() {
+        return unchanged;
+    }
+    let fisher = |v: &[f64]| {
+        let mut product = fisher_product(objective, theta, v, config.fisher_step);
+        axpy(&mut product, config.cg_damping, v);
+        product
+    };
+    let direction = conjugate_gradient(fisher, &gradient, config.cg_iterations, config.cg_tolerance);
+    // The longest step within the quadratic model of the constraint: ½ s² dᵀHd = δ.
+    let curvature = dot(&direction, &fisher(&direction));
+    let length = (2.0 * config.max_kl / (curvature + 1e-8)).sqrt();
+    let length = if length.is_finite() { length } else { 1.0 };
+
+    let (before, _) = objective.evaluate(theta);
+    for trial in 0..config.max_backtracks {
+        let mut candidate = theta.to_vec();
+        let ratio = config.backtrack_ratio.powi(trial as i32);
+        axpy(&mut candidate, ratio * length, &direction);
+        let (surrogate, kl) = objective.evaluate(&candidate);
+        if surrogate > before && kl <= config.max_kl {
+            return Outcome {
+                theta: candidate,
+                accepted: true,
+                kl,
+                gain: surrogate - before,
+            };
+        }
+    }
+    unchanged
+}
+
+/// F v, the Hessian of the KL divergence at `theta` times `v`, by symmetric finite differences of its gradient, in
+/// which θ moves by `step` (paper A.3, after Finn et al. 2017).
+pub fn fisher_product(objective: &impl Objective, theta: &[f64], v: &[f64], step: f64) -> Vec<f64> {
+    let norm = dot(v, v).sqrt();
+    if norm == 0.0 {
+        return vec![0.0; v.len()];
+    }
+    let epsilon = step / norm;
+    let gradient_at = |shift: f64| {
+        let mut shifted = theta.to_vec();
+        axpy(&mut shifted, shift, v);
+        objective.kl_gradient(&shifted)
+    };
+    let ahead = gradient_at(epsilon);
+    let behind = gradient_at(-epsilon);
+    ahead
+        .iter()
+        .zip(&behind)
+        .map(|(a, b)| (a - b) / (2.0 * epsilon))
+        .collect()
+}
+
+/// Solves A x = b for a symmetric positive definite A given by its products, from x = 0.
+pub fn conjugate_gradient(
+    product: impl Fn(&[f64]) -> Vec<f64>,
+    b: &[f64],
+    iterations: usize,
+    tolerance: f64,
+) -> Vec<f64> {
+    let mut x = vec![0.0; b.len()];
+    let mut residual = b.to_vec();
+    let mut direction = b.to_vec();
+    let mut residual_squared = dot(&residual, &residual);
+    for _ in 0..iterations {
+        if residual_squared <= tolerance {
+            break;
+        }
+        let image = product(&direction);
+        let step = residual_squared / dot(&direction, &image);
+        axpy(&mut x, step, &direction);
+        axpy(&mut residual, -step, &image);
+        let previous = residual_squared;
+        residual_squared = dot(&residual, &residual);
+        let keep = residual_squared / previous;
+        for (d, r) in direction.iter_mut().zip(&residual) {
+            *d = r + keep * *d;
+        }
+    }
+    x
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// y += a x
+fn axpy(y: &mut [f64], a: f64, x: &[f64]) {
+    y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
+}
