@@ -1,0 +1,76 @@
+use mbmpo_core::{Check, Checker};
+use serde::{Deserialize, Serialize};
+
+/// Size and training of an [`Ensemble`](crate::Ensemble) (section 4.1 and appendix A.3 of the paper).
+///
+/// | Name | Default (source) | Meaning | Range |
+/// |---|---|---|---|
+/// | `members` | 5 (A.3) | networks K | 1 to 1000 |
+/// | `hidden` | `[512, 512]` (authors' scripts) | widths of the hidden layers | each 1 to 65536 |
+/// | `weight_normalization` | true (A.3) | separate lengths from directions | |
+/// | `learning_rate` | 1e-3 (A.3) | Adam's step size | positive |
+/// | `adam_epsilon` | 1e-8 (TensorFlow) | Adam's ε | positive |
+/// | `batch_size` | 500 (A.3) | transitions a step | at least 1 |
+/// | `max_epochs` | 500 (authors' scripts) | passes over the training split | at least 1 |
+/// | `validation_share` | 0.2 (A.3) | share held out | above 0, below 1 |
+/// | `rolling_persistence` | 0.95 (A.3); 0.99 (authors' scripts) | memory of the stopping rule | 0 to 1, below 1 |
+/// | `rolling_start` | 1.5 (authors' `dynamics_ensemble.py`) | where the rolling average begins | positive |
+/// | `shuffle` | `Rows` (A.3); `Minibatches` (authors) | what an epoch reorders | |
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnsembleConfig {
+    /// Number of networks K, at least 1. Paper A.3: 5.
+    pub members: usize,
+    /// Widths of the hidden layers \[units\]; empty makes the networks linear. Authors' scripts: `[512, 512]`.
+    pub hidden: Vec<usize>,
+    /// Whether every layer is trained by direction and length (Salimans and Kingma 2016). Paper A.3: true.
+    pub weight_normalization: bool,
+    /// Adam's step size, positive. Paper A.3: 1e-3.
+    pub learning_rate: f64,
+    /// Adam's ε, positive, where TensorFlow adds it (beside the uncorrected √v). TensorFlow's default: 1e-8.
+    pub adam_epsilon: f64,
+    /// Transitions in a gradient step, at least 1. Paper A.3: 500.
+    pub batch_size: usize,
+    /// Most passes over the training split in one fit, at least 1. Authors' scripts: 500.
+    pub max_epochs: usize,
+    /// Share of the transitions that only decide when to stop, above 0 and below 1. Paper A.3: 0.2.
+    pub validation_share: f64,
+    /// Weight of the past in the rolling average of validation losses, from 0 to below 1.
+    /// Paper A.3: 0.95; authors' scripts: 0.99.
+    pub rolling_persistence: f64,
+    /// The rolling average starts at this multiple of the first epoch's loss, positive. Larger values train longer.
+    /// Authors' `dynamics_ensemble.py`: 1.5.
+    pub rolling_start: f64,
+    /// What an epoch puts in a new order. Paper A.3: [`Shuffle::Rows`].
+    pub shuffle: Shuffle,
+}
+
+/// What an epoch puts in a new order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shuffle {
+    /// The training split, so that its minibatches are new ones (paper, A.3: "on the shuffled training split").
+    Rows,
+    /// Only the minibatches, which are cut once a fit (authors' `dynamics_ensemble.py`: `batch` before `shuffle`).
+    Minibatches,
+}
+
+impl Check for EnsembleConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        checker.range("members", self.members, 1..=1000);
+        for &width in &self.hidden {
+            checker.range("hidden", width, 1..=65_536);
+        }
+        checker.positive("learning_rate", self.learning_rate);
+        checker.positive("adam_epsilon", self.adam_epsilon);
+        checker.range("batch_size", self.batch_size, 1..);
+        checker.range("max_epochs", self.max_epochs, 1..);
+        checker.demand(
+            "validation_share",
+            self.validation_share,
+            self.validation_share > 0.0 && self.validation_share < 1.0,
+            "above 0, below 1",
+        );
+        checker.range("rolling_persistence", self.rolling_persistence, 0.0..1.0);
+        checker.positive("rolling_start", self.rolling_start);
+    }
+}

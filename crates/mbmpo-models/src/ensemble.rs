@@ -1,0 +1,108 @@
+use crate::fit::{self, MemberReport};
+use crate::network::Network;
+use crate::normalizer::Normalization;
+use crate::{EnsembleConfig, Predictor};
+use burn::tensor::Device;
+use mbmpo_core::{Checked, Error, Purpose, Result, Streams, Trajectories};
+use rayon::prelude::*;
+
+/// K dynamics networks that are trained on different splits of the same data (section 4.1 of the paper).
+#[derive(Debug, Clone)]
+pub struct Ensemble {
+    config: Checked<EnsembleConfig>,
+    observation_dim: usize,
+    action_dim: usize,
+    device: Device,
+    networks: Vec<Network>,
+    normalization: Normalization,
+}
+
+/// How a fit went, one entry a member.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FitReport {
+    /// Mean squared error over the last epoch's gradient steps, each before its step \[standardised units\].
+    pub train_loss: Vec<f64>,
+    /// Mean squared error on the held-out transitions after the last epoch \[standardised units\].
+    pub validation_loss: Vec<f64>,
+    /// Passes over the training split.
+    pub epochs: Vec<usize>,
+}
+
+impl Ensemble {
+    /// Networks that have seen no data, with Glorot-uniform weights from [`Purpose::ModelWeights`].
+    pub fn new(
+        config: Checked<EnsembleConfig>,
+        observation_dim: usize,
+        action_dim: usize,
+        streams: &Streams,
+        device: &Device,
+    ) -> Self {
+        let mut sizes = vec![observation_dim + action_dim];
+        sizes.extend(&config.hidden);
+        sizes.push(observation_dim);
+        let networks = (0..config.members).map(|member| {
+            let mut stream = streams.stream(Purpose::ModelWeights, 0, member as u64);
+            Network::new(&sizes, config.weight_normalization, &mut stream, device)
+        });
+        Self {
+            networks: networks.collect(),
+            config,
+            observation_dim,
+            action_dim,
+            device: device.clone(),
+            normalization: Normalization::identity(observation_dim, action_dim),
+        }
+    }
+
+    /// Fits every member to `data`, from where the last fit left weights and Adam's moments (A.3: "warm starts").
+    ///
+    /// Statistics for standardising are measured anew. Every member splits the data by its own stream
+    /// ([`Purpose::Fit`], `iteration`, member) and stops by its own validation loss. Members train in parallel; the
+    /// result does not depend on the number of threads.
+    ///
+    /// # Errors
+    /// When the data have other dimensions than the networks or are too few to split, or when a loss is not finite.
+    /// The ensemble is then as it was.
+    pub fn fit(&mut self, data: &Trajectories, streams: &Streams, iteration: u64) -> Result<FitReport> {
+        Error::check_shape(
+            "observation components of the data",
+            self.observation_dim,
+            data.observation_dim,
+        )?;
+        Error::check_shape("action components of the data", self.action_dim, data.action_dim)?;
+        fit::split_point(data.len(), self.config.validation_share)?;
+        let (normalization, table) = Normalization::of(data);
+        let fitted = self
+            .networks
+            .par_iter()
+            .with_max_len(1)
+            .enumerate()
+            .map(|(member, network)| {
+                let mut stream = streams.stream(Purpose::Fit, iteration, member as u64);
+                let network = network.clone();
+                fit::fit(network, &table, &self.config, &mut stream, &self.device)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let (networks, reports): (Vec<Network>, Vec<MemberReport>) = fitted.into_iter().unzip();
+        self.networks = networks;
+        self.normalization = normalization;
+        Ok(FitReport {
+            train_loss: reports.iter().map(|report| report.train_loss).collect(),
+            validation_loss: reports.iter().map(|report| report.validation_loss).collect(),
+            epochs: reports.iter().map(|report| report.epochs).collect(),
+        })
+    }
+
+    /// The members as functions of (s, a), with everything folded that can be.
+    pub fn predictor(&self) -> Predictor {
+        let members = self.networks.iter();
+        Predictor::new(
+            members.map(|network| self.normalization.fold(network.affine(), &self.device)).collect(),
+        )
+    }
+
+    /// The parameters it was made with.
+    pub fn config(&self) -> &EnsembleConfig {
+        &self.config
+    }
+}
