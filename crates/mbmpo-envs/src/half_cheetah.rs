@@ -1,4 +1,4 @@
-use crate::{Numerics, RobotDescription, Simulation};
+use crate::{ContactModel, RobotDescription, Simulation};
 use mbmpo_core::task::{RewardTerm, Task};
 use mbmpo_core::{BoxSpace, Environment, Error, Result, Step, Stream};
 use rand::RngExt;
@@ -31,7 +31,6 @@ pub struct HalfCheetah {
     action_space: BoxSpace,
     task: Task,
     time_step: f64,
-    steps: usize,
 }
 
 impl HalfCheetah {
@@ -51,21 +50,12 @@ impl HalfCheetah {
     /// # Errors
     /// When the embedded model cannot be simulated, which tests exclude.
     pub fn new() -> Result<Self> {
-        Self::with_numerics(Numerics::default())
-    }
-
-    /// As [`Self::new`], with other numerics than those that come closest to MuJoCo.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn with_numerics(numerics: Numerics) -> Result<Self> {
         let robot = Self::robot()?;
         Ok(Self {
-            simulation: Simulation::new(&robot, numerics)?,
+            simulation: Simulation::new(&robot, ContactModel::default())?,
             action_space: BoxSpace::unit(robot.actuators.len()),
             task: task(),
             time_step: robot.time_step,
-            steps: 0,
         })
     }
 
@@ -87,7 +77,6 @@ impl HalfCheetah {
     /// # Errors
     /// When a length is not 9.
     pub fn set_state(&mut self, positions: &[f64], velocities: &[f64]) -> Result<()> {
-        self.steps = 0;
         self.simulation.set_state(positions, velocities)
     }
 
@@ -146,7 +135,6 @@ impl Environment for HalfCheetah {
         let positions = noise(POSITION_NOISE);
         let velocities = noise(VELOCITY_NOISE);
         self.simulation.place(&positions, &velocities);
-        self.steps = 0;
         self.observe()
     }
 
@@ -155,10 +143,7 @@ impl Environment for HalfCheetah {
         let observation = self.observe();
         let action = self.action_space.clip(action);
         let controls: Vec<_> = action.iter().map(|&a| f64::from(a)).collect();
-        self.steps += 1;
-        self.simulation
-            .step(&controls)
-            .map_err(|error| crate::locate(error, Self::NAME, self.steps))?;
+        self.simulation.step(&controls)?;
         crate::finish(&self.task, &observation, &action, self.observe())
     }
 

@@ -29,10 +29,10 @@ pub use half_cheetah::HalfCheetah;
 pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
 pub use robot::RobotDescription;
-pub use simulation::{Numerics, Simulation};
+pub use simulation::{ContactModel, Simulation};
 
 use mbmpo_core::task::{Task, Transition};
-use mbmpo_core::{Error, Result, Step};
+use mbmpo_core::{Result, Step};
 
 /// Judges a transition.
 fn finish(task: &Task, before: &[f32], action: &[f32], after: Vec<f32>) -> Result<Step> {
@@ -46,16 +46,4 @@ fn finish(task: &Task, before: &[f32], action: &[f32], after: Vec<f32>) -> Resul
         terminated: task.termination(&transition) > 0.5,
         observation: after,
     })
-}
-
-/// Says where and when a simulation diverged.
-fn locate(error: Error, environment: &str, step: usize) -> Error {
-    match error {
-        Error::Diverged { what, .. } => Error::Diverged {
-            environment: environment.to_owned(),
-            step,
-            what,
-        },
-        other => other,
-    }
 }

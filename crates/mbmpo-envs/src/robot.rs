@@ -4,6 +4,9 @@
 
 mod attributes;
 mod mjcf;
+mod softness;
+
+pub use softness::Softness;
 
 use mbmpo_core::Result;
 use rapier3d_f64::prelude::MassProperties;
@@ -25,6 +28,8 @@ pub struct RobotDescription {
     pub actuators: Vec<Actuator>,
     /// Collision shapes.
     pub geoms: Vec<Geom>,
+    /// How hard contacts are.
+    pub contact: Softness,
 }
 
 /// A rigid link.
@@ -91,41 +96,7 @@ pub struct Joint {
     /// Inertia of the rotor, added to the diagonal of the mass matrix \[kg or kg m²\].
     pub armature: f64,
     /// How hard the limits are.
-    pub limit: LimitSoftness,
-}
-
-/// MuJoCo's `solreflimit` and `solimplimit`: a spring-damper whose strength grows with the violation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LimitSoftness {
-    /// Time constant \[s\].
-    pub time_constant: f64,
-    /// 1 is critically damped.
-    pub damping_ratio: f64,
-    /// Impedance at no violation.
-    pub impedance_min: f64,
-    /// Impedance at a violation of [`Self::width`] and beyond.
-    pub impedance_max: f64,
-    /// Violation at which the impedance is highest \[m or rad\].
-    pub width: f64,
-    /// Where between 0 and `width` the impedance curve inflects, as a fraction.
-    pub midpoint: f64,
-    /// Exponent of the impedance curve.
-    pub power: f64,
-}
-
-impl Default for LimitSoftness {
-    /// MuJoCo's defaults.
-    fn default() -> Self {
-        Self {
-            time_constant: 0.02,
-            damping_ratio: 1.0,
-            impedance_min: 0.9,
-            impedance_max: 0.95,
-            width: 0.001,
-            midpoint: 0.5,
-            power: 2.0,
-        }
-    }
+    pub limit: Softness,
 }
 
 /// A motor on a joint.
@@ -174,7 +145,7 @@ pub enum Shape {
 }
 
 impl RobotDescription {
-    /// Reads an MJCF document.
+    /// Reads an MJCF document: a subset of MuJoCo's XML format.
     ///
     /// # Errors
     /// When the document is not valid, or uses something that [`crate::Simulation`] cannot do: every element and

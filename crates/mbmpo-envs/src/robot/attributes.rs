@@ -3,7 +3,7 @@
 //! A file that asks for something that we would silently not simulate must be refused, so this goes over the
 //! document once more, with lists of what is honoured.
 
-use super::LimitSoftness;
+use super::Softness;
 use mbmpo_core::{Error, Result};
 use roxmltree::{Document, Node};
 use std::collections::HashMap;
@@ -46,7 +46,6 @@ const JOINT: &[&str] = &[
     "solreflimit",
     "solimplimit",
 ];
-/// The softness of contacts is a setting of the whole simulation (see `ContactSoftness`), not of a geom.
 const GEOM: &[&str] = &[
     "name",
     "type",
@@ -66,26 +65,50 @@ const GEOM: &[&str] = &[
 ];
 const MOTOR: &[&str] = &["name", "joint", "gear", "ctrlrange", "ctrllimited"];
 
-/// Refuses what is not in [`KNOWN`], and reads the softness of every named joint's limits.
-pub(super) fn limits(xml: &str) -> Result<HashMap<String, LimitSoftness>> {
+/// What `mjcf-rs` does not read.
+pub(super) struct Attributes {
+    /// Softness of the limits of each joint, by name.
+    pub limits: HashMap<String, Softness>,
+    /// Softness of all contacts.
+    pub contact: Softness,
+}
+
+/// Refuses what is not in [`KNOWN`], and reads the softness of limits and contacts.
+pub(super) fn read(xml: &str) -> Result<Attributes> {
     let document = Document::parse(xml)
         .map_err(|error| Error::Description(format!("not a valid MJCF document: {error}")))?;
     let root = document.root_element();
     for node in root.descendants().filter(Node::is_element) {
         refuse_unknown(node)?;
     }
-    let default = match root
-        .descendants()
-        .find(|node| node.has_tag_name("joint") && is_in_default(*node))
-    {
-        Some(node) => softness(node, LimitSoftness::default())?,
-        None => LimitSoftness::default(),
+    let limits = all(root, "joint", "solreflimit", "solimplimit")?;
+    let contacts = all(root, "geom", "solref", "solimp")?;
+    let contact = contacts
+        .first()
+        .map_or_else(Softness::default, |first| first.1);
+    if contacts.iter().any(|(_, softness)| *softness != contact) {
+        return Err(Error::Description(
+            "MJCF: geoms with different `solref` or `solimp` are not supported".to_owned(),
+        ));
+    }
+    Ok(Attributes {
+        limits: limits.into_iter().collect(),
+        contact,
+    })
+}
+
+/// Name and softness of every `element` that is not a default.
+fn all(root: Node, element: &str, solref: &str, solimp: &str) -> Result<Vec<(String, Softness)>> {
+    let nodes = || root.descendants().filter(|node| node.has_tag_name(element));
+    let default = match nodes().find(|node| is_in_default(*node)) {
+        Some(node) => softness(node, solref, solimp, Softness::default())?,
+        None => Softness::default(),
     };
-    root.descendants()
-        .filter(|node| node.has_tag_name("joint") && !is_in_default(*node))
+    nodes()
+        .filter(|node| !is_in_default(*node))
         .map(|node| {
             let name = node.attribute("name").unwrap_or_default().to_owned();
-            Ok((name, softness(node, default)?))
+            Ok((name, softness(node, solref, solimp, default)?))
         })
         .collect()
 }
@@ -107,6 +130,13 @@ fn refuse_unknown(node: Node) -> Result<()> {
             "MJCF element <{name}> inside <{parent}> is not supported"
         )));
     };
+    if let Some(integrator) = node.attribute("integrator")
+        && integrator != "Euler"
+    {
+        return Err(Error::Description(format!(
+            "MJCF attribute `integrator`: {integrator} is not supported, Euler is"
+        )));
+    }
     match node
         .attributes()
         .find(|attribute| !attributes.contains(&attribute.name()))
@@ -119,21 +149,19 @@ fn refuse_unknown(node: Node) -> Result<()> {
     }
 }
 
-fn softness(node: Node, default: LimitSoftness) -> Result<LimitSoftness> {
+fn softness(node: Node, solref: &str, solimp: &str, default: Softness) -> Result<Softness> {
     let mut softness = default;
-    let values = numbers(node, "solreflimit")?;
-    if values.iter().any(|&value| value <= 0.0) {
-        return Err(Error::Description(
-            "MJCF attribute `solreflimit`: only the (time constant, damping ratio) form is supported"
-                .to_owned(),
-        ));
+    let reference = numbers(node, solref)?;
+    let impedance = numbers(node, solimp)?;
+    if reference.iter().any(|&value| value <= 0.0) {
+        return Err(Error::Description(format!(
+            "MJCF attribute `{solref}`: only the form (time constant, damping ratio) is supported"
+        )));
     }
     let targets = [&mut softness.time_constant, &mut softness.damping_ratio];
-    targets
-        .into_iter()
-        .zip(values)
-        .for_each(|(to, from)| *to = from);
-    let values = numbers(node, "solimplimit")?;
+    for (to, from) in targets.into_iter().zip(reference) {
+        *to = from;
+    }
     let targets = [
         &mut softness.impedance_min,
         &mut softness.impedance_max,
@@ -141,10 +169,9 @@ fn softness(node: Node, default: LimitSoftness) -> Result<LimitSoftness> {
         &mut softness.midpoint,
         &mut softness.power,
     ];
-    targets
-        .into_iter()
-        .zip(values)
-        .for_each(|(to, from)| *to = from);
+    for (to, from) in targets.into_iter().zip(impedance) {
+        *to = from;
+    }
     Ok(softness)
 }
 

@@ -1,6 +1,8 @@
 //! From MJCF to [`RobotDescription`].
 
-use super::{Actuator, Body, Geom, Joint, JointKind, RobotDescription, Shape, attributes};
+use super::{
+    Actuator, Body, Geom, Joint, JointKind, RobotDescription, Shape, Softness, attributes,
+};
 use mbmpo_core::{Error, Result};
 use mjcf_rs::Model;
 use mjcf_rs::body::{self, GeomType, JointType};
@@ -13,7 +15,7 @@ use rapier3d_f64::prelude::MassProperties;
 const DENSITY: f64 = 1000.0;
 
 pub(super) fn parse(xml: &str) -> Result<RobotDescription> {
-    let limits = attributes::limits(xml)?;
+    let attributes = attributes::read(xml)?;
     let model = Model::from_str(xml, "").map_err(|error| unsupported(error.to_string()))?;
     if model.compiler.inertia_from_geom == InertiaFromGeom::False {
         return Err(unsupported("inertiafromgeom=\"false\" is not supported"));
@@ -26,6 +28,7 @@ pub(super) fn parse(xml: &str) -> Result<RobotDescription> {
         joints: vec![],
         actuators: vec![],
         geoms: vec![],
+        contact: attributes.contact,
     };
     // the parser counts the world as body 0
     for (id, entry) in model.bodies.iter().enumerate() {
@@ -56,7 +59,7 @@ pub(super) fn parse(xml: &str) -> Result<RobotDescription> {
             }));
     }
     for joint in &mut robot.joints {
-        if let Some(&limit) = limits.get(&joint.name) {
+        if let Some(&limit) = attributes.limits.get(&joint.name) {
             joint.limit = limit;
         }
     }
@@ -116,7 +119,7 @@ fn read_joint(joint: &body::Joint, body: usize, model: &Model) -> Result<Joint> 
         spring_rest: joint.springref,
         damping: joint.damping,
         armature: joint.armature,
-        limit: super::LimitSoftness::default(),
+        limit: Softness::default(),
     })
 }
 

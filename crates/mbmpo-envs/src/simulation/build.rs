@@ -1,14 +1,20 @@
 //! From a [`RobotDescription`] to a Rapier world.
 
-use super::{Dof, Limit, Numerics, Plan, World};
+use super::{ContactModel, Dof, Limit, Plan, World};
 use crate::robot::{Joint, JointKind, RobotDescription, Shape};
 use mbmpo_core::{Error, Result};
 use rapier3d_f64::prelude::*;
 
-/// Half the length and width of the floor \[m\]; its thickness too, so that nothing falls through.
-const FLOOR: f64 = 1e3;
+/// Sweeps over the contacts per step. Two feet at most touch the ground: more do not change the errors.
+const SWEEPS: usize = 4;
 
-pub(super) fn plan(robot: &RobotDescription, numerics: Numerics) -> Result<Plan> {
+/// Frequency of a contact spring that is as good as rigid \[Hz\].
+const RIGID: f64 = 1e6;
+
+/// Penetration happens before contact, so there is nothing to predict but rounding \[m\].
+const PREDICTION: f64 = 0.002;
+
+pub(super) fn plan(robot: &RobotDescription, contact_model: ContactModel) -> Result<Plan> {
     let mut bodies = RigidBodySet::new();
     let mut colliders = ColliderSet::new();
     let mut joints = MultibodyJointSet::new();
@@ -16,7 +22,6 @@ pub(super) fn plan(robot: &RobotDescription, numerics: Numerics) -> Result<Plan>
     let ground = bodies.insert(RigidBodyBuilder::fixed());
     let mut handles = vec![];
     let mut dofs = vec![];
-    let mut last = None;
     for (i, body) in robot.bodies.iter().enumerate() {
         let handle = bodies.insert(
             RigidBodyBuilder::dynamic()
@@ -31,7 +36,7 @@ pub(super) fn plan(robot: &RobotDescription, numerics: Numerics) -> Result<Plan>
             .collect();
         let parent = body.parent.map_or(ground, |parent| handles[parent]);
         let joint = connect(&body.name, body.position, &own)?;
-        last = joints.insert(parent, handle, joint, true);
+        joints.insert(parent, handle, joint, true);
         // links are numbered from the ground, which is link 0
         dofs.extend(own.into_iter().map(|joint| dof(joint, i + 1)));
         handles.push(handle);
@@ -50,7 +55,8 @@ pub(super) fn plan(robot: &RobotDescription, numerics: Numerics) -> Result<Plan>
             .density(0.0)
             .friction(geom.friction)
             .friction_combine_rule(CoefficientCombineRule::Max)
-            .collision_groups(groups);
+            .collision_groups(groups)
+            .active_hooks(ActiveHooks::MODIFY_SOLVER_CONTACTS);
         match (geom.body, geom.shape) {
             (Some(body), _) => {
                 colliders.insert_with_parent(collider, handles[body], &mut bodies);
@@ -63,15 +69,13 @@ pub(super) fn plan(robot: &RobotDescription, numerics: Numerics) -> Result<Plan>
             }
         }
     }
-    let _ = FLOOR;
-
-    let Some(multibody) = last.and_then(|_| {
-        joints
-            .rigid_body_link(*handles.last().unwrap_or(&ground))
-            .map(|link| link.multibody)
-    }) else {
+    let Some(multibody) = handles
+        .first()
+        .and_then(|&body| joints.rigid_body_link(body))
+        .map(|link| link.multibody)
+    else {
         return Err(Error::Description(format!(
-            "robot `{}` has no joints",
+            "robot `{}` has no body",
             robot.name
         )));
     };
@@ -93,8 +97,9 @@ pub(super) fn plan(robot: &RobotDescription, numerics: Numerics) -> Result<Plan>
         name: robot.name.clone(),
         template: world,
         gravity: robot.gravity.into(),
-        parameters: parameters(robot, &numerics),
-        numerics,
+        parameters: parameters(robot),
+        softness: robot.contact,
+        contact_model,
         dofs,
         motors: motors.map(|motor| (motor.joint, motor.gear)).collect(),
     })
@@ -107,7 +112,6 @@ fn dof(joint: &Joint, link: usize) -> Dof {
         axis: spatial_axis(joint),
         stiffness: joint.stiffness,
         spring_rest: joint.spring_rest,
-        damping: joint.damping,
         armature: joint.armature,
         limit: joint.range.map(|range| Limit {
             range,
@@ -171,8 +175,9 @@ fn settle(world: &mut World, dofs: &mut [Dof], robot: &RobotDescription) -> Resu
     )?;
     // Rapier damps every hinge by default
     multibody.damping_mut().fill(0.0);
-    for (i, dof) in dofs.iter().enumerate() {
-        multibody.armature_mut()[i] = dof.armature;
+    for (i, joint) in robot.joints.iter().enumerate() {
+        multibody.damping_mut()[i] = joint.damping;
+        multibody.armature_mut()[i] = joint.armature;
     }
     let inverse_inertia = multibody.dof_inverse_inertia(bodies);
     for (dof, &inverse_inertia) in dofs.iter_mut().zip(inverse_inertia.iter()) {
@@ -183,26 +188,27 @@ fn settle(world: &mut World, dofs: &mut [Dof], robot: &RobotDescription) -> Resu
     Ok(())
 }
 
-fn parameters(robot: &RobotDescription, numerics: &Numerics) -> IntegrationParameters {
-    let softness = SpringCoefficients::new(numerics.contact_frequency, numerics.contact_damping);
+/// One step of one iteration per MuJoCo time step: finer steps would be more exact, and less like MuJoCo.
+fn parameters(robot: &RobotDescription) -> IntegrationParameters {
+    let rigid = SpringCoefficients::new(RIGID, 1.0);
     IntegrationParameters {
-        dt: robot.time_step / numerics.substeps as f64,
-        contact_softness: softness,
-        static_contact_softness: softness,
-        warmstart_coefficient: numerics.warmstart,
-        num_solver_iterations: numerics.solver_iterations,
-        num_internal_pgs_iterations: numerics.sweeps,
-        // a stabilization pass would make contacts rigid
-        num_internal_stabilization_iterations: numerics.stabilization,
-        // nothing here is fast and thin enough to need it
-        max_ccd_substeps: 0,
-        // old contact points would depend on history
+        dt: robot.time_step,
+        contact_softness: rigid,
+        static_contact_softness: rigid,
+        // contacts owe nothing to the past, as in MuJoCo
+        warmstart_coefficient: 0.0,
         contact_recycling: false,
         contact_clustering: false,
+        num_solver_iterations: 1,
+        num_internal_pgs_iterations: SWEEPS,
+        // a stabilization pass would undo the softness of contacts
+        num_internal_stabilization_iterations: 0,
+        // nothing here is fast and thin enough to need it
+        max_ccd_substeps: 0,
         normalized_allowed_linear_error: 0.0,
         normalized_max_corrective_velocity: 1e9,
         normalized_max_linear_velocity: f64::MAX,
-        normalized_prediction_distance: numerics.prediction,
+        normalized_prediction_distance: PREDICTION,
         ..IntegrationParameters::default()
     }
 }
