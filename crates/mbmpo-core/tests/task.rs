@@ -78,8 +78,8 @@ proptest! {
             actions: matrix(&a, ACTION),
             next_observations: matrix(&next, OBSERVATION),
         };
-        let rewards: Vec<f32> = task.reward(&batch).into_data().to_vec().unwrap();
-        let ends: Vec<f32> = task.termination(&batch).into_data().to_vec().unwrap();
+        let rewards: Vec<f32> = task.reward(&batch).into_data().try_to_vec().unwrap();
+        let ends: Vec<f32> = task.termination(&batch).into_data().try_to_vec().unwrap();
         for i in 0..5 {
             let row = Transition {
                 observation: &s[i * OBSERVATION..][..OBSERVATION],

@@ -88,8 +88,8 @@ mod tests {
         let x = Tensor::<2>::from_data(points, &device.clone().autodiff()).require_grad();
         let y = tanh_tensor(x.clone());
         let gradients = y.clone().sum().backward();
-        let slope: Vec<f32> = x.grad(&gradients).unwrap().into_data().to_vec().unwrap();
-        let value: Vec<f32> = y.into_data().to_vec().unwrap();
+        let slope: Vec<f32> = x.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+        let value: Vec<f32> = y.into_data().try_to_vec().unwrap();
         for (i, &x) in points.as_flattened().iter().enumerate() {
             assert!((value[i] - x.tanh()).abs() < 1e-6);
             assert!((slope[i] - (1.0 - x.tanh().powi(2))).abs() < 2e-6);

@@ -1,0 +1,138 @@
+//! The meta-gradient goes through the inner step: it must be that of finite differences in f64, including the
+//! second-order part, for the surrogate and for the KL divergence.
+
+use burn::tensor::{DType, Device};
+use mbmpo_core::{Check, Purpose, Streams, Trajectories};
+use mbmpo_meta::objective::{Arithmetic, MetaObjective};
+use mbmpo_policy::trust_region::Objective;
+use mbmpo_policy::{GaussianMlp, PolicyConfig};
+use rand::RngExt;
+
+const TASKS: usize = 2;
+
+struct Problem {
+    network: GaussianMlp,
+    device: Device,
+    theta: Vec<f64>,
+    /// Pre- and post-update paths with their advantages.
+    tasks: Vec<[(Trajectories, Vec<f64>); 2]>,
+}
+
+fn problem() -> Problem {
+    let config = PolicyConfig { hidden: vec![5, 4], initial_std: 0.8, min_std: 1e-6 };
+    let config = config.check().unwrap();
+    let network = GaussianMlp::new(&config, 3, 2);
+    let mut stream = Streams::new(11).stream(Purpose::Test, 0, 0);
+    let theta = network.initial_parameters(&config, &mut stream);
+    let mut samples = |n: usize| {
+        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| stream.random_range(-1.5..1.5)).collect() };
+        let mut paths = Trajectories::new(3, 2);
+        for _ in 0..n {
+            paths.push(&draw(3), &draw(2), &[0.0; 3], 0.0);
+        }
+        paths.end_path(false);
+        let advantages = draw(n).into_iter().map(f64::from).collect();
+        (paths, advantages)
+    };
+    // Unequal sizes: a weight per task instead of per sample would show.
+    let tasks = vec![[samples(9), samples(7)], [samples(6), samples(12)]];
+    Problem { network, device: Device::flex(), theta, tasks }
+}
+
+impl Problem {
+    fn objective(&self, alpha: f64) -> MetaObjective<'_> {
+        let arithmetic = Arithmetic { network: &self.network, device: &self.device, dtype: DType::F64 };
+        let tasks = self
+            .tasks
+            .iter()
+            .map(|[(pre, pre_advantages), (post, post_advantages)]| {
+                let inner = arithmetic.inner_samples(pre, pre_advantages);
+                let adapted = arithmetic.adapt(&self.theta, &inner, alpha).unwrap();
+                let share = 1.0 / TASKS as f64;
+                let outer = arithmetic.outer_samples(post, post_advantages, share, &adapted);
+                (inner, outer)
+            })
+            .collect();
+        MetaObjective { arithmetic, tasks, inner_learning_rate: alpha }
+    }
+}
+
+fn finite_differences(f: impl Fn(&[f64]) -> f64, theta: &[f64]) -> Vec<f64> {
+    (0..theta.len())
+        .map(|i| {
+            let at = |by: f64| {
+                let mut theta = theta.to_vec();
+                theta[i] += by;
+                f(&theta)
+            };
+            // Fourth order, so that 1e-6 is far above its own error.
+            let h = 1e-3;
+            (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h)
+        })
+        .collect()
+}
+
+fn relative_error(actual: &[f64], expected: &[f64]) -> f64 {
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    norm(&mut actual.iter().zip(expected).map(|(a, e)| a - e)) / norm(&mut expected.iter().copied())
+}
+
+/// Fails when the Hessian term is dropped, mis-scaled by α, or taken at the wrong parameters.
+#[test]
+fn the_surrogate_gradient_is_that_of_finite_differences() {
+    let problem = problem();
+    let objective = problem.objective(0.3);
+    let exact = objective.surrogate_gradient(&problem.theta);
+    let expected = finite_differences(|theta| objective.evaluate(theta).0, &problem.theta);
+    let error = relative_error(&exact, &expected);
+    assert!(error < 1e-6, "relative error {error}");
+}
+
+/// The first-order part alone is far off, so the test above sees the second-order part.
+#[test]
+fn dropping_the_second_order_part_would_show() {
+    let problem = problem();
+    let objective = problem.objective(0.3);
+    let expected = finite_differences(|theta| objective.evaluate(theta).0, &problem.theta);
+    // g_k: the gradient at θ'_k with no inner step, one task at a time.
+    let mut first_order = vec![0.0; problem.theta.len()];
+    for (inner, outer) in &objective.tasks {
+        let arithmetic = objective.arithmetic.clone();
+        let adapted = arithmetic.adapt(&problem.theta, inner, 0.3).unwrap();
+        let tasks = vec![(inner.clone(), outer.clone())];
+        let plain = MetaObjective { arithmetic, tasks, inner_learning_rate: 0.0 };
+        let gradient = plain.surrogate_gradient(&adapted);
+        first_order.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+    }
+    let error = relative_error(&first_order, &expected);
+    assert!(error > 1e-2, "relative error {error}");
+}
+
+/// Fails when the KL gradient ignores the inner step or averages over tasks instead of samples.
+#[test]
+fn the_kl_gradient_is_that_of_finite_differences() {
+    let problem = problem();
+    let objective = problem.objective(0.3);
+    let moved: Vec<f64> = problem.theta.iter().map(|x| x + 0.02).collect();
+    let exact = objective.kl_gradient(&moved);
+    let expected = finite_differences(|theta| objective.evaluate(theta).1, &moved);
+    let error = relative_error(&exact, &expected);
+    assert!(error < 1e-6, "relative error {error}");
+}
+
+/// At θ nothing has moved: the divergence and its gradient vanish, and the ratio is 1 for every sample.
+#[test]
+fn nothing_moves_at_the_old_parameters() {
+    let problem = problem();
+    let objective = problem.objective(0.3);
+    let (surrogate, kl) = objective.evaluate(&problem.theta);
+    let expected: f64 = problem
+        .tasks
+        .iter()
+        .map(|[_, (_, advantages)]| advantages.iter().sum::<f64>() / advantages.len() as f64)
+        .sum::<f64>()
+        / TASKS as f64;
+    assert!((surrogate - expected).abs() < 1e-12);
+    assert!(kl.abs() < 1e-14);
+    assert!(objective.kl_gradient(&problem.theta).iter().all(|x| x.abs() < 1e-12));
+}

@@ -1,0 +1,104 @@
+//! Returns, GAE and the baseline must be those worked by hand, path by path.
+
+use mbmpo_core::{Check, Trajectories};
+use mbmpo_policy::advantage::{
+    AdvantageConfig, LinearBaseline, advantages, discounted_returns, gae,
+};
+
+/// One-dimensional observations and actions.
+fn paths(paths: &[&[(f32, f32)]]) -> Trajectories {
+    let mut all = Trajectories::new(1, 1);
+    for path in paths {
+        for &(observation, reward) in *path {
+            all.push(&[observation], &[0.0], &[0.0], reward);
+        }
+        all.end_path(false);
+    }
+    all
+}
+
+fn assert_close(actual: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(actual.len(), expected.len());
+    for (a, e) in actual.iter().zip(expected) {
+        assert!((a - e).abs() < tolerance, "{actual:?} != {expected:?}");
+    }
+}
+
+/// Fails when the discount is applied once too often, or sums leak from one path into the one before.
+#[test]
+fn discounted_returns_by_hand() {
+    let all = paths(&[&[(0.0, 1.0), (0.0, 2.0), (0.0, 4.0)], &[(0.0, 10.0), (0.0, 20.0)]]);
+    assert_close(
+        &discounted_returns(&all, 0.5),
+        &[1.0 + 1.0 + 1.0, 2.0 + 2.0, 4.0, 10.0 + 10.0, 20.0],
+        1e-12,
+    );
+}
+
+/// Fails when λ is dropped, when V(s') is taken of the wrong row, or when the end of a path is bootstrapped.
+#[test]
+fn gae_by_hand() {
+    let all = paths(&[&[(0.0, 1.0), (0.0, 2.0)], &[(0.0, 3.0)]]);
+    let values = [0.5, 1.5, 7.0];
+    let (discount, lambda) = (0.9, 0.8);
+    let last = 2.0 - 1.5;
+    let first = 1.0 + 0.9 * 1.5 - 0.5 + 0.9 * 0.8 * last;
+    assert_close(&gae(&all, &values, discount, lambda), &[first, last, 3.0 - 7.0], 1e-12);
+}
+
+/// With λ = 1 the advantage is return minus value: an identity independent of the recursion.
+#[test]
+fn gae_at_lambda_one_is_return_minus_value() {
+    let all = paths(&[&[(0.3, 1.0), (-0.1, -2.0), (0.7, 0.5)], &[(2.0, 3.0), (1.0, 1.0)]]);
+    let values = [0.2, -0.4, 1.0, 2.0, -1.0];
+    let expected: Vec<f64> = discounted_returns(&all, 0.99)
+        .iter()
+        .zip(values)
+        .map(|(r, v)| r - v)
+        .collect();
+    assert_close(&gae(&all, &values, 0.99, 1.0), &expected, 1e-12);
+}
+
+/// A target that is linear in the features is reproduced; fails when a feature, the time or the clip is wrong.
+#[test]
+fn the_baseline_reproduces_what_its_features_span() {
+    let observations: Vec<f32> = (0..120).map(|i| ((i * 37 % 101) as f32 - 50.0) / 4.0).collect();
+    let rows: Vec<(f32, f32)> = observations.iter().map(|&o| (o, 0.0)).collect();
+    let all = paths(&[&rows[..70], &rows[70..]]);
+    let target = |o: f32, t: usize| {
+        let o = f64::from(o).clamp(-10.0, 10.0);
+        let t = t as f64 / 100.0;
+        2.0 - 3.0 * o + 0.5 * o * o + 4.0 * t - 5.0 * t * t + 6.0 * t * t * t
+    };
+    let targets: Vec<f64> = (0..120)
+        .map(|i| target(observations[i], if i < 70 { i } else { i - 70 }))
+        .collect();
+    let values = LinearBaseline::fit(&all, &targets, 1e-8).values(&all);
+    assert_close(&values, &targets, 1e-3);
+}
+
+/// Two points and a ridge, solved by hand: one observation 0 at t = 0, so only the constant feature is not 0, and
+/// the weight is Σy / (n + ridge).
+#[test]
+fn the_ridge_by_hand() {
+    let all = paths(&[&[(0.0, 0.0)], &[(0.0, 0.0)]]);
+    let values = LinearBaseline::fit(&all, &[1.0, 4.0], 0.5).values(&all);
+    assert_close(&values, &[2.0, 2.0], 1e-12);
+}
+
+/// Fails when advantages are not standardised per task.
+#[test]
+fn advantages_have_mean_zero_and_deviation_one() {
+    let rows: Vec<(f32, f32)> = (0..50)
+        .map(|i| ((i * 13 % 17) as f32, (i * 7 % 11) as f32))
+        .collect();
+    let config = AdvantageConfig {
+        discount: 0.99,
+        gae_lambda: 1.0,
+        baseline_ridge: 1e-5,
+    };
+    let all = advantages(&config.check().unwrap(), &paths(&[&rows[..20], &rows[20..]]));
+    let mean = all.iter().sum::<f64>() / 50.0;
+    let variance = all.iter().map(|a| a * a).sum::<f64>() / 50.0;
+    assert!(mean.abs() < 1e-9 && (variance - 1.0).abs() < 1e-6);
+}

@@ -1,0 +1,232 @@
+//! The Gaussian policy on tensors, on the host and in its file must be one and the same, its gradient that of finite
+//! differences, and the Hessian of its KL divergence the Fisher matrix.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use mbmpo_core::{Check, Purpose, Streams};
+use mbmpo_policy::surrogate::Sampled;
+use mbmpo_policy::trust_region::{Objective, fisher_product};
+use mbmpo_policy::{BoundMlp, GaussianMlp, GaussianPolicy, PolicyConfig};
+use nalgebra::DMatrix;
+use rand::RngExt;
+
+const ROWS: usize = 6;
+
+struct Problem {
+    network: GaussianMlp,
+    theta: Vec<f64>,
+    observations: Vec<f64>,
+    actions: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+fn problem() -> Problem {
+    let config = PolicyConfig { hidden: vec![4, 3], initial_std: 0.7, min_std: 1e-6 };
+    let config = config.check().unwrap();
+    let network = GaussianMlp::new(&config, 3, 2);
+    let mut stream = Streams::new(5).stream(Purpose::Test, 0, 0);
+    let mut theta = network.initial_parameters(&config, &mut stream);
+    // Biases and log σ away from their starting values.
+    theta.iter_mut().for_each(|x| *x += stream.random_range(-0.3..0.3));
+    let mut draw = |n: usize| (0..n).map(|_| stream.random_range(-1.5..1.5)).collect();
+    Problem {
+        observations: draw(ROWS * 3),
+        actions: draw(ROWS * 2),
+        weights: draw(ROWS),
+        network,
+        theta,
+    }
+}
+
+fn matrix(data: &[f64], columns: usize) -> Tensor<2> {
+    let shape = [data.len() / columns, columns];
+    Tensor::from_data(TensorData::new(data.to_vec(), shape), (&Device::flex(), DType::F64))
+}
+
+impl Problem {
+    fn bind(&self, theta: &[f64]) -> BoundMlp {
+        let theta = GaussianMlp::tensor(theta, DType::F64, &Device::flex());
+        self.network.bind(&theta)
+    }
+
+    fn weighted_log_likelihood(&self, theta: &[f64]) -> f64 {
+        let policy = self.bind(theta);
+        let log_likelihood = policy
+            .forward(matrix(&self.observations, 3))
+            .log_likelihood(matrix(&self.actions, 2));
+        numbers(log_likelihood.flatten(0, 1))
+            .iter()
+            .zip(&self.weights)
+            .map(|(l, w)| l * w)
+            .sum()
+    }
+
+    fn sampled(&self) -> Sampled {
+        let policy = self.bind(&self.theta);
+        let old = policy.forward(matrix(&self.observations, 3));
+        Sampled {
+            observations: matrix(&self.observations, 3),
+            actions: matrix(&self.actions, 2),
+            weights: matrix(&self.weights, 1),
+            old_log_likelihood: old.log_likelihood(matrix(&self.actions, 2)),
+            old_log_std: policy.log_std.clone(),
+            old_mean: old.mean,
+        }
+    }
+}
+
+fn numbers(tensor: Tensor<1>) -> Vec<f64> {
+    tensor.try_into_vec_as().unwrap()
+}
+
+fn shifted(theta: &[f64], i: usize, by: f64) -> Vec<f64> {
+    let mut theta = theta.to_vec();
+    theta[i] += by;
+    theta
+}
+
+/// Fails when a part of the explicit backward pass (a layer, a bias, log σ) is wrong or out of order.
+#[test]
+fn the_explicit_policy_gradient_is_that_of_finite_differences() {
+    let p = problem();
+    let policy = p.bind(&p.theta);
+    let gradient = numbers(
+        policy
+            .forward(matrix(&p.observations, 3))
+            .policy_gradient(matrix(&p.actions, 2), matrix(&p.weights, 1)),
+    );
+    assert_eq!(gradient.len(), p.network.parameter_count());
+    for i in 0..gradient.len() {
+        let at = |by| p.weighted_log_likelihood(&shifted(&p.theta, i, by));
+        let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+        assert!((gradient[i] - expected).abs() < 1e-7 * (1.0 + expected.abs()), "parameter {i}");
+    }
+}
+
+/// log N(a | μ, σ²) for one row, from the density's formula.
+#[test]
+fn the_log_likelihood_by_hand() {
+    let p = problem();
+    let policy = GaussianPolicy::new(p.network.clone(), &p.theta);
+    let observation: Vec<f32> = p.observations[..3].iter().map(|&x| x as f32).collect();
+    let expected: f64 = (0..2)
+        .map(|j| {
+            let std = f64::from(policy.std()[j]);
+            let z = (p.actions[j] - f64::from(policy.mean(&observation)[j])) / std;
+            -0.5 * z * z - std.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
+        })
+        .sum();
+    let bound = p.bind(&p.theta);
+    let all = bound
+        .forward(matrix(&p.observations, 3))
+        .log_likelihood(matrix(&p.actions, 2));
+    assert!((numbers(all.flatten(0, 1))[0] - expected).abs() < 1e-5);
+}
+
+/// Fails when the host's forward pass reads the parameters in another order than the tensors'.
+#[test]
+fn host_and_tensors_agree() {
+    let p = problem();
+    let policy = GaussianPolicy::new(p.network.clone(), &p.theta);
+    let means = numbers(p.bind(&p.theta).mean(matrix(&p.observations, 3)).flatten(0, 1));
+    for (row, observation) in p.observations.chunks(3).enumerate() {
+        let observation: Vec<f32> = observation.iter().map(|&x| x as f32).collect();
+        for (j, mean) in policy.mean(&observation).into_iter().enumerate() {
+            assert!((f64::from(mean) - means[2 * row + j]).abs() < 1e-5);
+        }
+    }
+}
+
+/// Fails when the file loses a bit, or a foreign file is taken for a policy.
+#[test]
+fn the_file_gives_the_policy_back() {
+    let p = problem();
+    let policy = GaussianPolicy::new(p.network, &p.theta);
+    let bytes = policy.to_safetensors().unwrap();
+    assert_eq!(GaussianPolicy::from_safetensors(&bytes).unwrap(), policy);
+    assert!(GaussianPolicy::from_safetensors(&bytes[..bytes.len() - 1]).is_err());
+    assert!(GaussianPolicy::from_safetensors(b"{}").is_err());
+    let empty = safetensors::serialize(Vec::<(String, safetensors::tensor::TensorView)>::new(), None);
+    let error = GaussianPolicy::from_safetensors(&empty.unwrap()).unwrap_err();
+    assert!(error.to_string().contains("layers.0.weight"));
+}
+
+/// The plain policy's KL divergence, without an inner step.
+struct Plain<'a>(&'a Problem);
+
+impl Objective for Plain<'_> {
+    fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
+        let sampled = self.0.sampled();
+        let policy = self.0.bind(theta);
+        let new = policy.forward(sampled.observations.clone());
+        (numbers(sampled.surrogate(&new))[0], numbers(sampled.kl(&new))[0] / ROWS as f64)
+    }
+
+    fn surrogate_gradient(&self, _theta: &[f64]) -> Vec<f64> {
+        unreachable!()
+    }
+
+    fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
+        let leaf = GaussianMlp::tensor(theta, DType::F64, &Device::flex());
+        let leaf = Tensor::from_inner(leaf).require_grad();
+        let sampled = self.0.sampled().constants();
+        let policy = self.0.network.bind(&leaf);
+        let new = policy.forward(sampled.observations.clone());
+        let gradients = sampled.kl(&new).backward();
+        let gradient = numbers(leaf.grad(&gradients).unwrap());
+        gradient.into_iter().map(|x| x / ROWS as f64).collect()
+    }
+}
+
+/// KL divergence of two Gaussians in one dimension, from the textbook; fails when its arguments are swapped.
+#[test]
+fn the_kl_divergence_by_hand() {
+    let p = problem();
+    let moved: Vec<f64> = p.theta.iter().map(|x| x + 0.05).collect();
+    let (_, kl) = Plain(&p).evaluate(&moved);
+    let (old, new) = (p.bind(&p.theta), p.bind(&moved));
+    let means = |policy: &BoundMlp| numbers(policy.mean(matrix(&p.observations, 3)).flatten(0, 1));
+    let stds = |policy: &BoundMlp| numbers(policy.log_std.clone().exp().flatten(0, 1));
+    let (old_mean, new_mean, old_std, new_std) = (means(&old), means(&new), stds(&old), stds(&new));
+    let expected: f64 = (0..ROWS * 2)
+        .map(|i| {
+            let (s, t) = (old_std[i % 2], new_std[i % 2]);
+            (t / s).ln() + (s * s + (old_mean[i] - new_mean[i]).powi(2)) / (2.0 * t * t) - 0.5
+        })
+        .sum::<f64>()
+        / ROWS as f64;
+    assert!((kl - expected).abs() < 1e-12);
+    let (surrogate, zero) = Plain(&p).evaluate(&p.theta);
+    assert!((surrogate - p.weights.iter().sum::<f64>()).abs() < 1e-12 && zero.abs() < 1e-15);
+}
+
+/// The Fisher matrix of a Gaussian, built entry by entry: Jᵀ diag(1/σ²) J averaged over the states for the mean
+/// (J by finite differences of the mean), 2 on the diagonal for log σ.
+#[test]
+fn fisher_products_match_the_explicit_matrix() {
+    let p = problem();
+    let count = p.theta.len();
+    let mean_at = |theta: &[f64]| numbers(p.bind(theta).mean(matrix(&p.observations, 3)).flatten(0, 1));
+    let mut jacobian = DMatrix::<f64>::zeros(ROWS * 2, count);
+    for i in 0..count {
+        let (ahead, behind) = (mean_at(&shifted(&p.theta, i, 1e-5)), mean_at(&shifted(&p.theta, i, -1e-5)));
+        for row in 0..ROWS * 2 {
+            jacobian[(row, i)] = (ahead[row] - behind[row]) / 2e-5;
+        }
+    }
+    let precision = DMatrix::from_diagonal(&nalgebra::DVector::from_fn(ROWS * 2, |row, _| {
+        (-2.0 * p.theta[count - 2 + row % 2]).exp()
+    }));
+    let mut fisher = jacobian.transpose() * precision * &jacobian / ROWS as f64;
+    fisher[(count - 2, count - 2)] += 2.0;
+    fisher[(count - 1, count - 1)] += 2.0;
+
+    for column in 0..count {
+        let mut v = vec![0.0; count];
+        v[column] = 1.0;
+        let product = fisher_product(&Plain(&p), &p.theta, &v, 1e-4);
+        for row in 0..count {
+            let expected = fisher[(row, column)];
+            assert!((product[row] - expected).abs() < 1e-6 * (1.0 + expected.abs()), "{row} {column}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The trust-region step must be the natural-gradient step of its quadratic model, and leave the parameters alone
+//! when nothing helps. The problems are small enough to solve by hand or with explicit matrices.
+
+use mbmpo_core::{Check, Checked};
+use mbmpo_policy::trust_region::{
+    Objective, TrustRegionConfig, conjugate_gradient, fisher_product, step,
+};
+use nalgebra::{Matrix3, Vector3};
+
+fn config() -> Checked<TrustRegionConfig> {
+    TrustRegionConfig {
+        max_kl: 0.01,
+        cg_iterations: 10,
+        cg_tolerance: 1e-20,
+        cg_damping: 0.0,
+        fisher_step: 1e-3,
+        backtrack_ratio: 0.8,
+        max_backtracks: 15,
+    }
+    .check()
+    .unwrap()
+}
+
+fn hessian() -> Matrix3<f64> {
+    Matrix3::new(4.0, 1.0, 0.0, 1.0, 3.0, -1.0, 0.0, -1.0, 2.0)
+}
+
+/// Surrogate gᵀθ bent down by `bend` per unit of squared distance, KL ½ θᵀHθ, around 0.
+struct Quadratic {
+    slope: Vector3<f64>,
+    bend: f64,
+}
+
+impl Objective for Quadratic {
+    fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
+        let theta = Vector3::from_column_slice(theta);
+        let surrogate = self.slope.dot(&theta) - self.bend * theta.norm_squared();
+        (surrogate, 0.5 * theta.dot(&(hessian() * theta)))
+    }
+
+    fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64> {
+        let theta = Vector3::from_column_slice(theta);
+        (self.slope - 2.0 * self.bend * theta).as_slice().to_vec()
+    }
+
+    fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
+        (hessian() * Vector3::from_column_slice(theta)).as_slice().to_vec()
+    }
+}
+
+fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// Fails when the step is not along H⁻¹g, or not as long as the trust region allows.
+#[test]
+fn a_linear_surrogate_is_followed_to_the_edge() {
+    let slope = Vector3::new(1.0, -2.0, 0.5);
+    let outcome = step(&config(), &Quadratic { slope, bend: 0.0 }, &[0.0; 3]);
+    let direction = hessian().try_inverse().unwrap() * slope;
+    let expected = direction * (2.0 * 0.01 / slope.dot(&direction)).sqrt();
+    assert!(outcome.accepted);
+    // Rounding may put the first trial a hair outside; the second is 0.8 of it.
+    let reached = norm(&outcome.theta) / expected.norm();
+    assert!((reached - 1.0).abs() < 1e-6 || (reached - 0.8).abs() < 1e-6, "{reached}");
+    let cosine = Vector3::from_column_slice(&outcome.theta).dot(&expected)
+        / (norm(&outcome.theta) * expected.norm());
+    assert!((cosine - 1.0).abs() < 1e-9);
+    assert!(outcome.kl <= 0.01 && outcome.gain > 0.0);
+}
+
+/// Fails when the line search does not shorten a step that is too long for the objective.
+#[test]
+fn the_line_search_shortens() {
+    let slope = Vector3::new(1.0, 0.0, 0.0);
+    let bend = 25.0;
+    let outcome = step(&config(), &Quadratic { slope, bend }, &[0.0; 3]);
+    let full = step(&config(), &Quadratic { slope, bend: 0.0 }, &[0.0; 3]);
+    assert!(outcome.accepted && outcome.gain > 0.0);
+    assert!(norm(&outcome.theta) < 0.9 * norm(&full.theta));
+}
+
+/// Fails when rejected parameters are kept, or a NaN slips through a comparison.
+#[test]
+fn parameters_come_back_when_nothing_helps() {
+    struct Hopeless(f64);
+    impl Objective for Hopeless {
+        fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
+            (if theta == [1.0, 2.0] { 0.0 } else { self.0 }, 0.0)
+        }
+        fn surrogate_gradient(&self, _: &[f64]) -> Vec<f64> {
+            vec![1.0, 1.0]
+        }
+        fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
+            theta.to_vec()
+        }
+    }
+    for value in [-1.0, f64::NAN, 0.0] {
+        let outcome = step(&config(), &Hopeless(value), &[1.0, 2.0]);
+        assert!(!outcome.accepted);
+        assert_eq!(outcome.theta, [1.0, 2.0]);
+        assert_eq!((outcome.kl, outcome.gain), (0.0, 0.0));
+    }
+}
+
+/// Fails when a recursion of conjugate gradients is mistyped: n iterations solve n equations.
+#[test]
+fn conjugate_gradients_solve() {
+    let b = Vector3::new(1.0, 2.0, 3.0);
+    let product = |v: &[f64]| (hessian() * Vector3::from_column_slice(v)).as_slice().to_vec();
+    let x = conjugate_gradient(product, b.as_slice(), 3, 0.0);
+    let error = hessian() * Vector3::from_column_slice(&x) - b;
+    assert!(error.norm() < 1e-12);
+}
+
+/// Fails when the finite difference is scaled wrongly: on a quadratic it is exact, whatever the length of v.
+#[test]
+fn fisher_products_of_a_quadratic() {
+    let objective = Quadratic { slope: Vector3::zeros(), bend: 0.0 };
+    for scale in [1e-6, 1.0, 1e6] {
+        let v = Vector3::new(1.0, -1.0, 2.0) * scale;
+        let product = fisher_product(&objective, &[0.3, 0.1, -0.2], v.as_slice(), 1e-2);
+        let error = Vector3::from_column_slice(&product) - hessian() * v;
+        assert!(error.norm() < 1e-9 * scale);
+    }
+    assert_eq!(fisher_product(&objective, &[0.0; 3], &[0.0; 3], 1e-2), [0.0; 3]);
+}
