@@ -1,2 +1,38 @@
-//! Chores of the workspace.
-fn main() {}
+//! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask ci`.
+
+mod ci;
+mod run_benchmark;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Chores of the mbmpo workspace
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Train on every environment and print a table of the returns
+    RunBenchmark(run_benchmark::Arguments),
+    /// All checks: format, lints, documentation, tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().chore {
+        Chore::RunBenchmark(arguments) => run_benchmark::run(&arguments),
+        Chore::Ci => ci::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let input = error.downcast_ref::<mbmpo_experiments::Error>();
+            ExitCode::from(if input.is_some_and(|error| error.is_input()) { 2 } else { 1 })
+        }
+    }
+}

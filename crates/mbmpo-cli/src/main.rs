@@ -1,2 +1,27 @@
 //! The mbmpo command line.
-fn main() {}
+
+mod arguments;
+mod commands;
+mod output;
+mod progress;
+
+use arguments::{Cli, Command, ConfigCommand, EnvCommand};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Train(arguments) => commands::train(&arguments),
+        Command::Evaluate(arguments) => commands::evaluate(&arguments),
+        Command::Env(EnvCommand::List) => commands::list_environments(),
+        Command::Config(ConfigCommand::Show(arguments)) => commands::show_config(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&format!("error: {error}"));
+            // 2 as for arguments that clap refuses: what was typed, or what a file contains, is wrong
+            ExitCode::from(if error.is_input() { 2 } else { 1 })
+        }
+    }
+}

@@ -1,1 +1,42 @@
 //! Presets, the trainer loop, run directories and learning curves for mbmpo.
+//!
+//! - [`ExperimentConfig`]: everything that decides what a run does, apart from its seed; [`preset`] has the
+//!   embedded ones, [`overrides`] changes single values;
+//! - [`RunDirectory`]: where a run leaves its configuration, metrics, policy and learning curve;
+//! - [`train`]: drives an [`Algorithm`](mbmpo_core::Algorithm); [`run`] does so for an experiment, in a run directory;
+//! - [`evaluate`]: measures the policy of a run;
+//! - [`suite`]: several experiments, several seeds.
+//!
+//! The crate shows nothing on a terminal: who wants to, implements [`Progress`].
+//!
+//! ```
+//! use mbmpo_experiments::preset;
+//!
+//! let overrides = ["algorithm.horizon=100".to_owned()];
+//! let config = preset::resolve("half-cheetah", "paper", &overrides)?;
+//! assert_eq!(config.algorithm.horizon, 100);
+//! assert_eq!(config.algorithm.meta_steps, 30);
+//! # Ok::<(), mbmpo_experiments::Error>(())
+//! ```
+
+mod config;
+mod curve;
+mod device;
+mod error;
+mod evaluation;
+pub mod overrides;
+pub mod preset;
+mod run_directory;
+pub mod suite;
+mod text;
+mod trainer;
+
+pub use config::{EnvironmentConfig, ExperimentConfig};
+pub use curve::learning_curve;
+pub use device::DeviceKind;
+pub use error::{Error, Result};
+pub use evaluation::{Evaluation, evaluate};
+pub use mbmpo_envs::catalogue as environments;
+pub use run_directory::{RunDirectory, RunInfo, Status, read_metrics};
+pub use text::nearest;
+pub use trainer::{Progress, Sink, Unobserved, run, train, with_threads};

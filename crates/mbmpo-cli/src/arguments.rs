@@ -1,0 +1,94 @@
+use clap::{Args, Parser, Subcommand};
+use mbmpo_experiments::DeviceKind;
+use std::path::PathBuf;
+
+/// Model-based reinforcement learning via meta-policy optimisation (MB-MPO)
+#[derive(Debug, Parser)]
+#[command(name = "mbmpo", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Learn to act in an environment
+    Train(TrainArguments),
+    /// Measure the policy of a run
+    Evaluate(EvaluateArguments),
+    /// What can be learned
+    #[command(subcommand)]
+    Env(EnvCommand),
+    /// Hyper-parameters
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EnvCommand {
+    /// All environments and their sizes
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print a configuration; without --set with the source of every value
+    Show(ConfigArguments),
+}
+
+/// What decides about the hyper-parameters.
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// Environment, see `mbmpo env list`
+    #[arg(value_name = "ENV")]
+    pub environment: String,
+
+    /// quick (minutes), paper (the paper's text), authors (their scripts), or the path of a RON file
+    #[arg(long, default_value = "paper", value_name = "NAME|FILE.ron")]
+    pub preset: String,
+
+    /// Change a value, for example --set algorithm.ensemble.hidden=[128,128]
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+
+    /// Decides every random number
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Directory of the run [default: runs/ENV-PRESET-seedN]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Backend of the tensors: cpu, ndarray, webgpu
+    #[arg(long, default_value_t = DeviceKind::Cpu)]
+    pub device: DeviceKind,
+
+    /// Number of threads; on the cpu device it does not change the results [default: all cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArguments {
+    /// Directory of a run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+
+    /// Number of real episodes
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub episodes: u32,
+
+    /// Decides every random number
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}

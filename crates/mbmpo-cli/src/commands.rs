@@ -1,0 +1,109 @@
+use crate::arguments::{ConfigArguments, EvaluateArguments, TrainArguments};
+use crate::output::say;
+use crate::progress::{self, Display};
+use mbmpo_experiments::{Result, RunDirectory, RunInfo, preset};
+use std::thread::available_parallelism;
+
+/// `mbmpo train`
+pub fn train(arguments: &TrainArguments) -> Result<()> {
+    let TrainArguments {
+        config: selection,
+        seed,
+        out,
+        device,
+        threads,
+        quiet,
+    } = arguments;
+    let ConfigArguments {
+        environment,
+        preset,
+        overrides,
+    } = selection;
+    let config = preset::resolve(environment, preset, overrides)?;
+    device.device()?;
+    let threads = threads.map_or_else(cores, usize::from);
+    let info = RunInfo::begin(environment, preset, *seed, *device, threads, &command_line());
+    let mut directory = RunDirectory::create(out.as_deref(), &config, info)?;
+
+    let title = directory.info().label();
+    let mut display = Display::choose(*quiet, &title, config.real_steps);
+    let last = mbmpo_experiments::run(&config, &mut directory, &mut display);
+    display.clear();
+    let last = last?;
+    if *quiet {
+        return Ok(());
+    }
+    say(&format!(
+        "{title}: return {:.1} ± {:.1} after {} real steps, in {}\nresults in {}",
+        last.return_pre_mean,
+        last.return_pre_std,
+        last.real_steps,
+        progress::duration(last.wall_seconds),
+        directory.path().display(),
+    ))
+}
+
+/// `mbmpo evaluate`
+pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
+    let EvaluateArguments {
+        run,
+        episodes,
+        seed,
+    } = arguments;
+    let evaluation = mbmpo_experiments::evaluate(run, *episodes as usize, *seed)?;
+    say(&format!(
+        "{}: return {:.1} ± {:.1} over {episodes} episodes of {:.1} steps on average (seed {seed})",
+        evaluation.environment,
+        evaluation.return_mean(),
+        evaluation.return_std(),
+        evaluation.length_mean(),
+    ))
+}
+
+/// `mbmpo env list`
+pub fn list_environments() -> Result<()> {
+    let mut text = format!(
+        "{:<14} {:>11} {:>7} {:>8} {:>9}  {}\n",
+        "environment", "observation", "action", "horizon", "step [s]", "what it is"
+    );
+    for info in mbmpo_experiments::environments() {
+        text += &format!(
+            "{:<14} {:>11} {:>7} {:>8} {:>9}  {}\n",
+            info.name,
+            info.observation_dim,
+            info.action_dim,
+            info.horizon,
+            info.control_time_step,
+            info.summary
+        );
+    }
+    say(text.trim_end())
+}
+
+/// `mbmpo config show`
+pub fn show_config(arguments: &ConfigArguments) -> Result<()> {
+    let ConfigArguments {
+        environment,
+        preset,
+        overrides,
+    } = arguments;
+    let config = preset::resolve(environment, preset, overrides)?;
+    let text = if overrides.is_empty() {
+        preset::source(environment, preset)?
+    } else {
+        config.to_ron()?
+    };
+    say(text.trim_end())
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+/// The command line, without the place of the program.
+fn command_line() -> Vec<String> {
+    let arguments = std::env::args_os().skip(1);
+    std::iter::once("mbmpo".to_owned())
+        .chain(arguments.map(|argument| argument.to_string_lossy().into_owned()))
+        .collect()
+}

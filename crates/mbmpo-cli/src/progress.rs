@@ -1,0 +1,156 @@
+//! How training gets on: nested bars on a terminal, one line an iteration elsewhere.
+
+use crate::output::say;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use mbmpo_core::{IterationMetrics, Observer, Phase};
+use mbmpo_experiments::Progress;
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+/// What a person sees of a run.
+pub enum Display {
+    /// For terminals.
+    Bars(Bars),
+    /// For pipes and files.
+    Lines(Clock),
+    /// `--quiet`
+    Nothing,
+}
+
+/// Real steps with the time left and the latest return; below, the parts of the present phase.
+pub struct Bars {
+    total: ProgressBar,
+    phase: ProgressBar,
+    clock: Clock,
+}
+
+/// Guesses the time left from the real steps so far.
+pub struct Clock {
+    start: Instant,
+    budget: usize,
+}
+
+impl Display {
+    /// Bars where both standard output and standard error are terminals.
+    pub fn choose(quiet: bool, title: &str, budget: usize) -> Self {
+        let clock = Clock {
+            start: Instant::now(),
+            budget,
+        };
+        if quiet {
+            Self::Nothing
+        } else if io::stdout().is_terminal() && io::stderr().is_terminal() {
+            Self::Bars(Bars::new(title, clock))
+        } else {
+            Self::Lines(clock)
+        }
+    }
+
+    /// Takes the bars away.
+    pub fn clear(&self) {
+        if let Self::Bars(bars) = self {
+            bars.phase.finish_and_clear();
+            bars.total.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Display {
+    fn begin(&mut self, phase: Phase, total: usize) {
+        if let Self::Bars(bars) = self {
+            bars.phase.reset();
+            bars.phase.set_length(total as u64);
+            bars.phase.set_message(describe(phase));
+        }
+    }
+
+    fn advance(&mut self) {
+        if let Self::Bars(bars) = self {
+            bars.phase.inc(1);
+        }
+    }
+}
+
+impl Progress for Display {
+    fn iteration(&mut self, metrics: &IterationMetrics) {
+        match self {
+            Self::Bars(bars) => {
+                let left = bars.clock.left(metrics);
+                let pre_update = metrics.return_pre_mean;
+                bars.total.set_position(metrics.real_steps as u64);
+                bars.total
+                    .set_message(format!("{left} left, return {pre_update:.1}"));
+            }
+            Self::Lines(clock) => {
+                // a closed pipe is no reason to stop learning
+                let _ = say(&clock.line(metrics));
+            }
+            Self::Nothing => {}
+        }
+    }
+}
+
+impl Bars {
+    fn new(title: &str, clock: Clock) -> Self {
+        let bars = MultiProgress::new();
+        let style = |template| {
+            ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("━╸─")
+        };
+        let total = bars.add(ProgressBar::new(clock.budget as u64));
+        total.set_style(style(
+            "{prefix:.bold} {elapsed:>4} {bar:32.cyan} {human_pos}/{human_len} real steps, {msg}",
+        ));
+        total.set_prefix(title.to_owned());
+        total.set_message("first iteration");
+        let phase = bars.add(ProgressBar::new(1));
+        phase.set_style(style("  {spinner} {bar:20.green} {pos}/{len} {msg}"));
+        for bar in [&total, &phase] {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        Self { total, phase, clock }
+    }
+}
+
+impl Clock {
+    fn line(&self, metrics: &IterationMetrics) -> String {
+        format!(
+            "iteration {:>3}: {:>7} of {} real steps, return {:>8.1} ± {:.1}, adapted {:.1}, {} ({} left)",
+            metrics.iteration,
+            metrics.real_steps,
+            self.budget,
+            metrics.return_pre_mean,
+            metrics.return_pre_std,
+            metrics.return_post_mean,
+            duration(metrics.wall_seconds),
+            self.left(metrics),
+        )
+    }
+
+    fn left(&self, metrics: &IterationMetrics) -> String {
+        let remaining = self.budget.saturating_sub(metrics.real_steps) as f64;
+        let pace = self.start.elapsed().as_secs_f64() / metrics.real_steps.max(1) as f64;
+        duration(pace * remaining)
+    }
+}
+
+/// `42 s`, `3 min 20 s`, `2 h 5 min`
+pub fn duration(seconds: f64) -> String {
+    // saturates; no run takes that long
+    let seconds = seconds.round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+fn describe(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Collect => "collecting real rollouts",
+        Phase::Fit => "models fitted",
+        Phase::MetaOptimize => "meta-steps in imagination",
+        Phase::Evaluate => "evaluating on the real environment",
+    }
+}

@@ -1,0 +1,62 @@
+use crate::{Error, Result};
+use mbmpo_core::{Check, Checker};
+use mbmpo_envs::Variant;
+use mbmpo_meta::MbMpoConfig;
+use ron::ser::PrettyConfig;
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides what a run does, apart from its seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentConfig {
+    /// What is learned.
+    pub environment: EnvironmentConfig,
+    /// Real environment steps to learn from, at least 1: training stops after the first iteration that reaches
+    /// them. Paper, figure 1: 100,000 and more.
+    pub real_steps: usize,
+    /// How it is learned.
+    pub algorithm: MbMpoConfig,
+}
+
+/// Which environment, see [`mbmpo_envs::make`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentConfig {
+    /// Its name, see [`mbmpo_envs::NAMES`].
+    pub name: String,
+    /// Whether it follows the paper's text or the authors' code.
+    pub variant: Variant,
+}
+
+impl Check for ExperimentConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        let name = self.environment.name.as_str();
+        let known = mbmpo_envs::NAMES.contains(&name);
+        let allowed = format!("one of {}", mbmpo_envs::NAMES.join(", "));
+        checker.demand("environment.name", format!("`{name}`"), known, &allowed);
+        checker.range("real_steps", self.real_steps, 1..);
+        checker.nested("algorithm", &self.algorithm);
+    }
+}
+
+impl ExperimentConfig {
+    /// The configuration in RON, as `--preset FILE.ron` reads it.
+    ///
+    /// # Errors
+    /// When the library refuses, which no configuration of ours makes it do.
+    pub fn to_ron(&self) -> Result<String> {
+        let pretty = PrettyConfig::new().compact_arrays(true);
+        ron::ser::to_string_pretty(self, pretty)
+            .map(|text| text + "\n")
+            .map_err(|error| Error::System(error.to_string()))
+    }
+
+    /// Makes the environment, not yet reset.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn make_environment(&self) -> Result<Box<dyn mbmpo_core::Environment>> {
+        let EnvironmentConfig { name, variant } = &self.environment;
+        Ok(mbmpo_envs::make(name, *variant)?)
+    }
+}

@@ -1,0 +1,72 @@
+use crate::{Error, Result, nearest};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Where tensors live and which of Burn's backends computes with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// Burn's CPU backend (flex): results are the same bits at any number of threads.
+    #[default]
+    Cpu,
+    /// Burn's older CPU backend.
+    Ndarray,
+    /// A graphics card, through WebGPU.
+    Webgpu,
+}
+
+impl DeviceKind {
+    /// All of them, compiled in or not.
+    pub const ALL: [Self; 3] = [Self::Cpu, Self::Ndarray, Self::Webgpu];
+
+    /// What the command line calls it; the Cargo feature that compiles it in has the same name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Ndarray => "ndarray",
+            Self::Webgpu => "webgpu",
+        }
+    }
+
+    /// The device.
+    ///
+    /// # Errors
+    /// When its backend is not compiled in.
+    pub fn device(self) -> Result<Device> {
+        match self {
+            #[cfg(feature = "cpu")]
+            Self::Cpu => Ok(Device::flex()),
+            #[cfg(feature = "ndarray")]
+            #[allow(deprecated, reason = "still offered for comparison")]
+            Self::Ndarray => Ok(Device::ndarray()),
+            #[cfg(feature = "webgpu")]
+            Self::Webgpu => Ok(Device::webgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            #[allow(unreachable_patterns, reason = "reached by the backends that are left out")]
+            other => Err(Error::Device {
+                device: other.name(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for DeviceKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| Error::UnknownName {
+            kind: "device",
+            name: name.to_owned(),
+            nearest: nearest(name, Self::ALL.map(Self::name)).map(str::to_owned),
+            known: Self::ALL.map(|kind| kind.name().to_owned()).to_vec(),
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! Changing single values of a configuration, as `--set key.path=value` does.
+
+use crate::text::{nearest, plain_types};
+use crate::{Error, ExperimentConfig, Result};
+use serde_json::Value;
+
+/// `config` with every `key.path=value` applied, in order. A value is written as in RON: `3`, `1e-3`, `[128, 128]`,
+/// `true`, `Authors`.
+///
+/// # Errors
+/// When a text has no `=`, a key does not exist, or a value is of the wrong type; ranges are not checked.
+pub fn apply(config: ExperimentConfig, overrides: &[String]) -> Result<ExperimentConfig> {
+    overrides.iter().try_fold(config, |config, text| {
+        apply_one(&config, text).map_err(|message| Error::Override {
+            text: text.clone(),
+            message,
+        })
+    })
+}
+
+fn apply_one(config: &ExperimentConfig, text: &str) -> Result<ExperimentConfig, String> {
+    let (path, value) = text
+        .split_once('=')
+        .ok_or("expected key.path=value, for example `algorithm.horizon=100`")?;
+    let (path, value) = (path.trim(), parse_value(value.trim())?);
+    let mut tree = serde_json::to_value(config).map_err(|e| e.to_string())?;
+    *find(&mut tree, path)? = value;
+    serde_path_to_error::deserialize(&tree).map_err(|error| {
+        let key = error.path().to_string();
+        format!("`{key}`: {}", plain_types(&error.into_inner().to_string()))
+    })
+}
+
+fn parse_value(text: &str) -> Result<Value, String> {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let bare = text.starts_with(char::is_alphabetic) && text.chars().all(word);
+    if bare && text != "true" && text != "false" {
+        return Ok(Value::String(text.to_owned()));
+    }
+    ron::from_str(text).map_err(|error| format!("cannot read the value `{text}`: {}", error.code))
+}
+
+fn find<'a>(tree: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
+    let known = paths(tree);
+    let mut node = tree;
+    let mut parents = Vec::new();
+    for segment in path.split('.') {
+        let Some(child) = node.get_mut(segment) else {
+            return Err(unknown(path, &parents, segment, &known));
+        };
+        node = child;
+        parents.push(segment);
+    }
+    Ok(node)
+}
+
+fn unknown(path: &str, parents: &[&str], segment: &str, known: &[String]) -> String {
+    let place = match parents {
+        [] => "the configuration".to_owned(),
+        parents => format!("`{}`", parents.join(".")),
+    };
+    let prefix: String = parents.iter().map(|parent| format!("{parent}.")).collect();
+    let siblings = || {
+        let below = known.iter().filter_map(|key| key.strip_prefix(&prefix));
+        below.filter(|rest| !rest.contains('.'))
+    };
+    // the same last segment elsewhere, else a similar name in the same place, else one anywhere
+    let last = |key: &'_ str| key.rsplit('.').next().map(str::to_owned);
+    let wanted = last(path);
+    let elsewhere: Vec<_> = known.iter().filter(|key| last(key) == wanted).collect();
+    let guess = match elsewhere.as_slice() {
+        [] => nearest(segment, siblings())
+            .map(|name| format!("{prefix}{name}"))
+            .or_else(|| {
+                let names = known.iter().map(|key| key.rsplit('.').next().unwrap_or(key));
+                let name = nearest(&wanted.unwrap_or_default(), names)?;
+                known.iter().find(|key| key.rsplit('.').next() == Some(name)).cloned()
+            }),
+        keys => Some(keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join("` or `")),
+    };
+    let mut message = format!("there is no key `{segment}` in {place}");
+    match guess {
+        Some(guess) => message += &format!(", did you mean `{guess}`?"),
+        None => {
+            let there: Vec<_> = siblings().map(|key| format!("`{key}`")).collect();
+            if !there.is_empty() {
+                message += &format!("; there are {}", there.join(", "));
+            }
+        }
+    }
+    message
+}
+
+/// All keys of a tree of objects, by their full path.
+fn paths(tree: &Value) -> Vec<String> {
+    let Value::Object(entries) = tree else {
+        return Vec::new();
+    };
+    entries
+        .iter()
+        .flat_map(|(key, value)| {
+            let below = paths(value).into_iter().map(move |path| format!("{key}.{path}"));
+            std::iter::once(key.clone()).chain(below)
+        })
+        .collect()
+}

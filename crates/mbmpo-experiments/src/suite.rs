@@ -1,0 +1,218 @@
+//! Several experiments with several seeds, and a table of what came out.
+
+use crate::evaluation::{deviation, mean};
+use crate::{DeviceKind, Error, Progress, Result, RunDirectory, RunInfo, preset, run};
+use mbmpo_core::IterationMetrics;
+use serde::Serialize;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// An experiment of a suite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Name of the environment.
+    pub environment: String,
+    /// Name of the preset, or the path of its file.
+    pub preset: String,
+}
+
+/// How to run a suite.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The seeds of every experiment.
+    pub seeds: Vec<u64>,
+    /// Number of runs at once, at least 1.
+    pub jobs: usize,
+    /// Number of threads of all runs together.
+    pub threads: usize,
+    /// Where the runs go; made where it does not exist.
+    pub out: PathBuf,
+    /// For `run.json`.
+    pub command: Vec<String>,
+}
+
+/// What one run gave.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunResult {
+    /// Name of the environment.
+    pub environment: String,
+    /// Name of the preset.
+    pub preset: String,
+    /// The seed.
+    pub seed: u64,
+    /// Real environment steps used.
+    pub real_steps: usize,
+    /// Mean return of the pre-update policy after the last iteration.
+    pub return_pre_mean: f64,
+    /// Mean return of the adapted policies after the last iteration.
+    pub return_post_mean: f64,
+    /// Wall-clock time \[s\].
+    pub wall_seconds: f64,
+    /// The run directory.
+    pub directory: PathBuf,
+}
+
+/// All seeds of an experiment together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// Name of the environment.
+    pub environment: String,
+    /// Name of the preset.
+    pub preset: String,
+    /// Number of seeds.
+    pub seeds: usize,
+    /// Mean number of real environment steps.
+    pub real_steps: f64,
+    /// Mean over the seeds of the return.
+    pub return_mean: f64,
+    /// Standard deviation (population) over the seeds of the return.
+    pub return_std: f64,
+    /// Mean wall-clock time of a run \[s\].
+    pub wall_seconds: f64,
+}
+
+/// The experiments of the suite of that name: `quick` or `paper`, every environment with the preset of that name.
+pub fn entries(preset: &str) -> Vec<Entry> {
+    let entry = |environment: &str| Entry {
+        environment: environment.to_owned(),
+        preset: preset.to_owned(),
+    };
+    mbmpo_envs::NAMES.into_iter().map(entry).collect()
+}
+
+/// Runs every experiment with every seed and leaves, beside the run directories, `results.jsonl` (one object a run)
+/// and `summary.txt` (the table). `watch` makes what shows the progress of a run, from its label and its budget.
+///
+/// # Errors
+/// When a preset cannot be resolved, a directory cannot be written to, or a run fails; the others are still run.
+pub fn run_suite<P: Progress>(
+    entries: &[Entry],
+    options: &Options,
+    watch: impl Fn(&str, usize) -> P + Sync,
+) -> Result<Vec<Row>> {
+    let out = &options.out;
+    let unwritable = |source| Error::Unwritable {
+        path: out.clone(),
+        source,
+    };
+    fs::create_dir_all(out).map_err(unwritable)?;
+    let workers = options.jobs.clamp(1, (entries.len() * options.seeds.len()).max(1));
+    let threads = (options.threads / workers).max(1);
+    // resolved first: a mistake shows before hours of work
+    let mut jobs = Vec::new();
+    for Entry { environment, preset } in entries {
+        let config = preset::resolve(environment, preset, &[])?;
+        for &seed in &options.seeds {
+            let device = DeviceKind::Cpu;
+            let info = RunInfo::begin(environment, preset, seed, device, threads, &options.command);
+            jobs.push((info, config.clone()));
+        }
+    }
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some((info, config)) = jobs.get(number) else {
+                        break;
+                    };
+                    let path = out.join(info.label());
+                    let result = RunDirectory::create(Some(&path), config, info.clone())
+                        .and_then(|mut directory| {
+                            let mut progress = watch(&info.label(), config.real_steps);
+                            let last = run(config, &mut directory, &mut progress)?;
+                            Ok(RunResult::new(&directory, &last))
+                        });
+                    if let Ok(mut results) = results.lock() {
+                        results.push((number, result));
+                    }
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_default();
+    results.sort_by_key(|(number, _)| *number);
+    let results = results.into_iter().map(|(_, result)| result).collect::<Result<Vec<_>>>()?;
+    let rows: Vec<_> = entries.iter().map(|entry| Row::of(entry, &results)).collect();
+    let mut lines = String::new();
+    for result in &results {
+        lines += &serde_json::to_string(result).map_err(|e| Error::System(e.to_string()))?;
+        lines.push('\n');
+    }
+    fs::write(out.join("results.jsonl"), lines).map_err(unwritable)?;
+    fs::write(out.join("summary.txt"), table(&rows)).map_err(unwritable)?;
+    Ok(rows)
+}
+
+/// The rows as aligned text.
+pub fn table(rows: &[Row]) -> String {
+    let header = ["environment", "preset", "seeds", "real steps", "return", "time"].map(str::to_owned);
+    let cells = |row: &Row| {
+        [
+            row.environment.clone(),
+            row.preset.clone(),
+            row.seeds.to_string(),
+            format!("{:.0}", row.real_steps),
+            format!("{:.1} ± {:.1}", row.return_mean, row.return_std),
+            format!("{:.0} s", row.wall_seconds),
+        ]
+    };
+    let lines: Vec<_> = std::iter::once(header).chain(rows.iter().map(cells)).collect();
+    let width = |column: usize| {
+        let widths = lines.iter().map(|line| line[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut text = String::new();
+    for line in &lines {
+        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
+            text += &match column {
+                0 | 1 => format!("{cell:<width$}  "),
+                _ => format!("{cell:>width$}  "),
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+impl RunResult {
+    fn new(directory: &RunDirectory, last: &IterationMetrics) -> Self {
+        let info = directory.info();
+        Self {
+            environment: info.environment.clone(),
+            preset: info.preset.clone(),
+            seed: info.seed,
+            real_steps: last.real_steps,
+            return_pre_mean: last.return_pre_mean,
+            return_post_mean: last.return_post_mean,
+            wall_seconds: last.wall_seconds,
+            directory: directory.path().to_owned(),
+        }
+    }
+}
+
+impl Row {
+    fn of(entry: &Entry, results: &[RunResult]) -> Self {
+        let ours = |result: &&RunResult| {
+            result.environment == entry.environment && result.preset == entry.preset
+        };
+        let column = |value: fn(&RunResult) -> f64| -> Vec<f64> {
+            results.iter().filter(ours).map(value).collect()
+        };
+        let returns = column(|r| r.return_pre_mean);
+        Self {
+            environment: entry.environment.clone(),
+            preset: entry.preset.clone(),
+            seeds: returns.len(),
+            real_steps: mean(&column(|r| r.real_steps as f64)),
+            return_mean: mean(&returns),
+            return_std: deviation(&returns),
+            wall_seconds: mean(&column(|r| r.wall_seconds)),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! RON with errors that a person can act on.
+
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// The most similar of `known`, where one is similar at all.
+///
+/// ```
+/// assert_eq!(mbmpo_experiments::nearest("half-chetah", ["point-2d", "half-cheetah"]), Some("half-cheetah"));
+/// assert_eq!(mbmpo_experiments::nearest("zebra", ["point-2d", "half-cheetah"]), None);
+/// ```
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(similarity, _)| *similarity > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// `, did you mean …?` or the list of what there is.
+pub(crate) fn suggestion(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(candidate) => format!(", did you mean `{candidate}`?"),
+        None => format!("; there are {}", quote(known)),
+    }
+}
+
+fn quote(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+/// Reads a file that a person named.
+pub(crate) fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Parses RON; `file` is what error messages call it.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
+    let error = |spanned: ron::error::SpannedError, key: &str| {
+        let (line, column) = locate(text, &spanned);
+        Error::Parse {
+            file: file.to_owned(),
+            line,
+            column,
+            message: explain(&spanned.code, key),
+        }
+    };
+    let mut deserializer = ron::Deserializer::from_str(text).map_err(|e| error(e, "."))?;
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
+        let key = e.path().to_string();
+        error(deserializer.span_error(e.into_inner()), &key)
+    })?;
+    let end = deserializer.end();
+    end.map_err(|code| error(deserializer.span_error(code), "."))?;
+    Ok(value)
+}
+
+/// Line and column of the offending word: RON knows where its parser stood, which may be just after it.
+fn locate(text: &str, spanned: &ron::error::SpannedError) -> (usize, usize) {
+    use ron::Error::{DuplicateStructField, NoSuchEnumVariant, NoSuchStructField};
+    let (start, end) = (spanned.span.start, spanned.span.end);
+    let word = match &spanned.code {
+        NoSuchStructField { found, .. } | NoSuchEnumVariant { found, .. } => found.as_str(),
+        DuplicateStructField { field, .. } => field,
+        _ => return (start.line, start.col),
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    for number in (start.line.saturating_sub(1)..=end.line).rev() {
+        let Some(line) = number.checked_sub(1).and_then(|i| lines.get(i)) else {
+            continue;
+        };
+        let code = line.split("//").next().unwrap_or_default();
+        if let Some(at) = code.find(word) {
+            return (number, code[..at].chars().count() + 1);
+        }
+    }
+    (start.line, start.col)
+}
+
+fn explain(error: &ron::Error, key: &str) -> String {
+    match error {
+        ron::Error::NoSuchStructField { expected, found, .. } => {
+            format!("unknown key `{found}`{}", suggestion(found, expected))
+        }
+        ron::Error::MissingStructField { field, .. } if key == "." => format!("key `{field}` is missing"),
+        ron::Error::MissingStructField { field, .. } => format!("key `{field}` is missing in `{key}`"),
+        ron::Error::DuplicateStructField { field, .. } => format!("key `{field}` is there twice"),
+        ron::Error::NoSuchEnumVariant { expected, found, .. } => {
+            format!("`{key}` cannot be `{found}`{}", suggestion(found, expected))
+        }
+        other => {
+            let message = plain_types(&lower_first(&other.to_string()));
+            if key == "." { message } else { format!("`{key}`: {message}") }
+        }
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut rest = text.chars();
+    match rest.next() {
+        Some(first) => first.to_lowercase().chain(rest).collect(),
+        None => String::new(),
+    }
+}
+
+/// Says "a number" for what serde calls `f64`, and so on.
+pub(crate) fn plain_types(message: &str) -> String {
+    let names = [
+        ("expected usize", "expected a whole number from 0 on"),
+        ("expected u64", "expected a whole number from 0 on"),
+        ("expected f64", "expected a number"),
+        ("expected a boolean", "expected true or false"),
+        ("expected a sequence", "expected a list such as [128, 128]"),
+    ];
+    names
+        .iter()
+        .fold(message.to_owned(), |text, (serde, plain)| text.replace(serde, plain))
+}

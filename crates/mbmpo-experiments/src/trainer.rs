@@ -1,0 +1,92 @@
+use crate::{Error, ExperimentConfig, Result, RunDirectory};
+use mbmpo_core::{Algorithm, Checked, IterationMetrics, Observer, Phase};
+use mbmpo_meta::MbMpo;
+use std::time::Instant;
+
+/// Is told how training gets on, and may show it.
+pub trait Progress: Observer + Send {
+    /// An iteration is done.
+    fn iteration(&mut self, metrics: &IterationMetrics);
+}
+
+/// A [`Progress`] that shows nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn begin(&mut self, _phase: Phase, _total: usize) {}
+    fn advance(&mut self) {}
+}
+
+impl Progress for Unobserved {
+    fn iteration(&mut self, _metrics: &IterationMetrics) {}
+}
+
+/// Keeps what an iteration gave.
+pub trait Sink<P> {
+    /// Takes the metrics of an iteration and the policy at its end.
+    ///
+    /// # Errors
+    /// When it cannot be kept; training stops.
+    fn record(&mut self, metrics: &IterationMetrics, policy: &P) -> Result<()>;
+}
+
+/// Iterates until `real_steps` are used up, and returns the metrics of the last iteration.
+///
+/// # Errors
+/// When an iteration fails, or a sink does.
+pub fn train<A: Algorithm>(
+    algorithm: &mut A,
+    real_steps: usize,
+    sinks: &mut [&mut dyn Sink<A::Policy>],
+    progress: &mut dyn Progress,
+) -> Result<IterationMetrics> {
+    let start = Instant::now();
+    loop {
+        let mut metrics = algorithm.iterate(progress)?;
+        metrics.wall_seconds = start.elapsed().as_secs_f64();
+        let policy = algorithm.policy();
+        for sink in sinks.iter_mut() {
+            sink.record(&metrics, &policy)?;
+        }
+        progress.iteration(&metrics);
+        if algorithm.real_steps() >= real_steps {
+            return Ok(metrics);
+        }
+    }
+}
+
+/// Runs an experiment in a run directory, with the seed, the device and the number of threads that its `run.json`
+/// names, and notes there how it ended.
+///
+/// # Errors
+/// When training fails or a file cannot be written.
+pub fn run(
+    config: &Checked<ExperimentConfig>,
+    directory: &mut RunDirectory,
+    progress: &mut dyn Progress,
+) -> Result<IterationMetrics> {
+    let threads = directory.info().threads;
+    let outcome = with_threads(threads, || {
+        let (seed, device) = (directory.info().seed, directory.info().device.device()?);
+        let environment = config.make_environment()?;
+        let algorithm = config.part(|config| &config.algorithm);
+        let mut algorithm = MbMpo::new(algorithm, environment, seed, &device)?;
+        train(&mut algorithm, config.real_steps, &mut [directory], progress)
+    })
+    .flatten();
+    directory.finish(outcome.as_ref().map(|_| ()))?;
+    outcome
+}
+
+/// Does `work` in a thread pool of its own.
+///
+/// # Errors
+/// When the system does not give the threads.
+pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|error| Error::System(format!("cannot start {threads} threads: {error}")))?;
+    Ok(pool.install(work))
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask run-benchmark`: every environment, some seeds, one table.
+
+use anyhow::Result;
+use clap::Args;
+use mbmpo_core::{IterationMetrics, Observer, Phase};
+use mbmpo_experiments::{Progress, suite};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::thread::available_parallelism;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// quick (under ten minutes on two cores) or paper (hours)
+    #[arg(long, default_value = "quick", value_parser = ["quick", "paper"])]
+    suite: String,
+
+    /// A number of seeds, or a list such as 22,33,12
+    #[arg(long, default_value = "1")]
+    seeds: Seeds,
+
+    /// Number of runs at once; they share the cores
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+
+    /// Directory of the results [default: runs/benchmark-SUITE]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+struct Seeds(Vec<u64>);
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| {
+            let trimmed = text.trim();
+            trimmed.parse::<u64>().map_err(|_| format!("`{trimmed}` is not a whole number"))
+        };
+        if text.contains(',') {
+            let parts = text.split(',').filter(|part| !part.trim().is_empty());
+            let seeds = parts.map(number).collect::<Result<Vec<_>, _>>()?;
+            return if seeds.is_empty() { Err("no seed".to_owned()) } else { Ok(Self(seeds)) };
+        }
+        match number(text)? {
+            count @ 1..=1000 => Ok(Self((1..=count).collect())),
+            _ => Err("allowed is 1 to 1000 seeds".to_owned()),
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let Arguments {
+        suite: name,
+        seeds,
+        jobs,
+        out,
+    } = arguments;
+    let out = out.clone().unwrap_or_else(|| free_path(name));
+    let options = suite::Options {
+        seeds: seeds.0.clone(),
+        jobs: usize::from(*jobs),
+        threads: available_parallelism().map_or(1, usize::from),
+        out: out.clone(),
+        command: std::iter::once("cargo xtask".to_owned())
+            .chain(std::env::args().skip(1))
+            .collect(),
+    };
+    let rows = suite::run_suite(&suite::entries(name), &options, Lines::new)?;
+    println!("\n{}\nresults in {}", suite::table(&rows), out.display());
+    Ok(())
+}
+
+fn free_path(suite: &str) -> PathBuf {
+    let first = Path::new("runs").join(format!("benchmark-{suite}"));
+    let numbered = (2..).map(|i| Path::new("runs").join(format!("benchmark-{suite}-{i}")));
+    std::iter::once(first)
+        .chain(numbered)
+        .find(|path| !path.exists())
+        .unwrap_or_default()
+}
+
+/// One line an iteration.
+struct Lines {
+    label: String,
+    budget: usize,
+}
+
+impl Lines {
+    fn new(label: &str, budget: usize) -> Self {
+        Self {
+            label: label.to_owned(),
+            budget,
+        }
+    }
+}
+
+impl Observer for Lines {
+    fn begin(&mut self, _phase: Phase, _total: usize) {}
+    fn advance(&mut self) {}
+}
+
+impl Progress for Lines {
+    fn iteration(&mut self, metrics: &IterationMetrics) {
+        println!(
+            "{}: {:>6} of {} real steps, return {:>8.1}, {:.0} s",
+            self.label,
+            metrics.real_steps,
+            self.budget,
+            metrics.return_pre_mean,
+            metrics.wall_seconds,
+        );
+    }
+}
