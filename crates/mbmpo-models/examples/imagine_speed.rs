@@ -30,13 +30,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut rates = Vec::new();
         for _ in 0..7 {
             let start = Instant::now();
-            (0..model.members()).into_par_iter().with_max_len(1).for_each(|member| {
-                let actions = Tensor::<2>::ones([rows, 6], &device);
-                let mut observations = Tensor::<2>::zeros([rows, 17], &device);
-                for _ in 0..STEPS {
-                    observations = model.predict(member, observations, actions.clone()).clamp(-1.0, 1.0);
-                }
-            });
+            (0..model.members())
+                .into_par_iter()
+                .with_max_len(1)
+                .for_each(|member| {
+                    let actions = Tensor::<2>::ones([rows, 6], &device);
+                    let mut observations = Tensor::<2>::zeros([rows, 17], &device);
+                    for _ in 0..STEPS {
+                        observations = model
+                            .predict(member, observations, actions.clone())
+                            .clamp(-1.0, 1.0);
+                    }
+                });
             rates.push((model.members() * rows * STEPS) as f64 / start.elapsed().as_secs_f64());
         }
         rates.sort_by(f64::total_cmp);

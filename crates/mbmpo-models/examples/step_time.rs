@@ -19,7 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut data = Trajectories::new(17, 6);
     // 1 % of 10,102 validate, 10,000 train
     for _ in 0..10_102 {
-        let mut row = |n: usize| (0..n).map(|_| random.random_range(-1.0..1.0)).collect::<Vec<f32>>();
+        let mut row = |n: usize| {
+            (0..n)
+                .map(|_| random.random_range(-1.0..1.0))
+                .collect::<Vec<f32>>()
+        };
         data.push(&row(17), &row(6), &row(17), 0.0);
     }
     data.end_path(false);

@@ -63,13 +63,22 @@ impl Ensemble {
     /// # Errors
     /// When the data have other dimensions than the networks or are too few to split, or when a loss is not finite.
     /// The ensemble is then as it was.
-    pub fn fit(&mut self, data: &Trajectories, streams: &Streams, iteration: u64) -> Result<FitReport> {
+    pub fn fit(
+        &mut self,
+        data: &Trajectories,
+        streams: &Streams,
+        iteration: u64,
+    ) -> Result<FitReport> {
         Error::check_shape(
             "observation components of the data",
             self.observation_dim,
             data.observation_dim,
         )?;
-        Error::check_shape("action components of the data", self.action_dim, data.action_dim)?;
+        Error::check_shape(
+            "action components of the data",
+            self.action_dim,
+            data.action_dim,
+        )?;
         fit::split_point(data.len(), self.config.validation_share)?;
         let (normalization, table) = Normalization::of(data);
         let fitted = self
@@ -88,7 +97,10 @@ impl Ensemble {
         self.normalization = normalization;
         Ok(FitReport {
             train_loss: reports.iter().map(|report| report.train_loss).collect(),
-            validation_loss: reports.iter().map(|report| report.validation_loss).collect(),
+            validation_loss: reports
+                .iter()
+                .map(|report| report.validation_loss)
+                .collect(),
             epochs: reports.iter().map(|report| report.epochs).collect(),
         })
     }
@@ -97,7 +109,9 @@ impl Ensemble {
     pub fn predictor(&self) -> Predictor {
         let members = self.networks.iter();
         Predictor::new(
-            members.map(|network| self.normalization.fold(network.affine(), &self.device)).collect(),
+            members
+                .map(|network| self.normalization.fold(network.affine(), &self.device))
+                .collect(),
         )
     }
 

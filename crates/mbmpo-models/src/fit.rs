@@ -23,7 +23,11 @@ pub(crate) struct MemberReport {
 /// # Errors
 /// When either part would be empty.
 pub(crate) fn split_point(rows: usize, validation_share: f64) -> Result<usize> {
-    at_least("transitions to fit an ensemble to (one to train, one to validate)", 2, rows)?;
+    at_least(
+        "transitions to fit an ensemble to (one to train, one to validate)",
+        2,
+        rows,
+    )?;
     let train = (rows as f64 * (1.0 - validation_share)) as usize;
     at_least("transitions in the training split", 1, train)?;
     at_least("transitions in the validation split", 1, rows - train)?;

@@ -90,10 +90,18 @@ pub(crate) struct Network {
 
 impl Network {
     /// Glorot-uniform weights (directions), unit gains, zero biases: `sizes` are the widths from input to output.
-    pub fn new(sizes: &[usize], weight_normalization: bool, stream: &mut Stream, device: &Device) -> Self {
+    pub fn new(
+        sizes: &[usize],
+        weight_normalization: bool,
+        stream: &mut Stream,
+        device: &Device,
+    ) -> Self {
         let mut layer = |inputs: usize, outputs: usize| {
             let row = |values: Vec<f32>| {
-                Parameter::new(Tensor::from_data(TensorData::new(values, [1, outputs]), device))
+                Parameter::new(Tensor::from_data(
+                    TensorData::new(values, [1, outputs]),
+                    device,
+                ))
             };
             let weights = TensorData::new(glorot(inputs, outputs, stream), [inputs, outputs]);
             Layer {
@@ -103,14 +111,18 @@ impl Network {
             }
         };
         Self {
-            layers: sizes.windows(2).map(|pair| layer(pair[0], pair[1])).collect(),
+            layers: sizes
+                .windows(2)
+                .map(|pair| layer(pair[0], pair[1]))
+                .collect(),
             steps: 0,
         }
     }
 
     /// The layers with weight normalisation folded away.
     pub fn affine(&self) -> Vec<Affine> {
-        let fold = |layer: &Layer<Parameter>| (Weights::of(layer).effective, layer.bias.value.clone());
+        let fold =
+            |layer: &Layer<Parameter>| (Weights::of(layer).effective, layer.bias.value.clone());
         self.layers.iter().map(fold).collect()
     }
 
@@ -147,8 +159,9 @@ impl Network {
             let bias = delta.clone().sum_dim(0);
             if i > 0 {
                 let back = delta.matmul(weights.effective.clone().transpose());
-                // a ReLU's slope is 1 where its output is positive
-                delta = back.mask_fill(activation.lower_equal_elem(0.0), 0.0);
+                // a ReLU's slope is 1 where its output is positive; `mask_fill` is 15 times slower on the CPU
+                let slope = activation.greater_elem(0.0).float().cast(back.dtype());
+                delta = back * slope;
             } else {
                 delta = bias.clone();
             }
@@ -185,10 +198,13 @@ impl Network {
 /// Runs `inputs` `[rows, in]` through folded layers: `[rows, out]`.
 pub(crate) fn forward(layers: &[Affine], inputs: Tensor<2>) -> Tensor<2> {
     let last = layers.len().saturating_sub(1);
-    layers.iter().enumerate().fold(inputs, |x, (i, (weights, bias))| {
-        let sum = x.matmul(weights.clone()) + bias.clone();
-        if i < last { relu(sum) } else { sum }
-    })
+    layers
+        .iter()
+        .enumerate()
+        .fold(inputs, |x, (i, (weights, bias))| {
+            let sum = x.matmul(weights.clone()) + bias.clone();
+            if i < last { relu(sum) } else { sum }
+        })
 }
 
 /// A layer's weights W[:,j] = g[j] v[:,j] / ‖v[:,j]‖ (Salimans and Kingma 2016, eq. (2)).
@@ -217,7 +233,11 @@ impl Weights {
 
     /// Gradients by v and g from the gradient by W (ibid., eq. (3)):
     /// ∂g = Σᵢ ∂W v / ‖v‖, ∂v = g/‖v‖ (∂W - ∂g v/‖v‖).
-    fn pull_back(self, layer: &Layer<Parameter>, by_weights: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+    fn pull_back(
+        self,
+        layer: &Layer<Parameter>,
+        by_weights: Tensor<2>,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
         let (Some(inverse_length), Some(gain)) = (self.inverse_length, &layer.gain) else {
             return (by_weights, None);
         };
@@ -233,4 +253,175 @@ fn glorot(inputs: usize, outputs: usize, stream: &mut Stream) -> Vec<f32> {
     let limit = (6.0 / (inputs + outputs) as f32).sqrt();
     let mut draw = || (2.0 * stream.random::<f32>() - 1.0) * limit;
     (0..inputs * outputs).map(|_| draw()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::DType;
+    use mbmpo_core::{Purpose, Streams};
+
+    fn matrix(values: &[f64], shape: [usize; 2]) -> Tensor<2> {
+        let data = TensorData::new(values.to_vec(), shape);
+        Tensor::from_data(data, (&Device::flex(), DType::F64))
+    }
+
+    fn values(tensor: &Tensor<2>) -> Vec<f64> {
+        tensor.to_data().try_into_vec::<f64>().unwrap()
+    }
+
+    fn random(rows: usize, columns: usize, stream: &mut Stream) -> Tensor<2> {
+        let values: Vec<f64> = (0..rows * columns)
+            .map(|_| stream.random_range(-1.0..1.0))
+            .collect();
+        matrix(&values, [rows, columns])
+    }
+
+    fn parameters(layer: &mut Layer<Parameter>) -> Vec<&mut Tensor<2>> {
+        let mut all = vec![&mut layer.direction.value, &mut layer.bias.value];
+        all.extend(layer.gain.as_mut().map(|gain| &mut gain.value));
+        all
+    }
+
+    /// A network in double precision whose biases and gains are not their initial values, and a batch of four.
+    fn example(weight_normalization: bool) -> (Network, Tensor<2>, Tensor<2>) {
+        let mut stream = Streams::new(3).stream(Purpose::Test, 0, 0);
+        let mut network = Network::new(
+            &[3, 6, 5, 2],
+            weight_normalization,
+            &mut stream,
+            &Device::flex(),
+        );
+        for layer in &mut network.layers {
+            for parameter in parameters(layer) {
+                let [rows, columns] = parameter.dims();
+                *parameter = random(rows, columns, &mut stream);
+            }
+        }
+        (
+            network,
+            random(4, 3, &mut stream),
+            random(4, 2, &mut stream),
+        )
+    }
+
+    fn loss(network: &Network, inputs: &Tensor<2>, targets: &Tensor<2>) -> f64 {
+        let error = forward(&network.affine(), inputs.clone()) - targets.clone();
+        values(&error).iter().map(|error| error * error / 8.0).sum()
+    }
+
+    /// Fails when any term of the hand-written gradient is wrong: a transposed factor, a missing ReLU mask, the
+    /// projection of weight normalisation, or the factor 2 / (batch · dims).
+    #[test]
+    fn gradient_equals_finite_differences() {
+        const STEP: f64 = 1e-6;
+        for weight_normalization in [true, false] {
+            let (network, inputs, targets) = example(weight_normalization);
+            let (gradients, squared_error) =
+                network.gradient(inputs.clone(), targets.clone(), 1.0 / 8.0);
+            let squared_error = squared_error.into_scalar::<f64>();
+            assert!((squared_error / 8.0 - loss(&network, &inputs, &targets)).abs() < 1e-12);
+            for (l, gradient) in gradients.into_iter().enumerate() {
+                let mut analytic = vec![gradient.direction, gradient.bias];
+                analytic.extend(gradient.gain);
+                assert_eq!(analytic.len(), if weight_normalization { 3 } else { 2 });
+                for (p, analytic) in analytic.iter().enumerate() {
+                    for (i, analytic) in values(analytic).into_iter().enumerate() {
+                        let shifted = |by: f64| {
+                            let mut network = network.clone();
+                            let mut layer = parameters(&mut network.layers[l]);
+                            let mut moved = values(layer[p]);
+                            moved[i] += by;
+                            *layer[p] = matrix(&moved, layer[p].dims());
+                            loss(&network, &inputs, &targets)
+                        };
+                        let numeric = (shifted(STEP) - shifted(-STEP)) / (2.0 * STEP);
+                        assert!(
+                            (analytic - numeric).abs() < 1e-8,
+                            "layer {l}, parameter {p}, entry {i}: {analytic} against {numeric}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fails when the gradient and Burn's own differ, so that a change of either is noticed.
+    #[test]
+    fn gradient_equals_automatic_differentiation() {
+        let (network, inputs, targets) = example(true);
+        let (gradients, _) = network.gradient(inputs.clone(), targets.clone(), 1.0 / 8.0);
+        let mut tracked = network;
+        for layer in &mut tracked.layers {
+            for parameter in parameters(layer) {
+                *parameter = parameter.clone().autodiff().require_grad();
+            }
+        }
+        let output = forward(&tracked.affine(), inputs.autodiff());
+        let error = output - targets.autodiff();
+        let by_graph = ((error.clone() * error).sum() * 0.125).backward();
+        for (layer, gradient) in tracked.layers.iter_mut().zip(gradients) {
+            let mut by_hand = vec![gradient.direction, gradient.bias];
+            by_hand.extend(gradient.gain);
+            for (parameter, by_hand) in parameters(layer).into_iter().zip(&by_hand) {
+                let by_graph = parameter.grad(&by_graph).unwrap();
+                for (graph, hand) in values(&by_graph).into_iter().zip(values(by_hand)) {
+                    assert!((graph - hand).abs() < 1e-8, "{graph} against {hand}");
+                }
+            }
+        }
+    }
+
+    /// Fails when lengths are taken along rows, or gains are applied to inputs instead of outputs.
+    #[test]
+    fn weight_normalization_by_hand() {
+        let layer = Layer {
+            direction: Parameter::new(matrix(&[3.0, 0.0, 4.0, -2.0], [2, 2])),
+            gain: Some(Parameter::new(matrix(&[10.0, 0.5], [1, 2]))),
+            bias: Parameter::new(matrix(&[0.0, 0.0], [1, 2])),
+        };
+        let effective = values(&Weights::of(&layer).effective);
+        for (value, expected) in effective.iter().zip([6.0, 0.0, 8.0, -0.5]) {
+            assert!((value - expected).abs() < 1e-12, "{effective:?}");
+        }
+    }
+
+    /// Fails when a moment's factor, the bias correction or the place of ε is not TensorFlow's.
+    #[test]
+    fn adam_by_the_textbook() {
+        let (rate, epsilon) = (0.1, 1e-2);
+        let (mut theta, mut m, mut v) = (1.0, 0.0, 0.0);
+        let mut parameter = Parameter::new(matrix(&[theta], [1, 1]));
+        for (step, gradient) in [0.5, -2.0, 0.01].into_iter().enumerate() {
+            let t = step as i32 + 1;
+            m = 0.9 * m + 0.1 * gradient;
+            v = 0.999 * v + 0.001 * gradient * gradient;
+            let corrected = rate * (1.0 - 0.999_f64.powi(t)).sqrt() / (1.0 - 0.9_f64.powi(t));
+            theta -= corrected * m / (v.sqrt() + epsilon);
+            let adam = AdamStep::new(rate, epsilon, t as u64);
+            parameter = parameter.step(matrix(&[gradient], [1, 1]), adam);
+            assert!((values(&parameter.value)[0] - theta).abs() < 1e-12);
+        }
+    }
+
+    /// Fails when initial weights leave Glorot's range or do not fill it, or depend on weight normalisation.
+    #[test]
+    fn initial_weights() {
+        let make = |normalization| {
+            let mut stream = Streams::new(0).stream(Purpose::ModelWeights, 0, 0);
+            Network::new(&[20, 40, 4], normalization, &mut stream, &Device::flex())
+        };
+        let weights = |network: &Network| {
+            network.layers[0]
+                .direction
+                .value
+                .to_data()
+                .try_into_vec::<f32>()
+                .unwrap()
+        };
+        let drawn = weights(&make(true));
+        let largest = drawn.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+        assert!((0.3..=0.316_23).contains(&largest), "{largest}");
+        assert_eq!(drawn, weights(&make(false)));
+    }
 }

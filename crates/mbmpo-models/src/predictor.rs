@@ -37,7 +37,12 @@ impl Normalization {
         };
         let (inputs, targets) = (self.input.mean.len(), self.target.mean.len());
         let inverse = self.input.inverse_std();
-        let shift = self.input.mean.iter().zip(&inverse).map(|(mean, inverse)| -mean * inverse);
+        let shift = self
+            .input
+            .mean
+            .iter()
+            .zip(&inverse)
+            .map(|(mean, inverse)| -mean * inverse);
         let shift = tensor(shift.collect(), [1, inputs]);
         let inverse = tensor(inverse, [inputs, 1]);
         if let Some((weights, bias)) = layers.first_mut() {
@@ -52,5 +57,44 @@ impl Normalization {
             *bias = bias.clone() * std + mean;
         }
         layers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Network;
+    use crate::normalizer::Normalizer;
+    use mbmpo_core::{Purpose, Streams};
+
+    /// Fails when folding forgets a mean, a deviation, or mixes up inputs and targets.
+    #[test]
+    fn folded_equals_unfolded() {
+        let device = Device::flex();
+        let mut stream = Streams::new(0).stream(Purpose::Test, 0, 0);
+        let network = Network::new(&[3, 16, 2], true, &mut stream, &device);
+        let normalization = Normalization {
+            input: Normalizer {
+                mean: vec![1.0, -2.0, 0.5],
+                std: vec![0.5, 3.0, 0.0],
+            },
+            target: Normalizer {
+                mean: vec![0.1, -0.2],
+                std: vec![0.3, 2.0],
+            },
+        };
+        let model = Predictor::new(vec![normalization.fold(network.affine(), &device)]);
+        let observations = Tensor::<2>::from_data([[0.3, -1.0], [2.0, 5.0]], &device);
+        let actions = Tensor::<2>::from_data([[0.5], [-1.0]], &device);
+        let folded = model.predict(0, observations.clone(), actions.clone());
+
+        // the third input does not vary, so it is 0 in standardised units
+        let standardised =
+            Tensor::<2>::from_data([[-1.4, 1.0 / 3.0, 0.0], [2.0, 7.0 / 3.0, 0.0]], &device);
+        let std = Tensor::<2>::from_data([[0.3, 2.0]], &device);
+        let mean = Tensor::<2>::from_data([[0.1, -0.2]], &device);
+        let unfolded = observations + forward(&network.affine(), standardised) * std + mean;
+        let error = (folded - unfolded).abs().max().into_scalar::<f32>();
+        assert!(error < 1e-5, "{error}");
     }
 }

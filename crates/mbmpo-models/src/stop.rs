@@ -44,3 +44,34 @@ impl RollingStop {
         !first && average > previous
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when the first epoch's loss does not move the average itself, when equal averages stop, or when losses
+    /// are compared instead of averages. By hand, p = 0.9, start 1.5: 10 → 14.5, 12 → 14.25, 14 → 14.225,
+    /// 14.225 → 14.225, 15 → 14.3025.
+    #[test]
+    fn stops_where_the_average_rises() {
+        let mut stop = RollingStop::new(0.9, 1.5);
+        let mut averages = Vec::new();
+        let mut verdicts = Vec::new();
+        for loss in [10.0, 12.0, 14.0, 14.0, 15.0] {
+            verdicts.push(stop.update(loss));
+            averages.push(stop.average.unwrap());
+        }
+        let expected = [14.5, 14.25, 14.225, 14.2025, 14.28225];
+        for (average, expected) in averages.iter().zip(expected) {
+            assert!((average - expected).abs() < 1e-12, "{averages:?}");
+        }
+        assert_eq!(verdicts, [false, false, false, false, true]);
+    }
+
+    /// Fails when a start below 1 stops at once.
+    #[test]
+    fn never_stops_after_one_epoch() {
+        assert!(!RollingStop::new(0.95, 0.5).update(1.0));
+        assert!(!RollingStop::new(0.95, 3.0).update(1.0));
+    }
+}
