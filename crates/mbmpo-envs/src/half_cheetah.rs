@@ -16,9 +16,9 @@ const VELOCITY_NOISE: f64 = 0.1;
 ///
 /// | | |
 /// |---|---|
-/// | observation `[17]` | `qpos[1..9]` (height relative to 0.7 m, pitch, back thigh, shin, foot, front thigh, shin, foot), then `qvel[0..9]` (of x, height, pitch and the joints) |
+/// | observation `[17]` | `qpos` but for x (height relative to 0.7 m, pitch, back thigh, shin, foot, front thigh, shin, foot), then `qvel` (of x, height, pitch and the joints) |
 /// | action `[6]` | torque of the six joints in the same order, as a fraction of 120, 90, 60, 120, 60, 30 N m |
-/// | reward | `s'[8] - 0.1 |a|²`, clipped to ±1000 |
+/// | reward | component 8 of s' (forward velocity) minus 0.1 ‖a‖², clipped to ±1000 |
 /// | first state | zero plus normal noise: 0.01 on coordinates, 0.1 on velocities |
 /// | termination | none |
 /// | control step | 0.01 s, as in the authors' code (OpenAI Gym's environment of this name takes 0.05 s) |

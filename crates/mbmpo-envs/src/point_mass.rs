@@ -20,9 +20,9 @@ const GOAL: f64 = 0.01;
 /// |---|---|---|
 /// | observation `[2]` | x and y | the same |
 /// | action `[2]` | tenths of a unit along x and y | the same |
-/// | reward | `-|s|²`, before the step | `-|s'|` |
+/// | reward | -‖s‖², of the state before the step | -‖s'‖ |
 /// | first state | uniform in `[-2, 2]²` | the same |
-/// | termination | none | `|x|` and `|y|` at most 0.01 |
+/// | termination | none | x and y within 0.01 of the origin |
 #[derive(Debug, Clone)]
 pub struct PointMass {
     state: [f32; 2],

@@ -4,7 +4,7 @@ mod build;
 mod contacts;
 mod limits;
 
-use crate::robot::{RobotDescription, Softness};
+use crate::robot::{Actuator, RobotDescription, Softness};
 use limits::Limit;
 use mbmpo_core::{Error, Result};
 use rapier3d_f64::prelude::*;
@@ -24,8 +24,9 @@ const CARRIER: f64 = 1e-6;
 pub struct ContactModel {
     /// MuJoCo's regularisation of a contact at impedance 0.5, over the inverse inertia that the contact feels.
     pub regularization: f64,
-    /// Share of the friction coefficient that acts where nothing slides. MuJoCo's friction cone is a pyramid of four
-    /// soft edges; at rest all four bear the same load and the two across the plane of motion give no friction.
+    /// Share of the friction coefficient that acts where nothing slides yet. MuJoCo's friction cone is a pyramid of
+    /// four soft edges. When sliding begins, the one that resists bears as much load as each of the two across the
+    /// plane of motion, which give no friction: a third. The faster the motion, the more of the load it bears.
     pub static_share: f64,
     /// Sliding speed from which the whole friction coefficient acts \[m/s\].
     pub sliding_speed: f64,
@@ -86,8 +87,7 @@ struct Plan {
     softness: Softness,
     contact_model: ContactModel,
     dofs: Vec<Dof>,
-    /// Degree of freedom and gear of each motor.
-    motors: Vec<(usize, f64)>,
+    motors: Vec<Actuator>,
 }
 
 /// A robot in a world with a floor.
@@ -194,16 +194,16 @@ impl Simulation {
         multibody.update_rigid_bodies(bodies, true);
     }
 
-    /// Advances by one MuJoCo time step under `controls`, one per motor, each in the motor's range.
+    /// Advances by one MuJoCo time step under `controls`, one per motor, clipped to the motor's range.
     ///
     /// # Errors
-    /// When a coordinate is not finite or a speed is beyond 1000: [`Error::Diverged`], until the next
-    /// [`Self::set_state`].
+    /// When a coordinate is not finite or a speed is beyond 1000: [`Error::Diverged`].
     pub fn step(&mut self, controls: &[f64]) -> Result<()> {
         Error::check_shape("controls", self.plan.motors.len(), controls.len())?;
         let mut torques = vec![0.0; self.dofs()];
-        for (&(dof, gear), control) in self.plan.motors.iter().zip(controls) {
-            torques[dof] += gear * control;
+        for (motor, control) in self.plan.motors.iter().zip(controls) {
+            let [low, high] = motor.control_range;
+            torques[motor.joint] += motor.gear * control.max(low).min(high);
         }
         self.steps += 1;
         self.apply(&torques);

@@ -11,7 +11,7 @@ const SWEEPS: usize = 4;
 /// Frequency of a contact spring that is as good as rigid \[Hz\].
 const RIGID: f64 = 1e6;
 
-/// Penetration happens before contact, so there is nothing to predict but rounding \[m\].
+/// Distance at which Rapier begins to see a contact \[m\]; it acts from 0 on only.
 const PREDICTION: f64 = 0.002;
 
 pub(super) fn plan(robot: &RobotDescription, contact_model: ContactModel) -> Result<Plan> {
@@ -101,7 +101,7 @@ pub(super) fn plan(robot: &RobotDescription, contact_model: ContactModel) -> Res
         softness: robot.contact,
         contact_model,
         dofs,
-        motors: motors.map(|motor| (motor.joint, motor.gear)).collect(),
+        motors: motors.cloned().collect(),
     })
 }
 
