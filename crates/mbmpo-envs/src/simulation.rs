@@ -37,7 +37,7 @@ impl Default for ContactModel {
         Self {
             regularization: 0.1,
             static_share: 1.0 / 3.0,
-            sliding_speed: 0.5,
+            sliding_speed: 0.6,
         }
     }
 }

@@ -48,7 +48,7 @@ fn flight_until_the_first_contact() {
 }
 
 /// The first twenty control steps, landing included, stay within 12 % of the way that `qpos` went.
-/// Measured: 9 % (zero), 7 % (random), 5 % (bang-bang).
+/// Measured: 10 % (zero), 7 % (random), 5 % (bang-bang).
 #[test]
 fn landing() {
     for name in ["zero", "random", "bang_bang"] {
@@ -61,10 +61,10 @@ fn landing() {
 }
 
 /// From MuJoCo's states, over steps with contact: the median relative error over 1, 3 and 10 control steps.
-/// Measured: `qpos` 0.048 0.049 0.045, `qvel` 0.12 0.07 0.04.
+/// Measured: `qpos` 0.047 0.057 0.057, `qvel` 0.12 0.08 0.04.
 #[test]
 fn steps_with_contact() {
-    for (steps, qpos_bound, qvel_bound) in [(1, 0.08, 0.18), (3, 0.08, 0.11), (10, 0.08, 0.06)] {
+    for (steps, qpos_bound, qvel_bound) in [(1, 0.08, 0.18), (3, 0.08, 0.12), (10, 0.08, 0.06)] {
         let mut qpos = vec![];
         let mut qvel = vec![];
         for name in ["zero", "random", "bang_bang"] {
@@ -90,7 +90,8 @@ fn steps_with_contact() {
 }
 
 /// In the air, under extreme torques that press joints against their limits: the median relative error over 10
-/// control steps is below 5 %, and no joint of either goes further beyond its limits than the other by 0.05 rad.
+/// control steps is below 5 %, and the worst overshoot is MuJoCo's within 0.05 rad.
+/// Measured: 2.4 % on a longer sequence of this kind.
 #[test]
 fn limits() {
     let sequence = Sequence::read(&read("halfcheetah_limits.json")["sequence"]);
@@ -127,7 +128,7 @@ fn limits() {
 
 /// 200 episodes of uniform random actions: the mean return agrees within three standard errors of the difference, the
 /// root mean square of every velocity within 10 %, and no return is beyond reason.
-/// Measured over 400 other episodes: -64.1 ± 1.1 against -61.8 ± 1.4; velocities within 3 %.
+/// Measured over 2,000 other episodes: -62.5 ± 0.5 against -61.8 ± 1.4; velocities within 2 %.
 #[test]
 fn random_actions() {
     const EPISODES: u64 = 200;
