@@ -6,26 +6,28 @@ use serde::{Deserialize, Serialize};
 /// | Name | Default (source) | Meaning | Range |
 /// |---|---|---|---|
 /// | `members` | 5 (A.3) | networks K | 1 to 1000 |
-/// | `hidden` | `[512, 512]` (authors' scripts) | widths of the hidden layers | each 1 to 65536 |
+/// | `hidden` | `[512, 512]` (A.3, half-cheetah) | widths of the hidden layers | each 1 to 65536 |
 /// | `weight_normalization` | true (A.3) | separate lengths from directions | |
-/// | `learning_rate` | 1e-3 (A.3) | Adam's step size | positive |
+/// | `learning_rate` | 1e-3 (authors' scripts) | Adam's step size | positive |
 /// | `adam_epsilon` | 1e-8 (TensorFlow) | Adam's ε | positive |
 /// | `batch_size` | 500 (A.3) | transitions a step | at least 1 |
 /// | `max_epochs` | 500 (authors' scripts) | passes over the training split | at least 1 |
 /// | `validation_share` | 0.2 (A.3) | share held out | above 0, below 1 |
-/// | `rolling_persistence` | 0.95 (A.3); 0.99 (authors' scripts) | memory of the stopping rule | 0 to 1, below 1 |
+/// | `rolling_persistence` | 0.95 (authors' scripts); 0.99 (authors' scripts) | memory of the stopping rule | 0 to 1, below 1 |
 /// | `rolling_start` | 1.5 (authors' `dynamics_ensemble.py`) | where the rolling average begins | positive |
 /// | `shuffle` | `Rows` (A.3); `Minibatches` (authors) | what an epoch reorders | |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnsembleConfig {
-    /// Number of networks K, at least 1. Paper A.3: 5.
+    /// Number of networks K, 1 to 1000. Paper A.3: 5.
     pub members: usize,
-    /// Widths of the hidden layers \[units\]; empty makes the networks linear. Authors' scripts: `[512, 512]`.
+    /// Widths of the hidden layers \[units\]; empty makes the networks linear.
+    /// Paper A.3: `[512, 512]` for half-cheetah, hopper and swimmer, three such layers for ant and walker; authors'
+    /// scripts: `[512, 512]` throughout.
     pub hidden: Vec<usize>,
     /// Whether every layer is trained by direction and length (Salimans and Kingma 2016). Paper A.3: true.
     pub weight_normalization: bool,
-    /// Adam's step size, positive. Paper A.3: 1e-3.
+    /// Adam's step size, positive. Authors' scripts: 1e-3.
     pub learning_rate: f64,
     /// Adam's ε, positive, where TensorFlow adds it (beside the uncorrected √v). TensorFlow's default: 1e-8.
     pub adam_epsilon: f64,

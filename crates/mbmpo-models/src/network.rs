@@ -126,44 +126,37 @@ impl Network {
         self.layers.iter().map(fold).collect()
     }
 
-    /// Half the gradient of the squared errors' sum times 2 `scale`: with `scale` = 1/(batch · dims) that of the mean
-    /// squared error. Also the sum of squared errors `[1]`.
-    ///
-    /// `inputs` `[batch, in]`, `targets` `[batch, out]`.
+    /// The gradient of `scale` times the sum of squared errors (with `scale` = 1/(batch · dims): the mean squared
+    /// error), and that sum `[1]`, for `inputs` `[batch, in]` and `targets` `[batch, out]`.
     pub fn gradient(
         &self,
         inputs: Tensor<2>,
         targets: Tensor<2>,
         scale: f64,
     ) -> (Vec<Layer<Tensor<2>>>, Tensor<1>) {
+        let last = self.layers.len() - 1;
         let weights: Vec<Weights> = self.layers.iter().map(Weights::of).collect();
+        // the input of each layer, then the output
         let mut activations = vec![inputs];
-        let mut output = None;
-        for (i, (weights, layer)) in weights.iter().zip(&self.layers).enumerate() {
-            let input = activations[i].clone();
-            let sum = input.matmul(weights.effective.clone()) + layer.bias.value.clone();
-            if i + 1 < self.layers.len() {
-                activations.push(relu(sum));
-            } else {
-                output = Some(sum);
-            }
+        for (i, (layer, weights)) in self.layers.iter().zip(&weights).enumerate() {
+            let sum =
+                activations[i].clone().matmul(weights.effective.clone()) + layer.bias.value.clone();
+            activations.push(if i < last { relu(sum) } else { sum });
         }
-        let error = output.unwrap_or_else(|| targets.clone()) - targets;
+        let error = activations.remove(last + 1) - targets;
         let squared_error = error.clone().square().sum();
 
         let mut gradients = Vec::with_capacity(weights.len());
         let mut delta = error * (2.0 * scale);
-        for ((i, weights), layer) in weights.into_iter().enumerate().zip(&self.layers).rev() {
-            let activation = activations.swap_remove(i);
-            let by_weights = activation.clone().transpose().matmul(delta.clone());
+        let layers = self.layers.iter().zip(weights).zip(activations);
+        for (i, ((layer, weights), input)) in layers.enumerate().rev() {
+            let by_weights = input.clone().transpose().matmul(delta.clone());
             let bias = delta.clone().sum_dim(0);
             if i > 0 {
-                let back = delta.matmul(weights.effective.clone().transpose());
+                let back = delta.clone().matmul(weights.effective.clone().transpose());
                 // a ReLU's slope is 1 where its output is positive; `mask_fill` is 15 times slower on the CPU
-                let slope = activation.greater_elem(0.0).float().cast(back.dtype());
+                let slope = input.greater_elem(0.0).float().cast(back.dtype());
                 delta = back * slope;
-            } else {
-                delta = bias.clone();
             }
             let (direction, gain) = weights.pull_back(layer, by_weights);
             gradients.push(Layer {

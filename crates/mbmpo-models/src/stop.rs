@@ -49,9 +49,8 @@ impl RollingStop {
 mod tests {
     use super::*;
 
-    /// Fails when the first epoch's loss does not move the average itself, when equal averages stop, or when losses
-    /// are compared instead of averages. By hand, p = 0.9, start 1.5: 10 → 14.5, 12 → 14.25, 14 → 14.225,
-    /// 14.225 → 14.225, 15 → 14.3025.
+    /// Fails when the first epoch's loss does not move the average itself, or when losses are compared instead
+    /// of averages. By hand, p = 0.9, start 1.5: 10 → 14.5, 12 → 14.25, 14 → 14.225, 14 → 14.2025, 15 → 14.28225.
     #[test]
     fn stops_where_the_average_rises() {
         let mut stop = RollingStop::new(0.9, 1.5);

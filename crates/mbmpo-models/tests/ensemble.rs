@@ -1,6 +1,9 @@
 //! What an ensemble must do: learn, tell its members apart, start warm, repeat itself to the bit, and refuse what it
 //! cannot use.
 
+// clippy's allowance for tests covers test functions, not their helpers
+#![allow(clippy::unwrap_used)]
+
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{Check, DynamicsModel, Error, Purpose, Streams, Trajectories};
 use mbmpo_models::{Ensemble, EnsembleConfig, Predictor, Shuffle};
@@ -238,7 +241,8 @@ fn refuses_unusable_data() {
 /// Fails when a violation goes unnoticed or is reported under another name.
 #[test]
 fn check_names_the_key() {
-    let spoil: [(&str, fn(&mut EnsembleConfig)); 9] = [
+    type Spoil = fn(&mut EnsembleConfig);
+    let cases: [(&str, Spoil); 9] = [
         ("members", |c| c.members = 0),
         ("hidden", |c| c.hidden = vec![8, 0]),
         ("learning_rate", |c| c.learning_rate = f64::NAN),
@@ -250,7 +254,7 @@ fn check_names_the_key() {
         ("rolling_start", |c| c.rolling_start = -1.5),
     ];
     assert!(small().check().is_ok());
-    for (key, spoil) in spoil {
+    for (key, spoil) in cases {
         let mut config = small();
         spoil(&mut config);
         let violations = config.check().unwrap_err().0;
