@@ -16,8 +16,8 @@ pub fn learning_curve(title: &str, history: &[IterationMetrics]) -> String {
     };
     let pre_update = LinePlot::new()
         .with_data(points(|m| m.return_pre_mean))
-        .with_band(band(-1.0), band(1.0))
         .with_color(PRE_UPDATE)
+        .with_band(band(-1.0), band(1.0))
         .with_stroke_width(2.5)
         .with_legend("pre-update, ± std over episodes");
     let post_update = LinePlot::new()
@@ -33,6 +33,7 @@ pub fn learning_curve(title: &str, history: &[IterationMetrics]) -> String {
         .with_y_label("return of an episode")
         .with_width(760.0)
         .with_height(440.0)
-        .with_legend_position(LegendPosition::InsideBottomRight);
+        .with_x_axis_min(0.0)
+        .with_legend_position(LegendPosition::OutsideBottomColumns);
     kuva::render_to_svg(plots, layout)
 }

@@ -63,7 +63,7 @@ pub fn resolve(
     let origin = if is_path(preset) {
         preset.to_owned()
     } else {
-        format!("configs/{environment}/{preset}.ron")
+        format!("preset `{preset}` of {environment}")
     };
     let config = read(&source, &origin)?;
     let config = overrides::apply(config.into_inner(), overrides)?;
@@ -74,7 +74,7 @@ pub fn resolve(
         )));
     }
     config.check().map_err(|violations| Error::Invalid {
-        origin: format!("--set on {origin}"),
+        origin: format!("{origin}, with --set"),
         violations,
     })
 }

@@ -97,7 +97,11 @@ fn explain(error: &ron::Error, key: &str) -> String {
         }
         other => {
             let message = plain_types(&lower_first(&other.to_string()));
-            if key == "." { message } else { format!("`{key}`: {message}") }
+            // the parser stood between two keys
+            match key.strip_suffix(".?").unwrap_or(key) {
+                "." | "?" => message,
+                key => format!("`{key}`: {message}"),
+            }
         }
     }
 }
@@ -113,6 +117,10 @@ fn lower_first(text: &str) -> String {
 /// Says "a number" for what serde calls `f64`, and so on.
 pub(crate) fn plain_types(message: &str) -> String {
     let names = [
+        ("expected integer", "expected a whole number"),
+        ("integer is out of bounds", "expected a whole number from 0 on"),
+        ("expected float", "expected a number"),
+        ("expected opening `[`", "expected a list such as [128, 128]"),
         ("expected usize", "expected a whole number from 0 on"),
         ("expected u64", "expected a whole number from 0 on"),
         ("expected f64", "expected a number"),

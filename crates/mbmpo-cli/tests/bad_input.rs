@@ -1,0 +1,118 @@
+//! Whatever is typed or stands in a file, a mistake gives one message on standard error that names it, exit code 2,
+//! and no panic.
+
+use assert_cmd::Command;
+use std::path::Path;
+
+fn refused_in(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::cargo_bin("mbmpo")
+        .unwrap()
+        .args(arguments)
+        .current_dir(directory)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    assert!(message.starts_with("error: "), "{arguments:?}: {message}");
+    assert!(!message.contains("panicked"), "{arguments:?}: {message}");
+    message
+}
+
+fn refused(arguments: &[&str]) -> String {
+    refused_in(tempfile::tempdir().unwrap().path(), arguments)
+}
+
+#[test]
+fn unknown_environment() {
+    let message = refused(&["train", "half-chetah"]);
+    assert!(message.contains("`half-chetah`"), "{message}");
+    assert!(message.contains("did you mean `half-cheetah`?"), "{message}");
+    assert!(message.contains("`point-2d`"), "{message}");
+}
+
+#[test]
+fn unknown_preset_and_missing_file() {
+    let message = refused(&["train", "point-2d", "--preset", "papper"]);
+    assert!(message.contains("did you mean `paper`?"), "{message}");
+    let message = refused(&["config", "show", "point-2d", "--preset", "absent.ron"]);
+    assert!(message.contains("cannot read absent.ron"), "{message}");
+}
+
+#[test]
+fn unknown_key_in_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("my.ron"),
+        "(\n    environment: (name: \"point-2d\", variant: Paper),\n    real_step: 10,\n)\n",
+    )
+    .unwrap();
+    let message = refused_in(directory.path(), &["train", "point-2d", "--preset", "my.ron"]);
+    assert_eq!(
+        message,
+        "error: my.ron:3:5: unknown key `real_step`, did you mean `real_steps`?\n"
+    );
+}
+
+#[test]
+fn unknown_key_in_an_override() {
+    let message = refused(&["train", "point-2d", "--set", "algorithm.meta_step=3"]);
+    assert!(message.contains("no key `meta_step` in `algorithm`"), "{message}");
+    assert!(message.contains("did you mean `algorithm.meta_steps`?"), "{message}");
+}
+
+#[test]
+fn value_out_of_range() {
+    let message = refused(&["train", "point-2d", "--set", "algorithm.horizon=0"]);
+    assert!(message.contains("`algorithm.horizon` is 0, allowed is 1 to 100000"), "{message}");
+}
+
+#[test]
+fn unwritable_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    let arguments = ["train", "point-2d", "--out", "file/run"];
+    let message = refused_in(directory.path(), &arguments);
+    assert!(message.contains("cannot write to file/run"), "{message}");
+}
+
+#[test]
+fn directory_of_another_run() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("run.json"), "{}").unwrap();
+    let message = refused_in(directory.path(), &["train", "point-2d", "--out", "."]);
+    assert!(message.contains(". already holds a run (found run.json)"), "{message}");
+}
+
+#[test]
+fn missing_run() {
+    let message = refused(&["evaluate", "nowhere"]);
+    assert!(message.contains("nowhere is not a run: there is no such directory"), "{message}");
+    let message = refused(&["evaluate", "."]);
+    assert!(message.contains("there is no config.ron"), "{message}");
+}
+
+#[test]
+fn device_that_is_not_compiled_in() {
+    if cfg!(feature = "webgpu") {
+        return;
+    }
+    let message = refused(&["train", "point-2d", "--device", "webgpu"]);
+    assert!(message.contains("--features webgpu"), "{message}");
+}
+
+#[test]
+fn damaged_policy() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let shown = Command::cargo_bin("mbmpo")
+        .unwrap()
+        .args(["config", "show", "point-2d", "--preset", "quick"])
+        .output()
+        .unwrap();
+    std::fs::write(path.join("config.ron"), shown.stdout).unwrap();
+    std::fs::write(path.join("policy.safetensors"), "not a policy").unwrap();
+    let message = refused_in(path, &["evaluate", "."]);
+    assert!(message.contains("policy.safetensors: not a safetensors file"), "{message}");
+}

@@ -1,0 +1,183 @@
+//! Configurations: what comes with the program is complete and in range, what is written can be read again, and
+//! whatever is wrong in a file or an override is named, with its place and what was probably meant.
+
+use mbmpo_experiments::{Error, ExperimentConfig, overrides, preset};
+
+fn quick() -> ExperimentConfig {
+    preset::resolve("point-2d", "quick", &[]).unwrap().into_inner()
+}
+
+fn set(texts: &[&str]) -> Result<ExperimentConfig, Error> {
+    let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
+    overrides::apply(quick(), &texts)
+}
+
+fn refused(text: &str) -> String {
+    set(&[text]).unwrap_err().to_string()
+}
+
+/// The message about the quick preset after `from` was replaced by `to` in its text.
+fn broken(from: &str, to: &str) -> String {
+    let source = preset::source("point-2d", "quick").unwrap();
+    assert!(source.contains(from), "{from}");
+    let error = preset::read(&source.replacen(from, to, 1), "my.ron").unwrap_err();
+    assert!(error.is_input());
+    error.to_string()
+}
+
+/// Line and column of the last occurrence of `text` in the quick preset.
+fn position(text: &str) -> String {
+    let source = preset::source("point-2d", "quick").unwrap();
+    let before = &source[..source.rfind(text).unwrap()];
+    let line = before.lines().count();
+    let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+    format!("my.ron:{line}:{column}: ")
+}
+
+/// Fails when a preset lacks a key, has a value out of range, or is filed under the wrong environment.
+#[test]
+fn every_preset_is_complete_and_in_range() {
+    for environment in mbmpo_envs::NAMES {
+        for name in preset::NAMES {
+            let config = preset::resolve(environment, name, &[]).unwrap();
+            let made = config.make_environment().unwrap();
+            assert_eq!(made.name(), environment);
+            assert_eq!(config.algorithm.horizon, made.horizon(), "{environment} {name}");
+        }
+    }
+}
+
+/// Fails when a value in a preset stands without its source.
+#[test]
+fn every_value_of_a_preset_cites_its_source() {
+    for environment in mbmpo_envs::NAMES {
+        for name in preset::NAMES {
+            let source = preset::source(environment, name).unwrap();
+            let mut above = "";
+            for line in source.lines() {
+                let (code, comment) = line.split_once("//").unwrap_or((line, ""));
+                let is_value = code.contains(':') && !code.trim_end().ends_with('(');
+                let cited = !comment.trim().is_empty() || above.trim_start().starts_with("//");
+                let is_name = code.trim_start().starts_with("name:");
+                assert!(!is_value || cited || is_name, "{environment}/{name}: {line}");
+                above = line;
+            }
+        }
+    }
+}
+
+/// The numbers of appendix A.3 that the paper preset must not lose.
+#[test]
+fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
+    for environment in mbmpo_envs::NAMES {
+        let config = preset::resolve(environment, "paper", &[]).unwrap();
+        let algorithm = &config.algorithm;
+        let tasks = algorithm.ensemble.members * algorithm.tasks_per_model;
+        let imagined = 2 * tasks * algorithm.imagined_rollouts_per_task * algorithm.horizon;
+        assert!((99_000..=100_000).contains(&imagined), "{environment}: {imagined}");
+    }
+}
+
+/// Fails when `config.ron` of a run cannot be given to `--preset`, or loses a digit.
+#[test]
+fn what_is_written_reads_back_the_same() {
+    let odd = ["algorithm.inner_learning_rate=0.1234567890123456", "environment.variant=Authors"];
+    let config = set(&odd).unwrap();
+    let read = preset::read(&config.to_ron().unwrap(), "config.ron").unwrap();
+    assert_eq!(read.into_inner(), config);
+}
+
+#[test]
+fn override_takes_numbers_lists_words_and_booleans() {
+    let config = set(&[
+        "algorithm.horizon=1_00",
+        "algorithm.ensemble.hidden=[3, 4]",
+        "algorithm.trust_region.max_kl=1",
+        "algorithm.ensemble.weight_normalization=false",
+        "algorithm.ensemble.shuffle=Minibatches",
+    ])
+    .unwrap();
+    assert_eq!(config.algorithm.horizon, 100);
+    assert_eq!(config.algorithm.ensemble.hidden, [3, 4]);
+    assert_eq!(config.algorithm.trust_region.max_kl, 1.0);
+    assert!(!config.algorithm.ensemble.weight_normalization);
+    assert_eq!(config.algorithm.ensemble.shuffle, mbmpo_models::Shuffle::Minibatches);
+}
+
+#[test]
+fn override_of_an_unknown_key_names_the_nearest() {
+    assert_eq!(
+        refused("algorithm.meta_step=3"),
+        "--set algorithm.meta_step=3: there is no key `meta_step` in `algorithm`, \
+         did you mean `algorithm.meta_steps`?"
+    );
+    // at the wrong place
+    assert!(refused("meta_steps=3").ends_with("did you mean `algorithm.meta_steps`?"));
+    assert!(refused("algorithm.max_kl=3").ends_with("did you mean `algorithm.trust_region.max_kl`?"));
+    // below a value
+    assert!(refused("real_steps.foo=3").contains("no key `foo` in `real_steps`"));
+    // nothing similar: what there is
+    assert!(refused("zzz=3").ends_with("there are `algorithm`, `environment`, `real_steps`"));
+}
+
+#[test]
+fn override_of_the_wrong_type_says_what_is_wanted() {
+    assert!(refused("algorithm.horizon=1.5").contains("`algorithm.horizon`"));
+    assert!(refused("algorithm.horizon=1.5").ends_with("expected a whole number from 0 on"));
+    assert!(refused("algorithm.horizon=-1").ends_with("expected a whole number from 0 on"));
+    assert!(refused("algorithm.policy.hidden=3").ends_with("expected a list such as [128, 128]"));
+    assert!(refused("environment.variant=Author").ends_with("expected `Paper` or `Authors`"));
+    assert!(refused("horizon").contains("key.path=value"));
+    assert!(refused("algorithm.horizon=[1").contains("cannot read the value `[1`"));
+}
+
+#[test]
+fn override_out_of_range_says_the_range() {
+    let horizon = ["algorithm.ensemble.validation_share=1.5".to_owned()];
+    let error = preset::resolve("point-2d", "quick", &horizon).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "preset `quick` of point-2d, with --set: \
+         `algorithm.ensemble.validation_share` is 1.5, allowed is above 0, below 1"
+    );
+}
+
+#[test]
+fn file_errors_name_line_column_and_key() {
+    let place = position("meta_steps");
+    assert_eq!(
+        broken("meta_steps", "meta_step"),
+        format!("{place}unknown key `meta_step`, did you mean `meta_steps`?")
+    );
+    let place = position("Rows");
+    assert_eq!(
+        broken("Rows", "Row"),
+        format!("{place}`algorithm.ensemble.shuffle` cannot be `Row`, did you mean `Rows`?")
+    );
+    let place = position(" 500,");
+    assert_eq!(
+        broken("batch_size: 500", "batch_size: true"),
+        format!("{place}`algorithm.ensemble.batch_size`: expected a whole number")
+    );
+    assert!(broken("meta_steps: ", "// ").ends_with("key `meta_steps` is missing in `algorithm`"));
+    assert_eq!(
+        broken("batch_size: 500", "batch_size: 0"),
+        "my.ron: `algorithm.ensemble.batch_size` is 0, allowed is at least 1"
+    );
+    assert_eq!(
+        broken("point-2d\"", "point\""),
+        "my.ron: `environment.name` is `point`, allowed is one of point-2d, half-cheetah"
+    );
+}
+
+#[test]
+fn unknown_names_come_with_the_nearest() {
+    let resolve = |environment, name| preset::resolve(environment, name, &[]).unwrap_err().to_string();
+    assert_eq!(
+        resolve("half-chetah", "quick"),
+        "there is no environment `half-chetah`, did you mean `half-cheetah`? \
+         (there are `point-2d`, `half-cheetah`)"
+    );
+    assert!(resolve("point-2d", "papper").contains("did you mean `paper`?"));
+    assert!(resolve("point-2d", "absent/my.ron").starts_with("cannot read absent/my.ron: "));
+}
