@@ -136,3 +136,33 @@ fn nothing_moves_at_the_old_parameters() {
     assert!(kl.abs() < 1e-14);
     assert!(objective.kl_gradient(&problem.theta).iter().all(|x| x.abs() < 1e-12));
 }
+
+/// Fails when the inner step descends: after it, an action with a positive advantage is likelier. The tests above
+/// cannot see the sign, since they differentiate through the same step.
+#[test]
+fn the_inner_step_makes_good_actions_likelier() {
+    let problem = problem();
+    let arithmetic = problem.objective(0.3).arithmetic;
+    let (paths, _) = &problem.tasks[0][0];
+    for sign in [1.0, -1.0] {
+        let inner = arithmetic.inner_samples(paths, &vec![sign; paths.len()]);
+        let adapted = arithmetic.adapt(&problem.theta, &inner, 1e-3).unwrap();
+        let step: Vec<f64> = adapted.iter().zip(&problem.theta).map(|(a, b)| (a - b) / 1e-3).collect();
+        let expected = finite_differences(
+            |theta| {
+                let policy = problem.network.bind(&GaussianMlp::tensor(theta, DType::F64, &problem.device));
+                let data = |x: &[f32], columns: usize| {
+                    let x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+                    let shape = [x.len() / columns, columns];
+                    let data = burn::tensor::TensorData::new(x, shape);
+                    burn::tensor::Tensor::<2>::from_data(data, (&problem.device, DType::F64))
+                };
+                let forward = policy.forward(data(&paths.observations, 3));
+                let log_likelihood = forward.log_likelihood(data(&paths.actions, 2));
+                sign * log_likelihood.mean().into_scalar::<f64>()
+            },
+            &problem.theta,
+        );
+        assert!(relative_error(&step, &expected) < 1e-6);
+    }
+}
