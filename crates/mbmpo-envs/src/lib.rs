@@ -47,3 +47,8 @@ fn finish(task: &Task, before: &[f32], action: &[f32], after: Vec<f32>) -> Resul
         observation: after,
     })
 }
+
+/// Compiles and runs the example in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
