@@ -5,7 +5,14 @@ use std::process::Command;
 
 const CHECKS: [&[&str]; 4] = [
     &["fmt", "--all", "--check"],
-    &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    &[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ],
     &["doc", "--workspace", "--no-deps"],
     &["test", "--workspace"],
 ];

@@ -32,7 +32,11 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error:#}");
             let input = error.downcast_ref::<mbmpo_experiments::Error>();
-            ExitCode::from(if input.is_some_and(|error| error.is_input()) { 2 } else { 1 })
+            ExitCode::from(if input.is_some_and(|error| error.is_input()) {
+                2
+            } else {
+                1
+            })
         }
     }
 }

@@ -36,12 +36,18 @@ impl FromStr for Seeds {
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |text: &str| {
             let trimmed = text.trim();
-            trimmed.parse::<u64>().map_err(|_| format!("`{trimmed}` is not a whole number"))
+            trimmed
+                .parse::<u64>()
+                .map_err(|_| format!("`{trimmed}` is not a whole number"))
         };
         if text.contains(',') {
             let parts = text.split(',').filter(|part| !part.trim().is_empty());
             let seeds = parts.map(number).collect::<Result<Vec<_>, _>>()?;
-            return if seeds.is_empty() { Err("no seed".to_owned()) } else { Ok(Self(seeds)) };
+            return if seeds.is_empty() {
+                Err("no seed".to_owned())
+            } else {
+                Ok(Self(seeds))
+            };
         }
         match number(text)? {
             count @ 1..=1000 => Ok(Self((1..=count).collect())),

@@ -22,7 +22,14 @@ pub fn train(arguments: &TrainArguments) -> Result<()> {
     let config = preset::resolve(environment, preset, overrides)?;
     device.device()?;
     let threads = threads.map_or_else(cores, usize::from);
-    let info = RunInfo::begin(environment, preset, *seed, *device, threads, &command_line());
+    let info = RunInfo::begin(
+        environment,
+        preset,
+        *seed,
+        *device,
+        threads,
+        &command_line(),
+    );
     let mut directory = RunDirectory::create(out.as_deref(), &config, info)?;
 
     let title = directory.info().label();

@@ -109,7 +109,11 @@ impl Bars {
         for bar in [&total, &phase] {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        Self { total, phase, clock }
+        Self {
+            total,
+            phase,
+            clock,
+        }
     }
 }
 

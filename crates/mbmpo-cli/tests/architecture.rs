@@ -1,12 +1,22 @@
 //! Physics and tensors never meet outside the algorithm crates: what each crate must not have in its tree of
 //! dependencies, however far down.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::process::Command;
 
 /// Names of all crates that `package` needs, built on its own with default features.
 fn tree(package: &str) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--package", package, "--edges", "normal", "--prefix", "none"])
+        .args([
+            "tree",
+            "--package",
+            package,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+        ])
         .args(["--format", "{p}", "--offline"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -15,7 +25,10 @@ fn tree(package: &str) -> Vec<String> {
     assert!(output.status.success(), "{message}");
     let text = String::from_utf8(output.stdout).unwrap();
     let name = |line: &str| line.split(' ').next().unwrap().to_owned();
-    text.lines().filter(|line| !line.is_empty()).map(name).collect()
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .map(name)
+        .collect()
 }
 
 fn assert_knows_nothing_of(package: &str, forbidden: &[&str]) {
@@ -34,7 +47,10 @@ const TENSORS: [&str; 3] = ["burn", "cubecl", "ndarray"];
 #[test]
 fn environments_know_no_tensors_and_no_policies() {
     assert_knows_nothing_of("mbmpo-envs", &TENSORS);
-    assert_knows_nothing_of("mbmpo-envs", &["mbmpo-policy", "mbmpo-models", "mbmpo-meta"]);
+    assert_knows_nothing_of(
+        "mbmpo-envs",
+        &["mbmpo-policy", "mbmpo-models", "mbmpo-meta"],
+    );
 }
 
 #[test]
@@ -52,7 +68,14 @@ fn models_and_policies_know_no_physics_and_not_each_other() {
 
 #[test]
 fn algorithms_know_no_files_and_no_command_line() {
-    let outside = ["mbmpo-experiments", "mbmpo-cli", "clap", "indicatif", "kuva", "ron"];
+    let outside = [
+        "mbmpo-experiments",
+        "mbmpo-cli",
+        "clap",
+        "indicatif",
+        "kuva",
+        "ron",
+    ];
     assert_knows_nothing_of("mbmpo-meta", &PHYSICS);
     assert_knows_nothing_of("mbmpo-meta", &outside);
 }

@@ -1,6 +1,8 @@
 //! Whatever is typed or stands in a file, a mistake gives one message on standard error that names it, exit code 2,
 //! and no panic.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use assert_cmd::Command;
 use std::path::Path;
 
@@ -28,7 +30,10 @@ fn refused(arguments: &[&str]) -> String {
 fn unknown_environment() {
     let message = refused(&["train", "half-chetah"]);
     assert!(message.contains("`half-chetah`"), "{message}");
-    assert!(message.contains("did you mean `half-cheetah`?"), "{message}");
+    assert!(
+        message.contains("did you mean `half-cheetah`?"),
+        "{message}"
+    );
     assert!(message.contains("`point-2d`"), "{message}");
 }
 
@@ -48,7 +53,10 @@ fn unknown_key_in_a_file() {
         "(\n    environment: (name: \"point-2d\", variant: Paper),\n    real_step: 10,\n)\n",
     )
     .unwrap();
-    let message = refused_in(directory.path(), &["train", "point-2d", "--preset", "my.ron"]);
+    let message = refused_in(
+        directory.path(),
+        &["train", "point-2d", "--preset", "my.ron"],
+    );
     assert_eq!(
         message,
         "error: my.ron:3:5: unknown key `real_step`, did you mean `real_steps`?\n"
@@ -58,14 +66,23 @@ fn unknown_key_in_a_file() {
 #[test]
 fn unknown_key_in_an_override() {
     let message = refused(&["train", "point-2d", "--set", "algorithm.meta_step=3"]);
-    assert!(message.contains("no key `meta_step` in `algorithm`"), "{message}");
-    assert!(message.contains("did you mean `algorithm.meta_steps`?"), "{message}");
+    assert!(
+        message.contains("no key `meta_step` in `algorithm`"),
+        "{message}"
+    );
+    assert!(
+        message.contains("did you mean `algorithm.meta_steps`?"),
+        "{message}"
+    );
 }
 
 #[test]
 fn value_out_of_range() {
     let message = refused(&["train", "point-2d", "--set", "algorithm.horizon=0"]);
-    assert!(message.contains("`algorithm.horizon` is 0, allowed is 1 to 100000"), "{message}");
+    assert!(
+        message.contains("`algorithm.horizon` is 0, allowed is 1 to 100000"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -82,13 +99,19 @@ fn directory_of_another_run() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("run.json"), "{}").unwrap();
     let message = refused_in(directory.path(), &["train", "point-2d", "--out", "."]);
-    assert!(message.contains(". already holds a run (found run.json)"), "{message}");
+    assert!(
+        message.contains(". already holds a run (found run.json)"),
+        "{message}"
+    );
 }
 
 #[test]
 fn missing_run() {
     let message = refused(&["evaluate", "nowhere"]);
-    assert!(message.contains("nowhere is not a run: there is no such directory"), "{message}");
+    assert!(
+        message.contains("nowhere is not a run: there is no such directory"),
+        "{message}"
+    );
     let message = refused(&["evaluate", "."]);
     assert!(message.contains("there is no config.ron"), "{message}");
 }
@@ -114,5 +137,8 @@ fn damaged_policy() {
     std::fs::write(path.join("config.ron"), shown.stdout).unwrap();
     std::fs::write(path.join("policy.safetensors"), "not a policy").unwrap();
     let message = refused_in(path, &["evaluate", "."]);
-    assert!(message.contains("policy.safetensors: not a safetensors file"), "{message}");
+    assert!(
+        message.contains("policy.safetensors: not a safetensors file"),
+        "{message}"
+    );
 }

@@ -1,6 +1,8 @@
 //! A tiny run from end to end: every file of the run directory is there and says what it should, and the seed alone
 //! decides the metrics.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use assert_cmd::Command;
 use serde_json::Value;
 use std::fs;
@@ -42,7 +44,11 @@ const KEYS: [&str; 18] = [
 ];
 
 fn mbmpo(arguments: &[&str]) -> String {
-    let output = Command::cargo_bin("mbmpo").unwrap().args(arguments).output().unwrap();
+    let output = Command::cargo_bin("mbmpo")
+        .unwrap()
+        .args(arguments)
+        .output()
+        .unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{arguments:?}: {message}");
     assert!(message.is_empty(), "{message}");
@@ -50,7 +56,14 @@ fn mbmpo(arguments: &[&str]) -> String {
 }
 
 fn train(out: &Path, arguments: &[&str]) -> String {
-    let mut all = vec!["train", "point-2d", "--preset", "quick", "--out", out.to_str().unwrap()];
+    let mut all = vec![
+        "train",
+        "point-2d",
+        "--preset",
+        "quick",
+        "--out",
+        out.to_str().unwrap(),
+    ];
     all.extend(TINY.iter().flat_map(|change| ["--set", change]));
     all.extend(arguments);
     mbmpo(&all)
@@ -69,7 +82,14 @@ fn a_run_directory_is_complete() {
     let run = parent.path().join("run");
     let shown = train(&run, &["--seed", "3", "--threads", "1"]);
     // piped: one line an iteration, then the result
-    assert_eq!(shown.lines().filter(|line| line.starts_with("iteration ")).count(), 2, "{shown}");
+    assert_eq!(
+        shown
+            .lines()
+            .filter(|line| line.starts_with("iteration "))
+            .count(),
+        2,
+        "{shown}"
+    );
     assert!(shown.trim_end().ends_with(run.to_str().unwrap()), "{shown}");
 
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
@@ -81,7 +101,17 @@ fn a_run_directory_is_complete() {
         assert_eq!(keys, KEYS);
         let mut phases: Vec<_> = value["seconds"].as_object().unwrap().keys().collect();
         phases.sort_unstable();
-        assert_eq!(phases, ["adapt", "collect", "evaluate", "fit", "imagine", "meta_update"]);
+        assert_eq!(
+            phases,
+            [
+                "adapt",
+                "collect",
+                "evaluate",
+                "fit",
+                "imagine",
+                "meta_update"
+            ]
+        );
         for array in ["model_train_loss", "model_validation_loss", "model_epochs"] {
             assert_eq!(value[array].as_array().unwrap().len(), 2, "{array}");
         }
@@ -98,12 +128,19 @@ fn a_run_directory_is_complete() {
     assert_eq!(info["threads"], 1);
     assert_eq!(info["device"], "cpu");
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
-    assert!(fs::read_to_string(run.join("learning_curve.svg")).unwrap().starts_with("<svg"));
+    assert!(
+        fs::read_to_string(run.join("learning_curve.svg"))
+            .unwrap()
+            .starts_with("<svg")
+    );
 
     let path = run.to_str().unwrap();
     let evaluation = mbmpo(&["evaluate", path, "--episodes", "4", "--seed", "5"]);
     assert!(evaluation.starts_with("point-2d: return -"), "{evaluation}");
-    assert_eq!(evaluation, mbmpo(&["evaluate", path, "--episodes", "4", "--seed", "5"]));
+    assert_eq!(
+        evaluation,
+        mbmpo(&["evaluate", path, "--episodes", "4", "--seed", "5"])
+    );
 }
 
 /// Same seed, same bytes: run twice and with one and two threads, and from the configuration that the first run left.
@@ -114,7 +151,10 @@ fn the_seed_alone_decides_the_metrics() {
         let path = parent.path().join(name);
         let shown = train(&path, &[arguments, &["--quiet"]].concat());
         assert_eq!(shown, "", "--quiet");
-        (metrics_without_timings(&path), fs::read(path.join("policy.safetensors")).unwrap())
+        (
+            metrics_without_timings(&path),
+            fs::read(path.join("policy.safetensors")).unwrap(),
+        )
     };
     let first = run("first", &["--seed", "3", "--threads", "1"]);
     assert_eq!(first.0.len(), 2);
@@ -125,16 +165,27 @@ fn the_seed_alone_decides_the_metrics() {
     let config = parent.path().join("first/config.ron");
     let repeated = parent.path().join("repeated");
     let [config, out] = [&config, &repeated].map(|path| path.to_str().unwrap());
-    mbmpo(&["train", "point-2d", "--preset", config, "--seed", "3", "--out", out, "--quiet"]);
+    mbmpo(&[
+        "train", "point-2d", "--preset", config, "--seed", "3", "--out", out, "--quiet",
+    ]);
     assert_eq!(first.0, metrics_without_timings(&repeated));
 }
 
 #[test]
 fn lists_environments_and_shows_configurations() {
     let list = mbmpo(&["env", "list"]);
-    assert!(list.contains("point-2d") && list.contains("half-cheetah"), "{list}");
+    assert!(
+        list.contains("point-2d") && list.contains("half-cheetah"),
+        "{list}"
+    );
     let commented = mbmpo(&["config", "show", "half-cheetah"]);
     assert!(commented.contains("// paper A.3"), "{commented}");
-    let changed = mbmpo(&["config", "show", "half-cheetah", "--set", "algorithm.horizon=7"]);
+    let changed = mbmpo(&[
+        "config",
+        "show",
+        "half-cheetah",
+        "--set",
+        "algorithm.horizon=7",
+    ]);
     assert!(changed.contains("horizon: 7,"), "{changed}");
 }

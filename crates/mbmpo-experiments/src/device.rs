@@ -43,7 +43,10 @@ impl DeviceKind {
             Self::Ndarray => Ok(Device::ndarray()),
             #[cfg(feature = "webgpu")]
             Self::Webgpu => Ok(Device::webgpu(burn::tensor::DeviceKind::DefaultDevice)),
-            #[allow(unreachable_patterns, reason = "reached by the backends that are left out")]
+            #[allow(
+                unreachable_patterns,
+                reason = "reached by the backends that are left out"
+            )]
             other => Err(Error::Device {
                 device: other.name(),
             }),

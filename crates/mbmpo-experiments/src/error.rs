@@ -8,7 +8,11 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A name that stands for nothing.
-    #[error("there is no {kind} `{name}`{} (there are {})", hint(nearest), list(known))]
+    #[error(
+        "there is no {kind} `{name}`{} (there are {})",
+        hint(nearest),
+        list(known)
+    )]
     UnknownName {
         /// What it should name.
         kind: &'static str,

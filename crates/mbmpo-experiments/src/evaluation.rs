@@ -50,12 +50,17 @@ pub(crate) fn deviation(values: &[f64]) -> f64 {
 /// When `path` is not a run, `episodes` is 0, the policy does not fit the environment, or the simulation diverges.
 pub fn evaluate(path: &Path, episodes: usize, seed: u64) -> Result<Evaluation> {
     if episodes == 0 {
-        return Err(Error::Mismatch("episodes: allowed is at least 1".to_owned()));
+        return Err(Error::Mismatch(
+            "episodes: allowed is at least 1".to_owned(),
+        ));
     }
     let (config, policy) = run_directory::load(path)?;
     let environment = config.make_environment()?;
     let sizes = policy.network().sizes();
-    let (observation, action) = (environment.observation_dim(), environment.action_space().dim());
+    let (observation, action) = (
+        environment.observation_dim(),
+        environment.action_space().dim(),
+    );
     if sizes.first() != Some(&observation) || sizes.last() != Some(&action) {
         return Err(Error::Mismatch(format!(
             "{}: the policy has layers {sizes:?}, but {} has {observation} observation and {action} action components",

@@ -72,11 +72,21 @@ fn unknown(path: &str, parents: &[&str], segment: &str, known: &[String]) -> Str
         [] => nearest(segment, siblings())
             .map(|name| format!("{prefix}{name}"))
             .or_else(|| {
-                let names = known.iter().map(|key| key.rsplit('.').next().unwrap_or(key));
+                let names = known
+                    .iter()
+                    .map(|key| key.rsplit('.').next().unwrap_or(key));
                 let name = nearest(&wanted.unwrap_or_default(), names)?;
-                known.iter().find(|key| key.rsplit('.').next() == Some(name)).cloned()
+                known
+                    .iter()
+                    .find(|key| key.rsplit('.').next() == Some(name))
+                    .cloned()
             }),
-        keys => Some(keys.iter().map(|key| key.as_str()).collect::<Vec<_>>().join("` or `")),
+        keys => Some(
+            keys.iter()
+                .map(|key| key.as_str())
+                .collect::<Vec<_>>()
+                .join("` or `"),
+        ),
     };
     let mut message = format!("there is no key `{segment}` in {place}");
     match guess {
@@ -99,7 +109,9 @@ fn paths(tree: &Value) -> Vec<String> {
     entries
         .iter()
         .flat_map(|(key, value)| {
-            let below = paths(value).into_iter().map(move |path| format!("{key}.{path}"));
+            let below = paths(value)
+                .into_iter()
+                .map(move |path| format!("{key}.{path}"));
             std::iter::once(key.clone()).chain(below)
         })
         .collect()

@@ -94,7 +94,10 @@ pub fn read(source: &str, origin: &str) -> Result<Checked<ExperimentConfig>> {
 /// What a run with this preset is called: its name, or the name of its file.
 pub fn label(preset: &str) -> String {
     let stem = Path::new(preset).file_stem();
-    stem.map_or_else(|| preset.to_owned(), |stem| stem.to_string_lossy().into_owned())
+    stem.map_or_else(
+        || preset.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
 fn is_path(preset: &str) -> bool {

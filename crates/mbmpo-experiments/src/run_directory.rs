@@ -66,7 +66,12 @@ impl RunInfo {
 
     /// `ENVIRONMENT-PRESET-seedSEED`.
     pub fn label(&self) -> String {
-        format!("{}-{}-seed{}", self.environment, preset::label(&self.preset), self.seed)
+        format!(
+            "{}-{}-seed{}",
+            self.environment,
+            preset::label(&self.preset),
+            self.seed
+        )
     }
 }
 
@@ -200,7 +205,11 @@ pub(crate) fn load(path: &Path) -> Result<(Checked<ExperimentConfig>, GaussianPo
     }
     let require = |name: &str| {
         let file = path.join(name);
-        if file.is_file() { Ok(file) } else { Err(not_a_run(name)) }
+        if file.is_file() {
+            Ok(file)
+        } else {
+            Err(not_a_run(name))
+        }
     };
     let config = require(CONFIG)?;
     let policy = require(POLICY)?;

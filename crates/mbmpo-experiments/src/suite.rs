@@ -98,11 +98,17 @@ pub fn run_suite<P: Progress>(
         source,
     };
     fs::create_dir_all(out).map_err(unwritable)?;
-    let workers = options.jobs.clamp(1, (entries.len() * options.seeds.len()).max(1));
+    let workers = options
+        .jobs
+        .clamp(1, (entries.len() * options.seeds.len()).max(1));
     let threads = (options.threads / workers).max(1);
     // resolved first: a mistake shows before hours of work
     let mut jobs = Vec::new();
-    for Entry { environment, preset } in entries {
+    for Entry {
+        environment,
+        preset,
+    } in entries
+    {
         let config = preset::resolve(environment, preset, &[])?;
         for &seed in &options.seeds {
             let device = DeviceKind::Cpu;
@@ -120,12 +126,13 @@ pub fn run_suite<P: Progress>(
                         break;
                     };
                     let path = out.join(info.label());
-                    let result = RunDirectory::create(Some(&path), config, info.clone())
-                        .and_then(|mut directory| {
+                    let result = RunDirectory::create(Some(&path), config, info.clone()).and_then(
+                        |mut directory| {
                             let mut progress = watch(&info.label(), config.real_steps);
                             let last = run(config, &mut directory, &mut progress)?;
                             Ok(RunResult::new(&directory, &last))
-                        });
+                        },
+                    );
                     if let Ok(mut results) = results.lock() {
                         results.push((number, result));
                     }
@@ -135,8 +142,14 @@ pub fn run_suite<P: Progress>(
     });
     let mut results = results.into_inner().unwrap_or_default();
     results.sort_by_key(|(number, _)| *number);
-    let results = results.into_iter().map(|(_, result)| result).collect::<Result<Vec<_>>>()?;
-    let rows: Vec<_> = entries.iter().map(|entry| Row::of(entry, &results)).collect();
+    let results = results
+        .into_iter()
+        .map(|(_, result)| result)
+        .collect::<Result<Vec<_>>>()?;
+    let rows: Vec<_> = entries
+        .iter()
+        .map(|entry| Row::of(entry, &results))
+        .collect();
     let mut lines = String::new();
     for result in &results {
         lines += &serde_json::to_string(result).map_err(|e| Error::System(e.to_string()))?;
@@ -149,7 +162,15 @@ pub fn run_suite<P: Progress>(
 
 /// The rows as aligned text.
 pub fn table(rows: &[Row]) -> String {
-    let header = ["environment", "preset", "seeds", "real steps", "return", "time"].map(str::to_owned);
+    let header = [
+        "environment",
+        "preset",
+        "seeds",
+        "real steps",
+        "return",
+        "time",
+    ]
+    .map(str::to_owned);
     let cells = |row: &Row| {
         [
             row.environment.clone(),
@@ -160,7 +181,9 @@ pub fn table(rows: &[Row]) -> String {
             format!("{:.0} s", row.wall_seconds),
         ]
     };
-    let lines: Vec<_> = std::iter::once(header).chain(rows.iter().map(cells)).collect();
+    let lines: Vec<_> = std::iter::once(header)
+        .chain(rows.iter().map(cells))
+        .collect();
     let width = |column: usize| {
         let widths = lines.iter().map(|line| line[column].chars().count());
         widths.max().unwrap_or(0)

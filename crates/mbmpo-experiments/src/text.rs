@@ -14,7 +14,12 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let lower = name.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::jaro_winkler(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(similarity, _)| *similarity > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
@@ -86,13 +91,21 @@ fn locate(text: &str, spanned: &ron::error::SpannedError) -> (usize, usize) {
 
 fn explain(error: &ron::Error, key: &str) -> String {
     match error {
-        ron::Error::NoSuchStructField { expected, found, .. } => {
+        ron::Error::NoSuchStructField {
+            expected, found, ..
+        } => {
             format!("unknown key `{found}`{}", suggestion(found, expected))
         }
-        ron::Error::MissingStructField { field, .. } if key == "." => format!("key `{field}` is missing"),
-        ron::Error::MissingStructField { field, .. } => format!("key `{field}` is missing in `{key}`"),
+        ron::Error::MissingStructField { field, .. } if key == "." => {
+            format!("key `{field}` is missing")
+        }
+        ron::Error::MissingStructField { field, .. } => {
+            format!("key `{field}` is missing in `{key}`")
+        }
         ron::Error::DuplicateStructField { field, .. } => format!("key `{field}` is there twice"),
-        ron::Error::NoSuchEnumVariant { expected, found, .. } => {
+        ron::Error::NoSuchEnumVariant {
+            expected, found, ..
+        } => {
             format!("`{key}` cannot be `{found}`{}", suggestion(found, expected))
         }
         other => {
@@ -118,7 +131,10 @@ fn lower_first(text: &str) -> String {
 pub(crate) fn plain_types(message: &str) -> String {
     let names = [
         ("expected integer", "expected a whole number"),
-        ("integer is out of bounds", "expected a whole number from 0 on"),
+        (
+            "integer is out of bounds",
+            "expected a whole number from 0 on",
+        ),
         ("expected float", "expected a number"),
         ("expected opening `[`", "expected a list such as [128, 128]"),
         ("expected usize", "expected a whole number from 0 on"),
@@ -129,5 +145,7 @@ pub(crate) fn plain_types(message: &str) -> String {
     ];
     names
         .iter()
-        .fold(message.to_owned(), |text, (serde, plain)| text.replace(serde, plain))
+        .fold(message.to_owned(), |text, (serde, plain)| {
+            text.replace(serde, plain)
+        })
 }

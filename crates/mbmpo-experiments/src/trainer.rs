@@ -72,7 +72,12 @@ pub fn run(
         let environment = config.make_environment()?;
         let algorithm = config.part(|config| &config.algorithm);
         let mut algorithm = MbMpo::new(algorithm, environment, seed, &device)?;
-        train(&mut algorithm, config.real_steps, &mut [directory], progress)
+        train(
+            &mut algorithm,
+            config.real_steps,
+            &mut [directory],
+            progress,
+        )
     })
     .flatten();
     directory.finish(outcome.as_ref().map(|_| ()))?;

@@ -1,10 +1,14 @@
 //! Configurations: what comes with the program is complete and in range, what is written can be read again, and
 //! whatever is wrong in a file or an override is named, with its place and what was probably meant.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use mbmpo_experiments::{Error, ExperimentConfig, overrides, preset};
 
 fn quick() -> ExperimentConfig {
-    preset::resolve("point-2d", "quick", &[]).unwrap().into_inner()
+    preset::resolve("point-2d", "quick", &[])
+        .unwrap()
+        .into_inner()
 }
 
 fn set(texts: &[&str]) -> Result<ExperimentConfig, Error> {
@@ -42,7 +46,11 @@ fn every_preset_is_complete_and_in_range() {
             let config = preset::resolve(environment, name, &[]).unwrap();
             let made = config.make_environment().unwrap();
             assert_eq!(made.name(), environment);
-            assert_eq!(config.algorithm.horizon, made.horizon(), "{environment} {name}");
+            assert_eq!(
+                config.algorithm.horizon,
+                made.horizon(),
+                "{environment} {name}"
+            );
         }
     }
 }
@@ -59,7 +67,10 @@ fn every_value_of_a_preset_cites_its_source() {
                 let is_value = code.contains(':') && !code.trim_end().ends_with('(');
                 let cited = !comment.trim().is_empty() || above.trim_start().starts_with("//");
                 let is_name = code.trim_start().starts_with("name:");
-                assert!(!is_value || cited || is_name, "{environment}/{name}: {line}");
+                assert!(
+                    !is_value || cited || is_name,
+                    "{environment}/{name}: {line}"
+                );
                 above = line;
             }
         }
@@ -74,14 +85,20 @@ fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
         let algorithm = &config.algorithm;
         let tasks = algorithm.ensemble.members * algorithm.tasks_per_model;
         let imagined = 2 * tasks * algorithm.imagined_rollouts_per_task * algorithm.horizon;
-        assert!((99_000..=100_000).contains(&imagined), "{environment}: {imagined}");
+        assert!(
+            (99_000..=100_000).contains(&imagined),
+            "{environment}: {imagined}"
+        );
     }
 }
 
 /// Fails when `config.ron` of a run cannot be given to `--preset`, or loses a digit.
 #[test]
 fn what_is_written_reads_back_the_same() {
-    let odd = ["algorithm.inner_learning_rate=0.1234567890123456", "environment.variant=Authors"];
+    let odd = [
+        "algorithm.inner_learning_rate=0.1234567890123456",
+        "environment.variant=Authors",
+    ];
     let config = set(&odd).unwrap();
     let read = preset::read(&config.to_ron().unwrap(), "config.ron").unwrap();
     assert_eq!(read.into_inner(), config);
@@ -101,7 +118,10 @@ fn override_takes_numbers_lists_words_and_booleans() {
     assert_eq!(config.algorithm.ensemble.hidden, [3, 4]);
     assert_eq!(config.algorithm.trust_region.max_kl, 1.0);
     assert!(!config.algorithm.ensemble.weight_normalization);
-    assert_eq!(config.algorithm.ensemble.shuffle, mbmpo_models::Shuffle::Minibatches);
+    assert_eq!(
+        config.algorithm.ensemble.shuffle,
+        mbmpo_models::Shuffle::Minibatches
+    );
 }
 
 #[test]
@@ -113,7 +133,9 @@ fn override_of_an_unknown_key_names_the_nearest() {
     );
     // at the wrong place
     assert!(refused("meta_steps=3").ends_with("did you mean `algorithm.meta_steps`?"));
-    assert!(refused("algorithm.max_kl=3").ends_with("did you mean `algorithm.trust_region.max_kl`?"));
+    assert!(
+        refused("algorithm.max_kl=3").ends_with("did you mean `algorithm.trust_region.max_kl`?")
+    );
     // below a value
     assert!(refused("real_steps.foo=3").contains("no key `foo` in `real_steps`"));
     // nothing similar: what there is
@@ -172,7 +194,11 @@ fn file_errors_name_line_column_and_key() {
 
 #[test]
 fn unknown_names_come_with_the_nearest() {
-    let resolve = |environment, name| preset::resolve(environment, name, &[]).unwrap_err().to_string();
+    let resolve = |environment, name| {
+        preset::resolve(environment, name, &[])
+            .unwrap_err()
+            .to_string()
+    };
     assert_eq!(
         resolve("half-chetah", "quick"),
         "there is no environment `half-chetah`, did you mean `half-cheetah`? \

@@ -1,6 +1,8 @@
 //! The trainer and the run directory, around an algorithm that does nothing: the loop ends where the budget does,
 //! what is written is complete after each iteration, and a failure is noted.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use mbmpo_core::{Algorithm, Check, IterationMetrics, Observer, Purpose, Result, Streams};
 use mbmpo_experiments::{
     DeviceKind, Error, RunDirectory, RunInfo, Sink, Status, Unobserved, preset, read_metrics, train,
@@ -81,7 +83,10 @@ fn training_stops_with_the_iteration_that_uses_up_the_budget() {
     assert_eq!(metrics[2], last);
     assert!(metrics[0].wall_seconds > 0.0 && metrics[0].wall_seconds < metrics[2].wall_seconds);
     let info = status(&path);
-    assert_eq!((info.status, info.seed, info.threads), (Status::Finished, 7, 1));
+    assert_eq!(
+        (info.status, info.seed, info.threads),
+        (Status::Finished, 7, 1)
+    );
     let curve = std::fs::read_to_string(path.join("learning_curve.svg")).unwrap();
     assert!(curve.starts_with("<svg") && curve.contains("point-2d-quick-seed7"));
     // the config is a preset, the policy acts
@@ -90,8 +95,14 @@ fn training_stops_with_the_iteration_that_uses_up_the_budget() {
     let evaluation = mbmpo_experiments::evaluate(&path, 3, 1).unwrap();
     assert_eq!(evaluation.returns.len(), 3);
     assert_eq!(evaluation.lengths, [30; 3]);
-    assert_eq!(evaluation, mbmpo_experiments::evaluate(&path, 3, 1).unwrap());
-    assert_ne!(evaluation, mbmpo_experiments::evaluate(&path, 3, 2).unwrap());
+    assert_eq!(
+        evaluation,
+        mbmpo_experiments::evaluate(&path, 3, 1).unwrap()
+    );
+    assert_ne!(
+        evaluation,
+        mbmpo_experiments::evaluate(&path, 3, 2).unwrap()
+    );
 }
 
 #[test]
@@ -117,6 +128,9 @@ fn a_directory_with_a_run_is_left_alone() {
     let parent = tempfile::tempdir().unwrap();
     std::fs::write(parent.path().join("notes.txt"), "mine").unwrap();
     create(parent.path()).unwrap();
-    assert!(matches!(create(parent.path()), Err(Error::RunExists { .. })));
+    assert!(matches!(
+        create(parent.path()),
+        Err(Error::RunExists { .. })
+    ));
     assert!(parent.path().join("notes.txt").exists());
 }
