@@ -22,6 +22,10 @@ enum Chore {
     Ci,
 }
 
+/// Tensors come and go by the megabyte; the system's allocator returns each to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::RunBenchmark(arguments) => run_benchmark::run(&arguments),

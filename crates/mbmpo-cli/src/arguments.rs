@@ -47,7 +47,7 @@ pub struct ConfigArguments {
     #[arg(long, default_value = "paper", value_name = "NAME|FILE.ron")]
     pub preset: String,
 
-    /// Change a value, for example --set algorithm.ensemble.hidden=[128,128]
+    /// Change a value, for example --set algorithm.meta_steps=10
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
 }

@@ -9,6 +9,10 @@ use arguments::{Cli, Command, ConfigCommand, EnvCommand};
 use clap::Parser;
 use std::process::ExitCode;
 
+/// Tensors come and go by the megabyte; the system's allocator returns each to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Train(arguments) => commands::train(&arguments),

@@ -58,9 +58,9 @@ impl Display {
 impl Observer for Display {
     fn begin(&mut self, phase: Phase, total: usize) {
         if let Self::Bars(bars) = self {
-            bars.phase.reset();
-            bars.phase.set_length(total as u64);
             bars.phase.set_message(describe(phase));
+            bars.phase.set_length(total as u64);
+            bars.phase.set_position(0);
         }
     }
 

@@ -34,6 +34,7 @@ pub fn learning_curve(title: &str, history: &[IterationMetrics]) -> String {
         .with_width(760.0)
         .with_height(440.0)
         .with_x_axis_min(0.0)
+        .with_legend_box(false)
         .with_legend_position(LegendPosition::OutsideBottomColumns);
     kuva::render_to_svg(plots, layout)
 }
