@@ -34,9 +34,12 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            let input = error.downcast_ref::<mbmpo_experiments::Error>();
-            ExitCode::from(if input.is_some_and(|error| error.is_input()) {
+            let known = error.downcast_ref::<mbmpo_experiments::Error>();
+            match known {
+                Some(error) => eprintln!("error: {error}"),
+                None => eprintln!("error: {error:#}"),
+            }
+            ExitCode::from(if known.is_some_and(|error| error.is_input()) {
                 2
             } else {
                 1

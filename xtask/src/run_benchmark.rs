@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use mbmpo_core::{IterationMetrics, Observer, Phase};
 use mbmpo_experiments::{Progress, suite};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread::available_parallelism;
@@ -109,7 +110,9 @@ impl Observer for Lines {
 
 impl Progress for Lines {
     fn iteration(&mut self, metrics: &IterationMetrics) {
-        println!(
+        // a closed pipe is no reason to stop learning
+        let _ = writeln!(
+            io::stdout(),
             "{}: {:>6} of {} real steps, return {:>8.1}, {:.0} s",
             self.label,
             metrics.real_steps,

@@ -6,7 +6,7 @@ use mbmpo_meta::{MbMpo, MbMpoConfig};
 use mbmpo_models::{EnsembleConfig, Shuffle};
 use mbmpo_policy::PolicyConfig;
 use mbmpo_policy::advantage::AdvantageConfig;
-use mbmpo_policy::trust_region::TrustRegionConfig;
+use mbmpo_policy::trust_region::{FisherProducts, TrustRegionConfig};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let iterations = std::env::args().nth(1).map_or(Ok(2), |n| n.parse())?;
@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             cg_iterations: 10,
             cg_tolerance: 1e-10,
             cg_damping: 1e-5,
+            fisher: FisherProducts::Analytic,
             fisher_step: 0.01,
             backtrack_ratio: 0.8,
             max_backtracks: 15,

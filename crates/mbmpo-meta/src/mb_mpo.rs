@@ -161,11 +161,8 @@ impl MbMpo {
 
         // Line 10: the outer step, by TRPO (appendix A.3)
         let clock = Instant::now();
-        let objective = MetaObjective {
-            arithmetic,
-            tasks: inner.into_iter().zip(outer).collect(),
-            inner_learning_rate: alpha,
-        };
+        let samples = inner.into_iter().zip(outer).collect();
+        let objective = MetaObjective::new(arithmetic, samples, alpha);
         let trust_region_config = self.config.part(|config| &config.trust_region);
         let outcome = trust_region::step(&trust_region_config, &objective, &self.theta);
         log.seconds.meta_update += clock.elapsed().as_secs_f64();

@@ -11,8 +11,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use mbmpo_core::{Result, Trajectories};
 use mbmpo_policy::surrogate::Sampled;
 use mbmpo_policy::trust_region::Objective;
-use mbmpo_policy::{Forward, GaussianMlp};
+use mbmpo_policy::{BoundMlp, Forward, GaussianMlp};
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 /// Samples that are differentiated in one go: large enough for the matrix products, small enough that a layer's
 /// activations (1,000 x 32 numbers) stay in the cache and below the size from which the system's allocator goes to
@@ -139,100 +140,192 @@ impl Arithmetic<'_> {
 /// that took the samples, averaged over all samples (the authors constrain the adapted policies).
 #[derive(Debug)]
 pub struct MetaObjective<'a> {
-    /// The policy and where its numbers live.
-    pub arithmetic: Arithmetic<'a>,
-    /// The samples of every task.
-    pub tasks: Vec<(InnerSamples, OuterSamples)>,
+    arithmetic: Arithmetic<'a>,
+    tasks: Vec<(InnerSamples, OuterSamples)>,
     /// α
-    pub inner_learning_rate: f64,
+    inner_learning_rate: f64,
+    /// ∇J_k at the old parameters, which every Fisher product needs.
+    old_inner_gradients: OnceLock<Vec<Vec<f64>>>,
 }
 
-/// A sum over samples of a function of the policy.
+/// A sum over samples of a function of the policy, or its gradient.
 type Sum = fn(&Sampled, &Forward<'_>) -> Tensor<1>;
 
-impl MetaObjective<'_> {
-    fn adapt_all(&self, theta: &[f64]) -> Result<Vec<Vec<f64>>> {
-        self.tasks
-            .par_iter()
-            .map(|(inner, _)| self.arithmetic.adapt(theta, inner, self.inner_learning_rate))
-            .collect()
-    }
-
-    /// Σ_k Σ_i f at θ'_k(θ).
-    fn value(&self, adapted: &[Vec<f64>], f: Sum) -> Result<f64> {
-        let parts = self.map_chunks(
-            |(_, outer)| &outer.chunks,
-            |k, sampled| {
-                let policy = self.network().bind(&self.arithmetic.parameters(&adapted[k]));
-                read(f(sampled, &policy.forward(sampled.observations.clone())))
-            },
-        )?;
-        Ok(parts.iter().flatten().flatten().sum())
-    }
-
-    /// ∇_θ Σ_k Σ_i f at θ'_k(θ), through the inner step.
-    pub fn gradient(&self, theta: &[f64], f: Sum) -> Result<Vec<f64>> {
-        let adapted = self.adapt_all(theta)?;
-        // g_k
-        let outer = self.map_chunks(
-            |(_, outer)| &outer.chunks,
-            |k, sampled| {
-                let leaf = self.arithmetic.leaf(&adapted[k]);
-                let sampled = sampled.constants();
-                let policy = self.network().bind(&leaf);
-                let sum = f(&sampled, &policy.forward(sampled.observations.clone()));
-                gradient_of(sum, &leaf)
-            },
-        )?;
-        let outer: Vec<Vec<f64>> = outer.iter().map(|parts| total(parts, theta.len())).collect();
-        let mut gradient = total(&outer, theta.len());
-        if self.inner_learning_rate == 0.0 {
-            return Ok(gradient);
+impl<'a> MetaObjective<'a> {
+    /// The objective over these samples of every task, with α for the inner step.
+    pub fn new(
+        arithmetic: Arithmetic<'a>,
+        tasks: Vec<(InnerSamples, OuterSamples)>,
+        inner_learning_rate: f64,
+    ) -> Self {
+        Self {
+            arithmetic,
+            tasks,
+            inner_learning_rate,
+            old_inner_gradients: OnceLock::new(),
         }
-        // H_k g_k
-        let second_order = self.map_chunks(
+    }
+
+    fn adapt_all(&self, theta: &[f64]) -> Result<Vec<Vec<f64>>> {
+        Ok(self.adapt_along(theta, &self.inner_gradients(theta)?))
+    }
+
+    fn adapt_along(&self, theta: &[f64], gradients: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let adapt = |gradient: &Vec<f64>| {
+            let mut adapted = theta.to_vec();
+            add(&mut adapted, self.inner_learning_rate, gradient);
+            adapted
+        };
+        gradients.iter().map(adapt).collect()
+    }
+
+    /// ∇J_k(θ) of every task.
+    fn inner_gradients(&self, theta: &[f64]) -> Result<Vec<Vec<f64>>> {
+        let thetas = vec![theta.to_vec(); self.tasks.len()];
+        self.inner_gradients_at(&thetas)
+    }
+
+    /// ∇J_k at each task's own parameters.
+    fn inner_gradients_at(&self, thetas: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        let policies = self.bind_all(thetas);
+        self.sum_chunks(
+            |(inner, _)| &inner.chunks,
+            |k, [observations, actions, weights]| {
+                let forward = policies[k].forward(observations.clone());
+                read(forward.policy_gradient(actions.clone(), weights.clone()))
+            },
+        )
+    }
+
+    /// Σ_i f of every task, at its parameters.
+    fn sum(&self, thetas: &[Vec<f64>], f: Sum) -> Result<Vec<Vec<f64>>> {
+        let policies = self.bind_all(thetas);
+        self.sum_chunks(
+            |(_, outer)| &outer.chunks,
+            |k, sampled| read(f(sampled, &policies[k].forward(sampled.observations.clone()))),
+        )
+    }
+
+    /// ∇_θ Σ_k F_k(θ'_k(θ)) from ∇F_k as a function of θ'_k, through the inner step.
+    fn gradient(&self, theta: &[f64], outer_gradient: Sum) -> Result<Vec<f64>> {
+        let outer = self.sum(&self.adapt_all(theta)?, outer_gradient)?;
+        let mut gradient = total(&outer, theta.len());
+        if self.inner_learning_rate != 0.0 {
+            let second_order = total(&self.inner_hessian_products(theta, &outer)?, theta.len());
+            add(&mut gradient, self.inner_learning_rate, &second_order);
+        }
+        Ok(gradient)
+    }
+
+    /// H_k g_k of every task, exactly: by automatic differentiation of ⟨∇J_k(θ), g_k⟩.
+    fn inner_hessian_products(&self, theta: &[f64], g: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        self.sum_chunks(
             |(inner, _)| &inner.chunks,
             |k, chunk| {
                 let leaf = self.arithmetic.leaf(theta);
                 let [observations, actions, weights] = chunk.clone().map(Tensor::from_inner);
-                let direction = Tensor::from_inner(self.arithmetic.parameters(&outer[k]));
+                let direction = Tensor::from_inner(self.arithmetic.parameters(&g[k]));
                 let policy = self.network().bind(&leaf);
                 let inner_gradient = policy.forward(observations).policy_gradient(actions, weights);
-                gradient_of((inner_gradient * direction).sum(), &leaf)
+                let gradients = (inner_gradient * direction).sum().backward();
+                leaf.grad(&gradients)
+                    .map_or_else(|| Ok(vec![0.0; theta.len()]), read)
+            },
+        )
+    }
+
+    /// (I + α H_k) v_k of every task, with `inner` = ∇J_k(θ), by a finite difference of the inner gradient. It serves
+    /// conjugate gradients only, where α keeps its error far below that of the quadratic model.
+    fn through_inner_step(
+        &self,
+        theta: &[f64],
+        inner: &[Vec<f64>],
+        v: &[Vec<f64>],
+        step: f64,
+    ) -> Result<Vec<Vec<f64>>> {
+        let mut images = v.to_vec();
+        if self.inner_learning_rate == 0.0 {
+            return Ok(images);
+        }
+        let epsilons: Vec<f64> = v.iter().map(|v| step / norm(v).max(f64::MIN_POSITIVE)).collect();
+        let shifted: Vec<Vec<f64>> = v
+            .iter()
+            .zip(&epsilons)
+            .map(|(v, &epsilon)| {
+                let mut shifted = theta.to_vec();
+                add(&mut shifted, epsilon, v);
+                shifted
+            })
+            .collect();
+        let ahead = self.inner_gradients_at(&shifted)?;
+        for (k, image) in images.iter_mut().enumerate() {
+            let scale = self.inner_learning_rate / epsilons[k];
+            add(image, scale, &ahead[k]);
+            add(image, -scale, &inner[k]);
+        }
+        Ok(images)
+    }
+
+    /// Σ_k (I + α H_k) F_k (I + α H_k) v / n: the Hessian of the mean KL divergence at the old parameters, where its
+    /// first derivatives vanish, so that only the Gaussians' Fisher matrices F_k at θ'_k remain.
+    fn gauss_newton_product(&self, theta: &[f64], v: &[f64], step: f64) -> Result<Vec<f64>> {
+        let inner = match self.old_inner_gradients.get() {
+            Some(inner) => inner,
+            None => {
+                let inner = self.inner_gradients(theta)?;
+                self.old_inner_gradients.get_or_init(|| inner)
+            }
+        };
+        let v = vec![v.to_vec(); self.tasks.len()];
+        let directions = self.bind_all(&self.through_inner_step(theta, inner, &v, step)?);
+        let policies = self.bind_all(&self.adapt_along(theta, inner));
+        let products = self.sum_chunks(
+            |(_, outer)| &outer.chunks,
+            |k, sampled| {
+                let at = policies[k].forward(sampled.observations.clone());
+                read(sampled.fisher_product(&at, &directions[k]))
             },
         )?;
-        for parts in &second_order {
-            add(&mut gradient, self.inner_learning_rate, &total(parts, theta.len()));
-        }
-        Ok(gradient)
+        let products = self.through_inner_step(theta, inner, &products, step)?;
+        let mut product = total(&products, theta.len());
+        product.iter_mut().for_each(|x| *x /= self.sample_count());
+        Ok(product)
+    }
+
+    fn bind_all(&self, thetas: &[Vec<f64>]) -> Vec<BoundMlp> {
+        let bind = |theta: &Vec<f64>| self.network().bind(&self.arithmetic.parameters(theta));
+        thetas.iter().map(bind).collect()
     }
 
     fn network(&self) -> &GaussianMlp {
         self.arithmetic.network
     }
 
-    /// `work` on every chunk of every task in parallel: results `[tasks][chunks]`.
-    fn map_chunks<C: Sync, R: Send>(
+    /// The sum of `work` over the chunks of each task; chunks run in parallel and are added in order.
+    fn sum_chunks<C: Sync>(
         &self,
         chunks: impl Fn(&(InnerSamples, OuterSamples)) -> &Vec<C>,
-        work: impl Fn(usize, &C) -> Result<R> + Sync,
-    ) -> Result<Vec<Vec<R>>> {
+        work: impl Fn(usize, &C) -> Result<Vec<f64>> + Sync,
+    ) -> Result<Vec<Vec<f64>>> {
         let flat: Vec<(usize, &C)> = self
             .tasks
             .iter()
             .enumerate()
             .flat_map(|(k, task)| chunks(task).iter().map(move |chunk| (k, chunk)))
             .collect();
-        let results: Vec<R> = flat
+        let results: Vec<Vec<f64>> = flat
             .par_iter()
             .map(|&(k, chunk)| work(k, chunk))
             .collect::<Result<_>>()?;
-        let mut results = results.into_iter();
-        Ok(self
-            .tasks
-            .iter()
-            .map(|task| results.by_ref().take(chunks(task).len()).collect())
-            .collect())
+        let mut sums = vec![Vec::new(); self.tasks.len()];
+        for ((k, _), part) in flat.iter().zip(results) {
+            if sums[*k].is_empty() {
+                sums[*k] = part;
+            } else {
+                add(&mut sums[*k], 1.0, &part);
+            }
+        }
+        Ok(sums)
     }
 
     fn sample_count(&self) -> f64 {
@@ -247,31 +340,24 @@ impl MetaObjective<'_> {
 
 impl Objective for MetaObjective<'_> {
     fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
-        let values = || {
-            let adapted = self.adapt_all(theta)?;
-            let kl = self.value(&adapted, Sampled::kl)? / self.sample_count();
-            Ok::<_, mbmpo_core::Error>((self.value(&adapted, Sampled::surrogate)?, kl))
-        };
-        values().unwrap_or((f64::NAN, f64::NAN))
+        let both: Sum = |sampled, new| Tensor::cat(vec![sampled.surrogate(new), sampled.kl(new)], 0);
+        let sums = || Ok::<_, mbmpo_core::Error>(total(&self.sum(&self.adapt_all(theta)?, both)?, 2));
+        sums().map_or((f64::NAN, f64::NAN), |sums| (sums[0], sums[1] / self.sample_count()))
     }
 
     fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64> {
-        self.or_nan(self.gradient(theta, Sampled::surrogate), theta.len())
+        self.or_nan(self.gradient(theta, Sampled::surrogate_gradient), theta.len())
     }
 
     fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
-        let mut gradient = self.or_nan(self.gradient(theta, Sampled::kl), theta.len());
-        let scale = 1.0 / self.sample_count();
-        gradient.iter_mut().for_each(|x| *x *= scale);
+        let mut gradient = self.or_nan(self.gradient(theta, Sampled::kl_gradient), theta.len());
+        gradient.iter_mut().for_each(|x| *x /= self.sample_count());
         gradient
     }
-}
 
-/// The gradient `[parameters]` of a scalar by the leaf of its graph.
-fn gradient_of(scalar: Tensor<1>, leaf: &Tensor<1>) -> Result<Vec<f64>> {
-    let gradients = scalar.backward();
-    leaf.grad(&gradients)
-        .map_or_else(|| Ok(vec![0.0; leaf.dims()[0]]), read)
+    fn fisher_product(&self, theta: &[f64], v: &[f64], step: f64) -> Vec<f64> {
+        self.or_nan(self.gauss_newton_product(theta, v, step), theta.len())
+    }
 }
 
 fn read(tensor: Tensor<1>) -> Result<Vec<f64>> {
@@ -292,4 +378,8 @@ fn total(parts: &[Vec<f64>], count: usize) -> Vec<f64> {
 /// sum += factor * x
 fn add(sum: &mut [f64], factor: f64, x: &[f64]) {
     sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += factor * x);
+}
+
+fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|x| x * x).sum::<f64>().sqrt()
 }

@@ -3,8 +3,8 @@
 
 use burn::tensor::{DType, Device};
 use mbmpo_core::{Check, Purpose, Streams, Trajectories};
-use mbmpo_meta::objective::{Arithmetic, MetaObjective};
-use mbmpo_policy::trust_region::Objective;
+use mbmpo_meta::objective::{Arithmetic, InnerSamples, MetaObjective, OuterSamples};
+use mbmpo_policy::trust_region::{Objective, fisher_product};
 use mbmpo_policy::{GaussianMlp, PolicyConfig};
 use rand::RngExt;
 
@@ -40,10 +40,13 @@ fn problem() -> Problem {
 }
 
 impl Problem {
-    fn objective(&self, alpha: f64) -> MetaObjective<'_> {
-        let arithmetic = Arithmetic { network: &self.network, device: &self.device, dtype: DType::F64 };
-        let tasks = self
-            .tasks
+    fn arithmetic(&self) -> Arithmetic<'_> {
+        Arithmetic { network: &self.network, device: &self.device, dtype: DType::F64 }
+    }
+
+    fn samples(&self, alpha: f64) -> Vec<(InnerSamples, OuterSamples)> {
+        let arithmetic = self.arithmetic();
+        self.tasks
             .iter()
             .map(|[(pre, pre_advantages), (post, post_advantages)]| {
                 let inner = arithmetic.inner_samples(pre, pre_advantages);
@@ -52,8 +55,11 @@ impl Problem {
                 let outer = arithmetic.outer_samples(post, post_advantages, share, &adapted);
                 (inner, outer)
             })
-            .collect();
-        MetaObjective { arithmetic, tasks, inner_learning_rate: alpha }
+            .collect()
+    }
+
+    fn objective(&self, alpha: f64) -> MetaObjective<'_> {
+        MetaObjective::new(self.arithmetic(), self.samples(alpha), alpha)
     }
 }
 
@@ -96,11 +102,9 @@ fn dropping_the_second_order_part_would_show() {
     let expected = finite_differences(|theta| objective.evaluate(theta).0, &problem.theta);
     // g_k: the gradient at θ'_k with no inner step, one task at a time.
     let mut first_order = vec![0.0; problem.theta.len()];
-    for (inner, outer) in &objective.tasks {
-        let arithmetic = objective.arithmetic.clone();
-        let adapted = arithmetic.adapt(&problem.theta, inner, 0.3).unwrap();
-        let tasks = vec![(inner.clone(), outer.clone())];
-        let plain = MetaObjective { arithmetic, tasks, inner_learning_rate: 0.0 };
+    for (inner, outer) in problem.samples(0.3) {
+        let adapted = problem.arithmetic().adapt(&problem.theta, &inner, 0.3).unwrap();
+        let plain = MetaObjective::new(problem.arithmetic(), vec![(inner, outer)], 0.0);
         let gradient = plain.surrogate_gradient(&adapted);
         first_order.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
     }
@@ -118,6 +122,20 @@ fn the_kl_gradient_is_that_of_finite_differences() {
     let expected = finite_differences(|theta| objective.evaluate(theta).1, &moved);
     let error = relative_error(&exact, &expected);
     assert!(error < 1e-6, "relative error {error}");
+}
+
+/// Fails when a factor of the Gauss-Newton product is missing: finite differences of the whole KL gradient are the judge.
+#[test]
+fn fisher_products_go_through_the_inner_step() {
+    let problem = problem();
+    let objective = problem.objective(0.3);
+    let v: Vec<f64> = (0..problem.theta.len()).map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0).collect();
+    let analytic = objective.fisher_product(&problem.theta, &v, 1e-6);
+    let expected = fisher_product(&objective, &problem.theta, &v, 1e-4);
+    assert!(relative_error(&analytic, &expected) < 1e-5);
+    let without_inner_step = MetaObjective::new(problem.arithmetic(), problem.samples(0.3), 0.0);
+    let plain = without_inner_step.fisher_product(&problem.theta, &v, 1e-6);
+    assert!(relative_error(&plain, &expected) > 1e-2);
 }
 
 /// At θ nothing has moved: the divergence and its gradient vanish, and the ratio is 1 for every sample.
@@ -142,7 +160,7 @@ fn nothing_moves_at_the_old_parameters() {
 #[test]
 fn the_inner_step_makes_good_actions_likelier() {
     let problem = problem();
-    let arithmetic = problem.objective(0.3).arithmetic;
+    let arithmetic = problem.arithmetic();
     let (paths, _) = &problem.tasks[0][0];
     for sign in [1.0, -1.0] {
         let inner = arithmetic.inner_samples(paths, &vec![sign; paths.len()]);

@@ -143,7 +143,8 @@ impl GaussianMlp {
         BoundMlp {
             layers,
             free_std: above_floor.float().cast(raw_log_std.dtype()),
-            log_std: raw_log_std.clamp_min(self.min_log_std),
+            log_std: raw_log_std.clone().clamp_min(self.min_log_std),
+            raw_log_std,
         }
     }
 }
@@ -155,6 +156,8 @@ pub struct BoundMlp {
     layers: Vec<(Tensor<2>, Tensor<2>)>,
     /// log σ `[1, action]`.
     pub log_std: Tensor<2>,
+    /// log σ before the floor.
+    raw_log_std: Tensor<2>,
     /// 1 where log σ is above its floor, 0 where it rests on it: `[1, action]`.
     free_std: Tensor<2>,
 }
@@ -214,11 +217,17 @@ impl Forward<'_> {
     pub fn policy_gradient(&self, actions: Tensor<2>, weights: Tensor<2>) -> Tensor<1> {
         let z = self.standardize(actions);
         let over_std = self.network.log_std.clone().neg().exp();
-        let for_log_std = ((z.clone() * z.clone()).sub_scalar(1.0) * weights.clone()).sum_dim(0)
-            * self.network.free_std.clone();
-        let mut parts = vec![for_log_std.flatten(0, 1)];
-        // Back through the network: `signal` is the derivative by the present layer's output.
-        let mut signal = z * over_std * weights;
+        let by_log_std = (z.clone() * z.clone()).sub_scalar(1.0) * weights.clone();
+        self.pull_back(z * over_std * weights, by_log_std.sum_dim(0))
+    }
+
+    /// Gradient by θ `[parameters]` of a function of the outputs, from its gradients by the mean `[rows, action]` and
+    /// by log σ `[1, action]`: the backward pass, as tensor operations.
+    pub fn pull_back(&self, by_mean: Tensor<2>, by_log_std: Tensor<2>) -> Tensor<1> {
+        let by_log_std = by_log_std * self.network.free_std.clone();
+        let mut parts = vec![by_log_std.flatten(0, 1)];
+        // `signal` is the gradient by the present layer's output.
+        let mut signal = by_mean;
         for (i, (weight, _)) in self.network.layers.iter().enumerate().rev() {
             let input = self.inputs[i].clone();
             parts.push(signal.clone().sum_dim(0).flatten(0, 1));
@@ -230,6 +239,28 @@ impl Forward<'_> {
         }
         parts.reverse();
         Tensor::cat(parts, 0)
+    }
+
+    /// How the mean `[rows, action]` and log σ `[1, action]` change when θ moves along `direction`: the pass forward
+    /// of the derivative.
+    pub fn push_forward(&self, direction: &BoundMlp) -> (Tensor<2>, Tensor<2>) {
+        let mut change: Option<Tensor<2>> = None;
+        for (i, ((weight, _), (d_weight, d_bias))) in
+            self.network.layers.iter().zip(&direction.layers).enumerate()
+        {
+            let input = self.inputs[i].clone();
+            let own = input.clone().matmul(d_weight.clone()) + d_bias.clone();
+            change = Some(match change {
+                // The observations do not change.
+                None => own,
+                Some(change) => {
+                    let slope = (input.clone() * input).neg().add_scalar(1.0);
+                    (change * slope).matmul(weight.clone()) + own
+                }
+            });
+        }
+        let of_mean = change.unwrap_or_else(|| self.mean.zeros_like());
+        (of_mean, direction.raw_log_std.clone() * self.network.free_std.clone())
     }
 
     fn standardize(&self, actions: Tensor<2>) -> Tensor<2> {

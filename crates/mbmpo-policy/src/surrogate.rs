@@ -1,6 +1,6 @@
 //! Surrogate objective and KL divergence of a batch against the policy that sampled it.
 
-use crate::Forward;
+use crate::{BoundMlp, Forward};
 use burn::tensor::Tensor;
 
 /// Actions taken by an old policy and what is known about them; rows may be any part of a larger batch.
@@ -40,6 +40,12 @@ impl Sampled {
         (ratio * self.weights.clone()).sum()
     }
 
+    /// Gradient of [`Self::surrogate`] by θ `[parameters]`.
+    pub fn surrogate_gradient(&self, new: &Forward<'_>) -> Tensor<1> {
+        let ratio = (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
+        new.policy_gradient(self.actions.clone(), ratio * self.weights.clone())
+    }
+
     /// Σ_i KL( π_old(·|s_i) ‖ π(·|s_i) ) `[1]`.
     pub fn kl(&self, new: &Forward<'_>) -> Tensor<1> {
         let [rows, _] = self.old_mean.dims();
@@ -52,5 +58,28 @@ impl Sampled {
         let common = (log_std.clone() - self.old_log_std.clone())
             + (old_variance * precision).sub_scalar(1.0).mul_scalar(0.5);
         per_row.sum() + common.sum().mul_scalar(rows as f64)
+    }
+
+    /// Gradient of [`Self::kl`] by θ `[parameters]`.
+    pub fn kl_gradient(&self, new: &Forward<'_>) -> Tensor<1> {
+        let [rows, _] = self.old_mean.dims();
+        let precision = new.network.log_std.clone().mul_scalar(-2.0).exp();
+        let old_variance = self.old_log_std.clone().mul_scalar(2.0).exp();
+        let difference = new.mean.clone() - self.old_mean.clone();
+        let by_mean = difference.clone() * precision.clone();
+        // 1 - (σ² + (μ - μ')²) / σ'², summed over the rows
+        let by_log_std = (old_variance * precision).sub_scalar(1.0).mul_scalar(-(rows as f64))
+            - (difference * by_mean.clone()).sum_dim(0);
+        new.pull_back(by_mean, by_log_std)
+    }
+
+    /// Σ_i F_i v `[parameters]`: the Fisher matrix of each row's Gaussian, Jᵀ diag(1/σ², 2) J with the Jacobian J of
+    /// (mean, log σ) by θ, times the parameters bound in `direction`. It is the Hessian of [`Self::kl`] at the old
+    /// parameters.
+    pub fn fisher_product(&self, at: &Forward<'_>, direction: &BoundMlp) -> Tensor<1> {
+        let [rows, _] = self.old_mean.dims();
+        let precision = at.network.log_std.clone().mul_scalar(-2.0).exp();
+        let (of_mean, of_log_std) = at.push_forward(direction);
+        at.pull_back(of_mean * precision, of_log_std.mul_scalar(2.0 * rows as f64))
     }
 }

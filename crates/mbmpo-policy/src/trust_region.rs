@@ -16,13 +16,24 @@ pub struct TrustRegionConfig {
     pub cg_tolerance: f64,
     /// Added to the Fisher matrix's diagonal. Authors' optimiser: 1e-5.
     pub cg_damping: f64,
-    /// Euclidean length of the change of θ in the finite differences that stand for Fisher products. The authors
-    /// use `|v| / |θ|`, which an accident of argument order made of an intended 1e-8.
+    /// How the products of the Fisher matrix with a vector are computed. Paper A.3: finite differences.
+    pub fisher: FisherProducts,
+    /// Euclidean length of the change of θ in finite differences. The authors use `|v| / |θ|`, which an accident of
+    /// argument order made of an intended 1e-8.
     pub fisher_step: f64,
     /// Factor between two trials of the line search. Authors' optimiser: 0.8.
     pub backtrack_ratio: f64,
     /// Number of trials. Authors' optimiser: 15.
     pub max_backtracks: usize,
+}
+
+/// How the products of the Fisher matrix with a vector are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FisherProducts {
+    /// By symmetric finite differences of the gradient of the KL divergence (paper A.3): [`fisher_product`].
+    FiniteDifferences,
+    /// By the objective's own [`Objective::fisher_product`]: the same matrix for less work.
+    Analytic,
 }
 
 impl Check for TrustRegionConfig {
@@ -48,6 +59,9 @@ pub trait Objective {
 
     /// Gradient of the mean KL divergence at `theta`.
     fn kl_gradient(&self, theta: &[f64]) -> Vec<f64>;
+
+    /// The Hessian of the mean KL divergence at the old policy's `theta`, times `v`; finite differences take `step`.
+    fn fisher_product(&self, theta: &[f64], v: &[f64], step: f64) -> Vec<f64>;
 }
 
 /// What a step did.
@@ -77,7 +91,12 @@ pub fn step(config: &Checked<TrustRegionConfig>, objective: &impl Objective, the
         return unchanged;
     }
     let fisher = |v: &[f64]| {
-        let mut product = fisher_product(objective, theta, v, config.fisher_step);
+        let mut product = match config.fisher {
+            FisherProducts::FiniteDifferences => {
+                fisher_product(objective, theta, v, config.fisher_step)
+            }
+            FisherProducts::Analytic => objective.fisher_product(theta, v, config.fisher_step),
+        };
         axpy(&mut product, config.cg_damping, v);
         product
     };

@@ -3,7 +3,7 @@
 
 use mbmpo_core::{Check, Checked};
 use mbmpo_policy::trust_region::{
-    Objective, TrustRegionConfig, conjugate_gradient, fisher_product, step,
+    FisherProducts, Objective, TrustRegionConfig, conjugate_gradient, fisher_product, step,
 };
 use nalgebra::{Matrix3, Vector3};
 
@@ -13,6 +13,7 @@ fn config() -> Checked<TrustRegionConfig> {
         cg_iterations: 10,
         cg_tolerance: 1e-20,
         cg_damping: 0.0,
+        fisher: FisherProducts::FiniteDifferences,
         fisher_step: 1e-3,
         backtrack_ratio: 0.8,
         max_backtracks: 15,
@@ -46,6 +47,10 @@ impl Objective for Quadratic {
     fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
         (hessian() * Vector3::from_column_slice(theta)).as_slice().to_vec()
     }
+
+    fn fisher_product(&self, _: &[f64], v: &[f64], _: f64) -> Vec<f64> {
+        (hessian() * Vector3::from_column_slice(v)).as_slice().to_vec()
+    }
 }
 
 fn norm(x: &[f64]) -> f64 {
@@ -67,6 +72,18 @@ fn a_linear_surrogate_is_followed_to_the_edge() {
         / (norm(&outcome.theta) * expected.norm());
     assert!((cosine - 1.0).abs() < 1e-9);
     assert!(outcome.kl <= 0.01 && outcome.gain > 0.0);
+}
+
+/// Fails when the configuration's choice of Fisher products is ignored or one of them is not the Hessian.
+#[test]
+fn both_kinds_of_fisher_products_give_the_same_step() {
+    let objective = Quadratic { slope: Vector3::new(1.0, -2.0, 0.5), bend: 0.1 };
+    let analytic = TrustRegionConfig { fisher: FisherProducts::Analytic, ..config().into_inner() };
+    let by_differences = step(&config(), &objective, &[0.0; 3]);
+    let analytic = step(&analytic.check().unwrap(), &objective, &[0.0; 3]);
+    for (a, b) in by_differences.theta.iter().zip(&analytic.theta) {
+        assert!((a - b).abs() < 1e-9);
+    }
 }
 
 /// Fails when the line search does not shorten a step that is too long for the objective.
@@ -93,6 +110,9 @@ fn parameters_come_back_when_nothing_helps() {
         }
         fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
             theta.to_vec()
+        }
+        fn fisher_product(&self, _: &[f64], v: &[f64], _: f64) -> Vec<f64> {
+            v.to_vec()
         }
     }
     for value in [-1.0, f64::NAN, 0.0] {

@@ -1,0 +1,62 @@
+//! A suite runs every experiment with every seed, in any number of jobs, and sums up the seeds.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use mbmpo_experiments::suite::{Entry, Options, run_suite, table};
+use mbmpo_experiments::{Unobserved, preset, read_metrics};
+
+const TINY: [&str; 8] = [
+    "real_steps=60",
+    "algorithm.initial_random_steps=60",
+    "algorithm.imagined_rollouts_per_task=2",
+    "algorithm.meta_steps=1",
+    "algorithm.evaluation_episodes=3",
+    "algorithm.ensemble.members=2",
+    "algorithm.ensemble.hidden=[8]",
+    "algorithm.ensemble.max_epochs=2",
+];
+
+#[test]
+fn results_do_not_depend_on_the_number_of_jobs() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("tiny.ron");
+    let config = preset::resolve("point-2d", "quick", &TINY.map(str::to_owned)).unwrap();
+    std::fs::write(&file, config.to_ron().unwrap()).unwrap();
+    let entry = Entry {
+        environment: "point-2d".to_owned(),
+        preset: file.display().to_string(),
+    };
+    let run = |jobs: usize| {
+        let options = Options {
+            seeds: vec![5, 9],
+            jobs,
+            threads: 2,
+            out: parent.path().join(format!("jobs-{jobs}")),
+            command: vec![],
+        };
+        let rows = run_suite(std::slice::from_ref(&entry), &options, |_, _| Unobserved).unwrap();
+        let returns = [5, 9].map(|seed| {
+            let run = options.out.join(format!("point-2d-tiny-seed{seed}"));
+            read_metrics(&run).unwrap()[0].return_pre_mean
+        });
+        (rows, returns, options.out)
+    };
+    let (rows, [five, nine], out) = run(1);
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].seeds, rows[0].real_steps), (2, 60.0));
+    assert!((rows[0].return_mean - (five + nine) / 2.0).abs() < 1e-9);
+    assert!((rows[0].return_std - (five - nine).abs() / 2.0).abs() < 1e-9);
+    assert_eq!(
+        std::fs::read_to_string(out.join("results.jsonl"))
+            .unwrap()
+            .lines()
+            .count(),
+        2
+    );
+    assert_eq!(
+        std::fs::read_to_string(out.join("summary.txt")).unwrap(),
+        table(&rows)
+    );
+    let (_, in_parallel, _) = run(2);
+    assert_eq!(in_parallel, [five, nine]);
+}
