@@ -34,11 +34,11 @@ pub struct Randomness {
 }
 
 impl Imagination<'_> {
-    /// Paths of the policy with parameters `theta` in one `member` of the ensemble.
+    /// Whole episodes of the policy with parameters `theta` in one `member` of the ensemble: at least
+    /// `rollouts * horizon` transitions.
     ///
-    /// All rollouts advance together. Where the task ends an episode its rollout starts another one at once, so
-    /// every prediction is used but those of a path that the horizon cuts short of a second or later episode; such
-    /// a path is dropped (as in the authors' sampler, which counts completed paths only).
+    /// All rollouts advance together. Where the task or the horizon ends an episode, its rollout starts another one,
+    /// until enough transitions belong to complete episodes; the others are dropped (as in the authors' sampler).
     ///
     /// # Errors
     /// When the model predicts something that is not finite.
@@ -53,22 +53,19 @@ impl Imagination<'_> {
         let theta = Tensor::from_data(TensorData::from(theta), self.device);
         let policy = self.network.bind(&theta);
         let std = policy.log_std.clone().exp();
-        // All noise at once: one transfer to the device.
-        let action_dim = self.network.action_dim();
-        let count = self.horizon * self.rollouts * action_dim;
-        let noise: Vec<f32> = (0..count)
-            .map(|_| randomness.actions.sample(StandardNormal))
-            .collect();
-        let noise = self.matrix(noise, action_dim);
-
         let observation_dim = environment.observation_dim();
         let starts: Vec<f32> = (0..self.rollouts)
             .flat_map(|_| environment.reset(&mut randomness.starts))
             .collect();
         let mut observations = self.matrix(starts, observation_dim);
+        let mut noise = self.noise(&mut randomness.actions);
         let mut steps: [Vec<Tensor<2>>; 3] = Default::default();
-        let mut ends = Vec::with_capacity(self.horizon);
-        for t in 0..self.horizon {
+        let mut episodes = Episodes::new(self.rollouts, self.horizon);
+        loop {
+            let t = steps[0].len() % self.horizon;
+            if t == 0 && !steps[0].is_empty() {
+                noise = self.noise(&mut randomness.actions);
+            }
             let draw = noise.clone().narrow(0, t * self.rollouts, self.rollouts);
             let actions = policy.mean(observations.clone()) + draw * std.clone();
             let next = model
@@ -77,9 +74,12 @@ impl Imagination<'_> {
             steps[0].push(observations.clone());
             steps[1].push(actions.clone());
             steps[2].push(next.clone());
-            let ended = self.ended(observations, actions, next.clone())?;
+            let terminated = self.terminated(observations, actions, next.clone())?;
+            let ended = episodes.advance(&terminated);
+            if episodes.complete_steps >= self.rollouts * self.horizon {
+                break;
+            }
             observations = self.restart(next, &ended, environment, &mut randomness.starts)?;
-            ends.push(ended);
         }
         let [observations, actions, next_observations] =
             steps.map(|parts| Tensor::cat(parts, 0));
@@ -98,13 +98,21 @@ impl Imagination<'_> {
             actions: host(batch.actions)?,
             next_observations: host(batch.next_observations)?,
             rewards,
-            ends,
         };
-        Ok(columns.into_paths(self, observation_dim, action_dim))
+        Ok(columns.into_paths(&episodes, observation_dim, self.network.action_dim()))
+    }
+
+    /// Noise of the actions for one horizon at once, so that it reaches the device in one transfer:
+    /// `[horizon * rollouts, action]`.
+    fn noise(&self, stream: &mut Stream) -> Tensor<2> {
+        let dim = self.network.action_dim();
+        let count = self.horizon * self.rollouts * dim;
+        let noise = (0..count).map(|_| stream.sample(StandardNormal)).collect();
+        self.matrix(noise, dim)
     }
 
     /// Which rollouts the task ends with this transition: `[rollouts]`, or nothing where it never ends any.
-    fn ended(&self, s: Tensor<2>, a: Tensor<2>, next: Tensor<2>) -> Result<Vec<bool>> {
+    fn terminated(&self, s: Tensor<2>, a: Tensor<2>, next: Tensor<2>) -> Result<Vec<bool>> {
         if self.task.termination.is_empty() {
             return Ok(Vec::new());
         }
@@ -129,12 +137,10 @@ impl Imagination<'_> {
         }
         let [_, dim] = next.dims();
         let mut rows = host(next)?;
-        for (row, _) in rows
-            .chunks_exact_mut(dim)
-            .zip(ended)
-            .filter(|(_, ended)| **ended)
-        {
-            row.copy_from_slice(&environment.reset(starts));
+        for (row, ended) in rows.chunks_exact_mut(dim).zip(ended) {
+            if *ended {
+                row.copy_from_slice(&environment.reset(starts));
+            }
         }
         Ok(self.matrix(rows, dim))
     }
@@ -152,49 +158,77 @@ pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     })
 }
 
+/// Where the episodes of rollouts that run side by side begin and end.
+struct Episodes {
+    horizon: usize,
+    /// Steps since the present episode of each rollout began.
+    ages: Vec<usize>,
+    /// Steps so far.
+    time: usize,
+    /// (rollout, first step, steps, whether the task ended it) of every complete episode, in order of their ends.
+    complete: Vec<(usize, usize, usize, bool)>,
+    complete_steps: usize,
+}
+
+impl Episodes {
+    fn new(rollouts: usize, horizon: usize) -> Self {
+        Self {
+            horizon,
+            ages: vec![0; rollouts],
+            time: 0,
+            complete: Vec::new(),
+            complete_steps: 0,
+        }
+    }
+
+    /// Counts a step of every rollout, `terminated` `[rollouts]` or empty; says which episodes it ended.
+    fn advance(&mut self, terminated: &[bool]) -> Vec<bool> {
+        self.time += 1;
+        let mut all_ended = vec![false; self.ages.len()];
+        for (rollout, (age, ended)) in self.ages.iter_mut().zip(&mut all_ended).enumerate() {
+            *age += 1;
+            let terminated = terminated.get(rollout) == Some(&true);
+            *ended = terminated || *age == self.horizon;
+            if *ended {
+                self.complete.push((rollout, self.time - *age, *age, terminated));
+                self.complete_steps += *age;
+                *age = 0;
+            }
+        }
+        all_ended
+    }
+}
+
 /// Transitions of all rollouts, time-major.
 struct Columns {
     observations: Vec<f32>,
     actions: Vec<f32>,
     next_observations: Vec<f32>,
     rewards: Vec<f32>,
-    /// `[horizon][rollouts]`, or `[horizon][0]` for a task that never ends an episode.
-    ends: Vec<Vec<bool>>,
 }
 
 impl Columns {
     fn into_paths(
         self,
-        imagination: &Imagination<'_>,
+        episodes: &Episodes,
         observation_dim: usize,
         action_dim: usize,
     ) -> Trajectories {
-        let Imagination {
-            horizon, rollouts, ..
-        } = *imagination;
+        fn row(data: &[f32], i: usize, dim: usize) -> &[f32] {
+            &data[i * dim..][..dim]
+        }
         let mut paths = Trajectories::new(observation_dim, action_dim);
-        let row = |data: &'_ [f32], i: usize, dim: usize| data[i * dim..][..dim].to_vec();
-        for rollout in 0..rollouts {
-            let ended = |t: usize| self.ends[t].get(rollout) == Some(&true);
-            let mut start = 0;
-            while start < horizon {
-                let end = (start..horizon).find(|&t| ended(t));
-                if end.is_none() && start > 0 {
-                    break;
-                }
-                let last = end.unwrap_or(horizon - 1);
-                for t in start..=last {
-                    let i = t * rollouts + rollout;
-                    paths.push(
-                        &row(&self.observations, i, observation_dim),
-                        &row(&self.actions, i, action_dim),
-                        &row(&self.next_observations, i, observation_dim),
-                        self.rewards[i],
-                    );
-                }
-                paths.end_path(end.is_some());
-                start = last + 1;
+        for &(rollout, start, steps, terminated) in &episodes.complete {
+            for t in start..start + steps {
+                let i = t * episodes.ages.len() + rollout;
+                paths.push(
+                    row(&self.observations, i, observation_dim),
+                    row(&self.actions, i, action_dim),
+                    row(&self.next_observations, i, observation_dim),
+                    self.rewards[i],
+                );
             }
+            paths.end_path(terminated);
         }
         paths
     }

@@ -13,7 +13,7 @@ use mbmpo_policy::surrogate::Sampled;
 use mbmpo_policy::trust_region::Objective;
 use mbmpo_policy::{BoundMlp, Forward, GaussianMlp};
 use rayon::prelude::*;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Samples that are differentiated in one go: large enough for the matrix products, small enough that a layer's
 /// activations (1,000 x 32 numbers) stay in the cache and below the size from which the system's allocator goes to
@@ -144,8 +144,8 @@ pub struct MetaObjective<'a> {
     tasks: Vec<(InnerSamples, OuterSamples)>,
     /// α
     inner_learning_rate: f64,
-    /// ∇J_k at the old parameters, which every Fisher product needs.
-    old_inner_gradients: OnceLock<Vec<Vec<f64>>>,
+    /// The last parameters of a Fisher product, with every ∇J_k there: conjugate gradients ask many times in one place.
+    inner_gradients_at: Mutex<Option<(Vec<f64>, Arc<Vec<Vec<f64>>>)>>,
 }
 
 /// A sum over samples of a function of the policy, or its gradient.
@@ -162,7 +162,7 @@ impl<'a> MetaObjective<'a> {
             arithmetic,
             tasks,
             inner_learning_rate,
-            old_inner_gradients: OnceLock::new(),
+            inner_gradients_at: Mutex::default(),
         }
     }
 
@@ -183,6 +183,16 @@ impl<'a> MetaObjective<'a> {
     fn inner_gradients(&self, theta: &[f64]) -> Result<Vec<Vec<f64>>> {
         let thetas = vec![theta.to_vec(); self.tasks.len()];
         self.inner_gradients_at(&thetas)
+    }
+
+    fn remembered_inner_gradients(&self, theta: &[f64]) -> Result<Arc<Vec<Vec<f64>>>> {
+        let mut memory = self.inner_gradients_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, gradients)) = memory.as_ref().filter(|(at, _)| at == theta) {
+            return Ok(Arc::clone(gradients));
+        }
+        let gradients = Arc::new(self.inner_gradients(theta)?);
+        *memory = Some((theta.to_vec(), Arc::clone(&gradients)));
+        Ok(gradients)
     }
 
     /// ∇J_k at each task's own parameters.
@@ -269,16 +279,10 @@ impl<'a> MetaObjective<'a> {
     /// Σ_k (I + α H_k) F_k (I + α H_k) v / n: the Hessian of the mean KL divergence at the old parameters, where its
     /// first derivatives vanish, so that only the Gaussians' Fisher matrices F_k at θ'_k remain.
     fn gauss_newton_product(&self, theta: &[f64], v: &[f64], step: f64) -> Result<Vec<f64>> {
-        let inner = match self.old_inner_gradients.get() {
-            Some(inner) => inner,
-            None => {
-                let inner = self.inner_gradients(theta)?;
-                self.old_inner_gradients.get_or_init(|| inner)
-            }
-        };
+        let inner = self.remembered_inner_gradients(theta)?;
         let v = vec![v.to_vec(); self.tasks.len()];
-        let directions = self.bind_all(&self.through_inner_step(theta, inner, &v, step)?);
-        let policies = self.bind_all(&self.adapt_along(theta, inner));
+        let directions = self.bind_all(&self.through_inner_step(theta, &inner, &v, step)?);
+        let policies = self.bind_all(&self.adapt_along(theta, &inner));
         let products = self.sum_chunks(
             |(_, outer)| &outer.chunks,
             |k, sampled| {
@@ -286,7 +290,7 @@ impl<'a> MetaObjective<'a> {
                 read(sampled.fisher_product(&at, &directions[k]))
             },
         )?;
-        let products = self.through_inner_step(theta, inner, &products, step)?;
+        let products = self.through_inner_step(theta, &inner, &products, step)?;
         let mut product = total(&products, theta.len());
         product.iter_mut().for_each(|x| *x /= self.sample_count());
         Ok(product)

@@ -19,6 +19,11 @@ struct Problem {
 }
 
 fn problem() -> Problem {
+    // Unequal sizes: a weight per task instead of per sample would show.
+    problem_of([[9, 7], [6, 12]])
+}
+
+fn problem_of(sizes: [[usize; 2]; TASKS]) -> Problem {
     let config = PolicyConfig { hidden: vec![5, 4], initial_std: 0.8, min_std: 1e-6 };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 3, 2);
@@ -34,18 +39,25 @@ fn problem() -> Problem {
         let advantages = draw(n).into_iter().map(f64::from).collect();
         (paths, advantages)
     };
-    // Unequal sizes: a weight per task instead of per sample would show.
-    let tasks = vec![[samples(9), samples(7)], [samples(6), samples(12)]];
+    let tasks = sizes.map(|sizes| sizes.map(&mut samples)).to_vec();
     Problem { network, device: Device::flex(), theta, tasks }
 }
 
 impl Problem {
     fn arithmetic(&self) -> Arithmetic<'_> {
-        Arithmetic { network: &self.network, device: &self.device, dtype: DType::F64 }
+        self.arithmetic_in(DType::F64)
+    }
+
+    fn arithmetic_in(&self, dtype: DType) -> Arithmetic<'_> {
+        Arithmetic { network: &self.network, device: &self.device, dtype }
     }
 
     fn samples(&self, alpha: f64) -> Vec<(InnerSamples, OuterSamples)> {
-        let arithmetic = self.arithmetic();
+        self.samples_in(DType::F64, alpha)
+    }
+
+    fn samples_in(&self, dtype: DType, alpha: f64) -> Vec<(InnerSamples, OuterSamples)> {
+        let arithmetic = self.arithmetic_in(dtype);
         self.tasks
             .iter()
             .map(|[(pre, pre_advantages), (post, post_advantages)]| {
@@ -136,6 +148,30 @@ fn fisher_products_go_through_the_inner_step() {
     let without_inner_step = MetaObjective::new(problem.arithmetic(), problem.samples(0.3), 0.0);
     let plain = without_inner_step.fisher_product(&problem.theta, &v, 1e-6);
     assert!(relative_error(&plain, &expected) > 1e-2);
+}
+
+/// What runs in production: single precision, the vectorised tanh, and more samples than a chunk holds. Fails when a
+/// chunk is lost, counted twice or added to the wrong task, or when single precision is not enough.
+#[test]
+fn many_chunks_in_single_precision() {
+    let problem = problem_of([[2_300, 1_100], [1_000, 3_001]]);
+    let objective = |dtype| {
+        MetaObjective::new(problem.arithmetic_in(dtype), problem.samples_in(dtype, 0.3), 0.3)
+    };
+    let (single, double) = (objective(DType::F32), objective(DType::F64));
+    let gradient = |objective: &MetaObjective<'_>| objective.surrogate_gradient(&problem.theta);
+    assert!(relative_error(&gradient(&single), &gradient(&double)) < 1e-4);
+    let v: Vec<f64> = (0..problem.theta.len()).map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0).collect();
+    let product = |objective: &MetaObjective<'_>, step| objective.fisher_product(&problem.theta, &v, step);
+    assert!(relative_error(&product(&single, 1e-2), &product(&double, 1e-6)) < 5e-3);
+    // The judge of the chunking: the same samples, summed as a finite difference sees them.
+    let direction: Vec<f64> = v.iter().map(|x| x * 1e-4).collect();
+    let at = |sign: f64| -> Vec<f64> {
+        problem.theta.iter().zip(&direction).map(|(t, d)| t + sign * d).collect()
+    };
+    let slope = (double.evaluate(&at(1.0)).0 - double.evaluate(&at(-1.0)).0) / 2.0;
+    let expected: f64 = gradient(&double).iter().zip(&direction).map(|(g, d)| g * d).sum();
+    assert!((slope - expected).abs() < 1e-5 * expected.abs());
 }
 
 /// At θ nothing has moved: the divergence and its gradient vanish, and the ratio is 1 for every sample.

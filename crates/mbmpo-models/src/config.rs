@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 /// | Name | Default (source) | Meaning | Range |
 /// |---|---|---|---|
 /// | `members` | 5 (A.3) | networks K | 1 to 1000 |
-/// | `hidden` | `[512, 512]` (A.3, half-cheetah) | widths of the hidden layers | each 1 to 65536 |
+/// | `hidden` | `[512, 512]` (A.3, half-cheetah) | widths of the hidden layers | at most 16, each 1 to 8192 |
 /// | `weight_normalization` | true (A.3) | separate lengths from directions | |
 /// | `learning_rate` | 1e-3 (authors' scripts) | Adam's step size | positive |
 /// | `adam_epsilon` | 1e-8 (TensorFlow) | Adam's ε | positive |
-/// | `batch_size` | 500 (A.3) | transitions a step | at least 1 |
-/// | `max_epochs` | 500 (authors' scripts) | passes over the training split | at least 1 |
-/// | `validation_share` | 0.2 (A.3) | share held out | above 0, below 1 |
-/// | `rolling_persistence` | 0.95 (authors' scripts); 0.99 (authors' scripts) | memory of the stopping rule | 0 to 1, below 1 |
+/// | `batch_size` | 500 (A.3) | transitions a step | 1 to 100,000 |
+/// | `max_epochs` | 500 (authors' scripts) | passes over the training split | 1 to 1,000,000 |
+/// | `validation_share` | 0.2 (A.3) | share held out | 0.01 to 0.9 |
+/// | `rolling_persistence` | 0.95 (A.3); 0.99 (authors' scripts) | memory of the stopping rule | 0 to 1, below 1 |
 /// | `rolling_start` | 1.5 (authors' `dynamics_ensemble.py`) | where the rolling average begins | positive |
 /// | `shuffle` | `Rows` (A.3); `Minibatches` (authors) | what an epoch reorders | |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,11 +31,11 @@ pub struct EnsembleConfig {
     pub learning_rate: f64,
     /// Adam's ε, positive, where TensorFlow adds it (beside the uncorrected √v). TensorFlow's default: 1e-8.
     pub adam_epsilon: f64,
-    /// Transitions in a gradient step, at least 1. Paper A.3: 500.
+    /// Transitions in a gradient step, 1 to 100,000. Paper A.3: 500.
     pub batch_size: usize,
-    /// Most passes over the training split in one fit, at least 1. Authors' scripts: 500.
+    /// Most passes over the training split in one fit, 1 to 1,000,000. Authors' scripts: 500.
     pub max_epochs: usize,
-    /// Share of the transitions that only decide when to stop, above 0 and below 1. Paper A.3: 0.2.
+    /// Share of the transitions that only decide when to stop, 0.01 to 0.9. Paper A.3: 0.2.
     pub validation_share: f64,
     /// Weight of the past in the rolling average of validation losses, from 0 to below 1.
     /// Paper A.3: 0.95; authors' scripts: 0.99.
@@ -59,19 +59,20 @@ pub enum Shuffle {
 impl Check for EnsembleConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("members", self.members, 1..=1000);
+        let layers = self.hidden.len();
+        checker.demand("hidden", format!("{layers} layers"), layers <= 16, "at most 16 layers");
         for &width in &self.hidden {
-            checker.range("hidden", width, 1..=65_536);
+            checker.range("hidden", width, 1..=8_192);
         }
+        // Three numbers for each weight are in memory: its value and Adam's moments.
+        let weights: usize = self.hidden.windows(2).map(|pair| pair[0].saturating_mul(pair[1])).sum();
+        let all = weights.saturating_mul(self.members);
+        checker.demand("hidden", all, all <= 500_000_000, "at most 500,000,000 weights in the ensemble");
         checker.positive("learning_rate", self.learning_rate);
         checker.positive("adam_epsilon", self.adam_epsilon);
-        checker.range("batch_size", self.batch_size, 1..);
-        checker.range("max_epochs", self.max_epochs, 1..);
-        checker.demand(
-            "validation_share",
-            self.validation_share,
-            self.validation_share > 0.0 && self.validation_share < 1.0,
-            "above 0, below 1",
-        );
+        checker.range("batch_size", self.batch_size, 1..=100_000);
+        checker.range("max_epochs", self.max_epochs, 1..=1_000_000);
+        checker.range("validation_share", self.validation_share, 0.01..=0.9);
         checker.range("rolling_persistence", self.rolling_persistence, 0.0..1.0);
         checker.positive("rolling_start", self.rolling_start);
     }

@@ -18,20 +18,20 @@ pub(crate) struct MemberReport {
     pub epochs: usize,
 }
 
-/// How many of `rows` transitions train; the others validate. Rounded as the authors do.
+/// How many of `rows` transitions train; the others validate. Rounded as the authors do, but neither part is empty.
 ///
 /// # Errors
-/// When either part would be empty.
+/// With fewer than two transitions.
 pub(crate) fn split_point(rows: usize, validation_share: f64) -> Result<usize> {
-    at_least(
-        "transitions to fit an ensemble to (one to train, one to validate)",
-        2,
-        rows,
-    )?;
+    if rows < 2 {
+        return Err(Error::Shape {
+            what: "too few transitions to fit an ensemble to (one to train, one to validate)".to_owned(),
+            expected: 2,
+            actual: rows,
+        });
+    }
     let train = (rows as f64 * (1.0 - validation_share)) as usize;
-    at_least("transitions in the training split", 1, train)?;
-    at_least("transitions in the validation split", 1, rows - train)?;
-    Ok(train)
+    Ok(train.clamp(1, rows - 1))
 }
 
 /// Trains until the validation loss says stop.
@@ -115,17 +115,6 @@ impl Standardized {
             gather(&self.targets, self.target_dim),
         )
     }
-}
-
-fn at_least(what: &str, expected: usize, actual: usize) -> Result<()> {
-    if actual >= expected {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        what: format!("too few {what}"),
-        expected,
-        actual,
-    })
 }
 
 fn finite(value: Tensor<1>, what: &str) -> Result<f64> {

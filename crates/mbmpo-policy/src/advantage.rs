@@ -78,8 +78,8 @@ pub struct LinearBaseline {
 }
 
 impl LinearBaseline {
-    /// Least squares of `targets` `[n]` on the features, with a ridge penalty that grows tenfold (up to five times)
-    /// while the equations cannot be solved; failing that, the baseline is 0.
+    /// Least squares of `targets` `[n]` on the features, with a ridge penalty that grows tenfold (five
+    /// trials) while the equations cannot be solved; failing that, the baseline is 0.
     pub fn fit(paths: &Trajectories, targets: &[f64], ridge: f64) -> Self {
         let dim = features_dim(paths.observation_dim);
         // Normal equations, summed row by row: only the upper triangle is needed.

@@ -107,8 +107,9 @@ impl GaussianPolicy {
             let Ok(weight) = tensors.tensor(&name) else {
                 break;
             };
-            let &[inputs, outputs] = weight.shape() else {
-                return Err(LoadError::Part(name, "a matrix".to_owned()));
+            let (inputs, outputs) = match *weight.shape() {
+                [inputs, outputs] if inputs > 0 && outputs > 0 => (inputs, outputs),
+                _ => return Err(LoadError::Part(name, "a matrix that is not empty".to_owned())),
             };
             if i == 0 {
                 sizes.push(inputs);
@@ -119,7 +120,7 @@ impl GaussianPolicy {
             return Err(LoadError::Part("layers.0.weight".to_owned(), "there".to_owned()));
         }
         let network = GaussianMlp::from_sizes(sizes, min_log_std);
-        let mut parameters = Vec::with_capacity(network.parameter_count());
+        let mut parameters = Vec::new();
         for part in network.parts() {
             let wanted = || LoadError::Part(part.name.clone(), format!("F32 {:?}", part.shape));
             let view = tensors.tensor(&part.name).map_err(|_| wanted())?;

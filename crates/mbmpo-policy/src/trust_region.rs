@@ -40,8 +40,8 @@ impl Check for TrustRegionConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.positive("max_kl", self.max_kl);
         checker.range("cg_iterations", self.cg_iterations, 1..=1000);
-        checker.range("cg_tolerance", self.cg_tolerance, 0.0..);
-        checker.range("cg_damping", self.cg_damping, 0.0..);
+        checker.range("cg_tolerance", self.cg_tolerance, 0.0..=1.0);
+        checker.range("cg_damping", self.cg_damping, 0.0..=1e6);
         checker.positive("fisher_step", self.fisher_step);
         let inside = self.backtrack_ratio > 0.0 && self.backtrack_ratio < 1.0;
         checker.demand("backtrack_ratio", self.backtrack_ratio, inside, "above 0, below 1");

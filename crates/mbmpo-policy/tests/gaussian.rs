@@ -150,6 +150,22 @@ fn the_file_gives_the_policy_back() {
     assert!(error.to_string().contains("layers.0.weight"));
 }
 
+/// Fails when shapes are trusted: empty matrices are valid safetensors, of any width.
+#[test]
+fn files_with_empty_layers_are_refused() {
+    for shapes in [[[2, 0], [0, 2]], [[0, 1 << 62], [1 << 62, 0]]] {
+        let tensors = shapes.iter().enumerate().map(|(i, shape)| {
+            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), &[]);
+            (format!("layers.{i}.weight"), view.unwrap())
+        });
+        let Ok(bytes) = safetensors::serialize(tensors, None) else {
+            continue;
+        };
+        let error = GaussianPolicy::from_safetensors(&bytes).unwrap_err();
+        assert!(error.to_string().contains("layers.0.weight"), "{error}");
+    }
+}
+
 /// The plain policy's KL divergence, without an inner step.
 struct Plain<'a>(&'a Problem);
 
@@ -266,4 +282,22 @@ fn fisher_products_match_the_explicit_matrix() {
             }
         }
     }
+}
+
+/// Fails when a log σ below its floor still moves, or the floor is not applied alike on tensors and on the host.
+#[test]
+fn the_standard_deviation_rests_on_its_floor() {
+    let config = PolicyConfig { hidden: vec![], initial_std: 0.7, min_std: 0.1 }.check().unwrap();
+    let network = GaussianMlp::new(&config, 1, 2);
+    // W, b, then log σ: one below the floor, one above.
+    let theta = [0.3, -0.2, 0.1, 0.2, -5.0, -1.0];
+    let policy = network.bind(&GaussianMlp::tensor(&theta, DType::F64, &Device::flex()));
+    let log_std = numbers(policy.log_std.clone().flatten(0, 1));
+    assert!((log_std[0] - 0.1f64.ln()).abs() < 1e-12 && log_std[1] == -1.0);
+    let host = GaussianPolicy::new(network, &theta).std();
+    assert!((host[0] - 0.1).abs() < 1e-6 && (host[1] - (-1f32).exp()).abs() < 1e-6);
+    let forward = policy.forward(matrix(&[0.5], 1));
+    let gradient = numbers(forward.policy_gradient(matrix(&[1.0, 1.0], 2), matrix(&[1.0], 1)));
+    assert_eq!(gradient[4], 0.0);
+    assert_ne!(gradient[5], 0.0);
 }

@@ -97,6 +97,34 @@ fn the_line_search_shortens() {
     assert!(norm(&outcome.theta) < 0.9 * norm(&full.theta));
 }
 
+/// Fails when the line search does not look at the divergence: here it grows faster than its quadratic model says, and
+/// the surrogate would always have the longer step.
+#[test]
+fn the_line_search_respects_the_divergence() {
+    struct Quartic(Quadratic);
+    impl Objective for Quartic {
+        fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
+            let (surrogate, kl) = self.0.evaluate(theta);
+            (surrogate, kl + 500.0 * kl * kl)
+        }
+        fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64> {
+            self.0.surrogate_gradient(theta)
+        }
+        fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
+            self.0.kl_gradient(theta)
+        }
+        fn fisher_product(&self, theta: &[f64], v: &[f64], step: f64) -> Vec<f64> {
+            self.0.fisher_product(theta, v, step)
+        }
+    }
+    let objective = Quartic(Quadratic { slope: Vector3::new(1.0, 2.0, 3.0), bend: 0.0 });
+    let outcome = step(&config(), &objective, &[0.0; 3]);
+    assert!(outcome.accepted);
+    // 0.01 + 500 · 0.01² is six times too much; one trial earlier was still too long.
+    let longer: Vec<f64> = outcome.theta.iter().map(|x| x / 0.8).collect();
+    assert!(outcome.kl <= 0.01 && objective.evaluate(&longer).1 > 0.01);
+}
+
 /// Fails when rejected parameters are kept, or a NaN slips through a comparison.
 #[test]
 fn parameters_come_back_when_nothing_helps() {
