@@ -20,7 +20,7 @@ const CHECKS: [&[&str]; 4] = [
 pub fn run() -> Result<()> {
     for arguments in CHECKS {
         let shown = format!("cargo {}", arguments.join(" "));
-        println!("$ {shown}");
+        eprintln!("$ {shown}");
         let status = Command::new(env!("CARGO"))
             .args(arguments)
             .env("RUSTDOCFLAGS", "-D warnings")

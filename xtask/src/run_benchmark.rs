@@ -75,8 +75,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             .collect(),
     };
     let rows = suite::run_suite(&suite::entries(name), &options, Lines::new)?;
-    println!("\n{}\nresults in {}", suite::table(&rows), out.display());
+    say(&format!(
+        "\n{}\nresults in {}",
+        suite::table(&rows),
+        out.display()
+    ));
     Ok(())
+}
+
+/// A line on standard output. Whoever closes the pipe early does not stop the benchmark.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn free_path(suite: &str) -> PathBuf {
@@ -110,15 +119,13 @@ impl Observer for Lines {
 
 impl Progress for Lines {
     fn iteration(&mut self, metrics: &IterationMetrics) {
-        // a closed pipe is no reason to stop learning
-        let _ = writeln!(
-            io::stdout(),
+        say(&format!(
             "{}: {:>6} of {} real steps, return {:>8.1}, {:.0} s",
             self.label,
             metrics.real_steps,
             self.budget,
             metrics.return_pre_mean,
             metrics.wall_seconds,
-        );
+        ));
     }
 }

@@ -93,11 +93,6 @@ impl Progress for Display {
 impl Bars {
     fn new(title: &str, clock: Clock) -> Self {
         let bars = MultiProgress::new();
-        let style = |template| {
-            ProgressStyle::with_template(template)
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("━╸─")
-        };
         let total = bars.add(ProgressBar::new(clock.budget as u64));
         total.set_style(style(
             "{prefix:.bold} {elapsed:>4} {bar:32.cyan} {human_pos}/{human_len} real steps, {msg}",
@@ -105,7 +100,7 @@ impl Bars {
         total.set_prefix(title.to_owned());
         total.set_message("first iteration");
         let phase = bars.add(ProgressBar::new(1));
-        phase.set_style(style("  {spinner} {bar:20.green} {pos}/{len} {msg}"));
+        phase.set_style(style("  {spinner} {msg}"));
         for bar in [&total, &phase] {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
@@ -150,10 +145,16 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸─")
+}
+
 fn describe(phase: Phase) -> &'static str {
     match phase {
         Phase::Collect => "collecting real rollouts",
-        Phase::Fit => "models fitted",
+        Phase::Fit => "fitting the models",
         Phase::MetaOptimize => "meta-steps in imagination",
         Phase::Evaluate => "evaluating on the real environment",
     }

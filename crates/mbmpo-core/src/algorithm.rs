@@ -36,7 +36,7 @@ pub enum Phase {
 
 /// Is told how an iteration gets on.
 pub trait Observer {
-    /// A phase of `total` parts begins.
+    /// A phase of `total` parts begins; 0 where it cannot say how far it is.
     fn begin(&mut self, phase: Phase, total: usize);
     /// One part of the present phase is done.
     fn advance(&mut self);
@@ -65,7 +65,8 @@ pub struct IterationMetrics {
     pub return_pre_mean: f64,
     /// Standard deviation (population) over those episodes.
     pub return_pre_std: f64,
-    /// Mean return of the adapted policies at the end of the iteration.
+    /// Mean return at the end of the iteration of the policies that the last meta-step adapted, each to its imagined
+    /// task; they collect the next data. (They stem from the parameters before that step's meta-update.)
     pub return_post_mean: f64,
     /// Mean length of the pre-update episodes \[control steps\].
     pub episode_length_mean: f64,

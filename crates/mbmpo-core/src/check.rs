@@ -115,7 +115,9 @@ impl Checker {
         }
         let allowed = match (range.start_bound(), range.end_bound()) {
             (Bound::Included(low), Bound::Included(high)) => format!("{low} to {high}"),
-            (Bound::Included(low), Bound::Excluded(high)) => format!("at least {low}, below {high}"),
+            (Bound::Included(low), Bound::Excluded(high)) => {
+                format!("at least {low}, below {high}")
+            }
             (Bound::Included(low), Bound::Unbounded) => format!("at least {low}"),
             (Bound::Excluded(low), Bound::Included(high)) => format!("above {low}, at most {high}"),
             (Bound::Excluded(low), Bound::Excluded(high)) => format!("above {low}, below {high}"),

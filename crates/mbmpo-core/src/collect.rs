@@ -44,6 +44,7 @@ pub struct Plan {
 }
 
 /// Whole rounds of one episode a policy, until there are at least `plan.min_steps` transitions (at least one round).
+/// Nothing without policies or with a horizon of 0.
 ///
 /// Episodes run in parallel; each has its own copy of the environment and its own stream, so the result does not
 /// depend on the number of threads.
@@ -60,6 +61,9 @@ pub fn collect<P: Policy>(
         environment.observation_dim(),
         environment.action_space().dim(),
     );
+    if policies.is_empty() || plan.horizon == 0 {
+        return Ok(all);
+    }
     let mut episode = 0;
     while all.is_empty() || all.len() < plan.min_steps {
         let round = policies

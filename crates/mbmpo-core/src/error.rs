@@ -10,7 +10,7 @@ pub enum Error {
     /// The simulation left the range in which it means anything.
     #[error(
         "{environment}: the simulation blew up at control step {step}: {what}; \
-         the episode was ended, and the next reset starts clean"
+         the episode is over, and the next reset starts clean"
     )]
     Diverged {
         /// The environment's name.
@@ -31,7 +31,9 @@ pub enum Error {
         actual: usize,
     },
     /// A number that stopped being one during learning.
-    #[error("{what} is not finite; try a smaller learning rate or more data")]
+    #[error(
+        "{what} is not finite; a smaller learning rate or initial standard deviation, or more data, may help"
+    )]
     NotFinite {
         /// Which number.
         what: String,

@@ -64,9 +64,9 @@ impl Streams {
     /// The stream of that name, from its beginning.
     pub fn stream(&self, purpose: Purpose, iteration: u64, index: u64) -> Stream {
         let mut key = [0; 32];
-        for (part, word) in key
-            .chunks_exact_mut(8)
-            .zip([self.seed, purpose as u64, iteration, index])
+        for (part, word) in
+            key.chunks_exact_mut(8)
+                .zip([self.seed, purpose as u64, iteration, index])
         {
             part.copy_from_slice(&word.to_le_bytes());
         }
@@ -92,6 +92,9 @@ mod tests {
         assert_ne!(reference, draw(1, Purpose::Evaluate, 2, 3));
         assert_ne!(reference, draw(1, Purpose::Collect, 3, 3));
         assert_ne!(reference, draw(1, Purpose::Collect, 2, 4));
-        assert_ne!(draw(1, Purpose::Collect, 2, 3), draw(1, Purpose::Collect, 3, 2));
+        assert_ne!(
+            draw(1, Purpose::Collect, 2, 3),
+            draw(1, Purpose::Collect, 3, 2)
+        );
     }
 }

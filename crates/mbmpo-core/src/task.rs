@@ -151,10 +151,9 @@ pub trait Transitions {
 impl Task {
     /// r(s, a, s').
     pub fn reward<T: Transitions>(&self, transitions: &T) -> T::Number {
-        let sum = self
-            .reward
-            .iter()
-            .fold(transitions.zero(), |sum, term| term.add_to(sum, transitions));
+        let sum = self.reward.iter().fold(transitions.zero(), |sum, term| {
+            term.add_to(sum, transitions)
+        });
         match self.reward_clip {
             Some(bound) => sum.clamp(-bound, bound),
             None => sum,

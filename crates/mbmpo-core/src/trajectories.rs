@@ -79,7 +79,8 @@ impl Trajectories {
             excess = excess.saturating_sub(self.lengths[paths]);
             paths += 1;
         }
-        self.observations.drain(..transitions * self.observation_dim);
+        self.observations
+            .drain(..transitions * self.observation_dim);
         self.actions.drain(..transitions * self.action_dim);
         self.next_observations
             .drain(..transitions * self.observation_dim);

@@ -16,7 +16,9 @@ fn reward_term() -> impl Strategy<Value = RewardTerm> {
     prop_oneof![
         (0..OBSERVATION, weight.clone())
             .prop_map(|(component, weight)| RewardTerm::NextObservation { component, weight }),
-        weight.clone().prop_map(|weight| RewardTerm::ControlCost { weight }),
+        weight
+            .clone()
+            .prop_map(|weight| RewardTerm::ControlCost { weight }),
         weight.clone().prop_map(|bonus| RewardTerm::Alive { bonus }),
         (
             prop::collection::vec(0..OBSERVATION, 1..4),
@@ -24,22 +26,39 @@ fn reward_term() -> impl Strategy<Value = RewardTerm> {
             any::<bool>(),
             weight
         )
-            .prop_map(|(components, before, squared, weight)| RewardTerm::Distance {
-                components,
-                of: if before { Moment::Before } else { Moment::After },
-                norm: if squared { Norm::Squared } else { Norm::Euclidean },
-                weight,
-            }),
+            .prop_map(
+                |(components, before, squared, weight)| RewardTerm::Distance {
+                    components,
+                    of: if before {
+                        Moment::Before
+                    } else {
+                        Moment::After
+                    },
+                    norm: if squared {
+                        Norm::Squared
+                    } else {
+                        Norm::Euclidean
+                    },
+                    weight,
+                }
+            ),
     ]
 }
 
 fn termination_term() -> impl Strategy<Value = TerminationTerm> {
     prop_oneof![
         (0..OBSERVATION, -2.0..0.0, 0.0..2.0).prop_map(|(component, low, high)| {
-            TerminationTerm::Outside { component, low, high }
+            TerminationTerm::Outside {
+                component,
+                low,
+                high,
+            }
         }),
         (prop::collection::vec(0..OBSERVATION, 1..3), 0.1..2.0).prop_map(
-            |(components, half_width)| TerminationTerm::Reached { components, half_width }
+            |(components, half_width)| TerminationTerm::Reached {
+                components,
+                half_width
+            }
         ),
     ]
 }
@@ -119,7 +138,10 @@ fn terms_by_hand() {
     assert_eq!(reward(distance(Moment::After, Norm::Euclidean)), -20.0);
     let sum = Task {
         reward: vec![
-            RewardTerm::NextObservation { component: 1, weight: 0.5 },
+            RewardTerm::NextObservation {
+                component: 1,
+                weight: 0.5,
+            },
             RewardTerm::ControlCost { weight: 0.1 },
             RewardTerm::Alive { bonus: 1.0 },
         ],
@@ -127,15 +149,28 @@ fn terms_by_hand() {
         termination: vec![],
     };
     assert_eq!(reward(sum.clone()), 4.0 - 0.5 + 1.0);
-    assert_eq!(reward(Task { reward_clip: Some(3.0), ..sum }), 3.0);
+    assert_eq!(
+        reward(Task {
+            reward_clip: Some(3.0),
+            ..sum
+        }),
+        3.0
+    );
 }
 
 #[test]
 fn termination_by_hand() {
     let task = Task {
         termination: vec![
-            TerminationTerm::Outside { component: 0, low: 0.7, high: 2.0 },
-            TerminationTerm::Reached { components: vec![0, 1], half_width: 1.0 },
+            TerminationTerm::Outside {
+                component: 0,
+                low: 0.7,
+                high: 2.0,
+            },
+            TerminationTerm::Reached {
+                components: vec![0, 1],
+                half_width: 1.0,
+            },
         ],
         ..Task::default()
     };

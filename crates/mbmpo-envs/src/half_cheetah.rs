@@ -11,7 +11,7 @@ const POSITION_NOISE: f64 = 0.01;
 /// Standard deviation of the initial velocities \[m/s or rad/s\] (the authors' `mujoco_env.py`).
 const VELOCITY_NOISE: f64 = 0.1;
 
-/// A planar cheetah that shall run forward: forward velocity minus a control cost (appendix A.1 of the paper; the
+/// A planar cheetah that shall run forward: forward velocity minus a control cost (appendix A.3 of the paper; the
 /// authors' `half_cheetah_env.py`).
 ///
 /// | | |

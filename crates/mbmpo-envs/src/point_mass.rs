@@ -10,7 +10,7 @@ const STRIDE: f32 = 0.1;
 /// The authors' episode ends in the square of this half width.
 const GOAL: f64 = 0.01;
 
-/// A point in the plane that shall go to the origin (appendix A.1 of the paper; the authors'
+/// A point in the plane that shall go to the origin (appendix A.3 of the paper; the authors'
 /// `point_2d_env_plasticity.py`).
 ///
 /// `s' = s + 0.1 clip(a, -1, 1)`: no physics, and the best policy is known, so what an algorithm gets can be compared

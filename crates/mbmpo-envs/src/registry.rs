@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Where the paper and the authors' code differ, which of them an environment follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Variant {
-    /// The paper (arXiv:1809.05214, appendix A.1).
+    /// The paper (arXiv:1809.05214, appendix A.3).
     #[default]
     Paper,
     /// The authors' published code.

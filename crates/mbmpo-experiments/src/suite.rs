@@ -1,8 +1,10 @@
 //! Several experiments with several seeds, and a table of what came out.
 
 use crate::evaluation::{deviation, mean};
-use crate::{DeviceKind, Error, Progress, Result, RunDirectory, RunInfo, preset, run};
-use mbmpo_core::IterationMetrics;
+use crate::{
+    DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, preset, run,
+};
+use mbmpo_core::{Checked, IterationMetrics};
 use serde::Serialize;
 use std::fs;
 use std::path::PathBuf;
@@ -103,7 +105,7 @@ pub fn run_suite<P: Progress>(
         .clamp(1, (entries.len() * options.seeds.len()).max(1));
     let threads = (options.threads / workers).max(1);
     // resolved first: a mistake shows before hours of work
-    let mut jobs = Vec::new();
+    let mut jobs: Vec<(RunInfo, Checked<ExperimentConfig>)> = Vec::new();
     for Entry {
         environment,
         preset,
@@ -113,6 +115,14 @@ pub fn run_suite<P: Progress>(
         for &seed in &options.seeds {
             let device = DeviceKind::Cpu;
             let info = RunInfo::begin(environment, preset, seed, device, threads, &options.command);
+            if jobs.iter().any(|(other, _)| other.label() == info.label()) {
+                return Err(Error::Mismatch(format!("seed {seed} is asked for twice")));
+            }
+            let path = out.join(info.label());
+            if path.exists() {
+                let found = "a directory of that name".to_owned();
+                return Err(Error::RunExists { path, found });
+            }
             jobs.push((info, config.clone()));
         }
     }
@@ -142,10 +152,11 @@ pub fn run_suite<P: Progress>(
     });
     let mut results = results.into_inner().unwrap_or_default();
     results.sort_by_key(|(number, _)| *number);
-    let results = results
+    let (results, failures): (Vec<_>, Vec<_>) = results
         .into_iter()
         .map(|(_, result)| result)
-        .collect::<Result<Vec<_>>>()?;
+        .partition(Result::is_ok);
+    let results: Vec<_> = results.into_iter().flatten().collect();
     let rows: Vec<_> = entries
         .iter()
         .map(|entry| Row::of(entry, &results))
@@ -157,7 +168,11 @@ pub fn run_suite<P: Progress>(
     }
     fs::write(out.join("results.jsonl"), lines).map_err(unwritable)?;
     fs::write(out.join("summary.txt"), table(&rows)).map_err(unwritable)?;
-    Ok(rows)
+    // What succeeded is kept; the first failure is what the caller hears of.
+    match failures.into_iter().find_map(Result::err) {
+        Some(error) => Err(error),
+        None => Ok(rows),
+    }
 }
 
 /// The rows as aligned text.

@@ -80,8 +80,9 @@ pub fn run(
         )
     })
     .flatten();
-    directory.finish(outcome.as_ref().map(|_| ()))?;
-    outcome
+    let noted = directory.finish(outcome.as_ref().map(|_| ()));
+    // Why training failed matters more than that it could not be noted.
+    outcome.and_then(|last| noted.map(|()| last))
 }
 
 /// Does `work` in a thread pool of its own.

@@ -60,3 +60,35 @@ fn results_do_not_depend_on_the_number_of_jobs() {
     let (_, in_parallel, _) = run(2);
     assert_eq!(in_parallel, [five, nine]);
 }
+
+/// Fails when hours are spent before a mistake shows, or a finished run is overwritten.
+#[test]
+fn mistakes_show_before_anything_runs() {
+    let parent = tempfile::tempdir().unwrap();
+    let entry = Entry {
+        environment: "point-2d".to_owned(),
+        preset: "quick".to_owned(),
+    };
+    let run = |seeds: Vec<u64>| {
+        let options = Options {
+            seeds,
+            jobs: 1,
+            threads: 1,
+            out: parent.path().to_owned(),
+            command: vec![],
+        };
+        run_suite(std::slice::from_ref(&entry), &options, |_, _| Unobserved).unwrap_err()
+    };
+    let twice = run(vec![3, 4, 3]);
+    assert!(
+        twice.is_input() && twice.to_string().contains("seed 3"),
+        "{twice}"
+    );
+    std::fs::create_dir(parent.path().join("point-2d-quick-seed4")).unwrap();
+    let taken = run(vec![3, 4]);
+    assert!(
+        taken.is_input() && taken.to_string().contains("seed4"),
+        "{taken}"
+    );
+    assert!(!parent.path().join("point-2d-quick-seed3").exists());
+}

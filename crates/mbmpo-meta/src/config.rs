@@ -46,7 +46,11 @@ pub struct MbMpoConfig {
 impl Check for MbMpoConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("horizon", self.horizon, 1..=100_000);
-        checker.range("initial_random_steps", self.initial_random_steps, 2..=1_000_000_000);
+        checker.range(
+            "initial_random_steps",
+            self.initial_random_steps,
+            2..=1_000_000_000,
+        );
         let steps = self.real_steps_per_iteration;
         checker.range("real_steps_per_iteration", steps, 1..=1_000_000_000);
         checker.range("buffer_capacity", self.buffer_capacity, 2..);
@@ -56,7 +60,12 @@ impl Check for MbMpoConfig {
         // What a task imagines is in memory at once.
         let samples = rollouts.saturating_mul(self.horizon);
         let allowed = "at most 10,000,000 steps a task (rollouts times horizon)";
-        checker.demand("imagined_rollouts_per_task", rollouts, samples <= 10_000_000, allowed);
+        checker.demand(
+            "imagined_rollouts_per_task",
+            rollouts,
+            samples <= 10_000_000,
+            allowed,
+        );
         checker.range("meta_steps", self.meta_steps, 0..=100_000);
         checker.range("inner_learning_rate", self.inner_learning_rate, 0.0..=10.0);
         checker.positive("observation_clip", self.observation_clip);

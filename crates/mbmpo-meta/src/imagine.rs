@@ -81,8 +81,7 @@ impl Imagination<'_> {
             }
             observations = self.restart(next, &ended, environment, &mut randomness.starts)?;
         }
-        let [observations, actions, next_observations] =
-            steps.map(|parts| Tensor::cat(parts, 0));
+        let [observations, actions, next_observations] = steps.map(|parts| Tensor::cat(parts, 0));
         let batch = TensorTransitions {
             observations,
             actions,
@@ -154,7 +153,9 @@ impl Imagination<'_> {
 /// The entries of a tensor, on the host.
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     tensor.try_into_vec_as::<f32>().map_err(|error| {
-        Error::Description(format!("a tensor could not be read back from its device: {error}"))
+        Error::Description(format!(
+            "a tensor could not be read back from its device: {error}"
+        ))
     })
 }
 
@@ -190,7 +191,8 @@ impl Episodes {
             let terminated = terminated.get(rollout) == Some(&true);
             *ended = terminated || *age == self.horizon;
             if *ended {
-                self.complete.push((rollout, self.time - *age, *age, terminated));
+                self.complete
+                    .push((rollout, self.time - *age, *age, terminated));
                 self.complete_steps += *age;
                 *age = 0;
             }

@@ -6,8 +6,8 @@ use crate::objective::{Arithmetic, InnerSamples, MetaObjective};
 use burn::tensor::{DType, Device};
 use mbmpo_core::collect::{Plan, collect};
 use mbmpo_core::{
-    Algorithm, Checked, Environment, IterationMetrics, Observer, Phase, PhaseSeconds, Purpose,
-    Result, Streams, Trajectories, UniformPolicy,
+    Algorithm, Checked, Environment, Error, IterationMetrics, Observer, Phase, PhaseSeconds,
+    Purpose, Result, Streams, Trajectories, UniformPolicy,
 };
 use mbmpo_models::{Ensemble, FitReport, Predictor};
 use mbmpo_policy::advantage::advantages;
@@ -70,7 +70,7 @@ impl MbMpo {
         let required = environment.task().required_observation_dim();
         if required > observation_dim {
             let what = "observation components that the task uses";
-            mbmpo_core::Error::check_shape(what, observation_dim, required)?;
+            Error::check_shape(what, observation_dim, required)?;
         }
         let streams = Streams::new(seed);
         let policy_config = config.part(|config| &config.policy);
@@ -80,7 +80,13 @@ impl MbMpo {
         let ensemble_config = config.part(|config| &config.ensemble);
         let tasks = config.ensemble.members * config.tasks_per_model;
         Ok(Self {
-            ensemble: Ensemble::new(ensemble_config, observation_dim, action_dim, &streams, device),
+            ensemble: Ensemble::new(
+                ensemble_config,
+                observation_dim,
+                action_dim,
+                &streams,
+                device,
+            ),
             adapted: vec![theta.clone(); tasks],
             data: Trajectories::new(observation_dim, action_dim),
             device: device.clone(),
@@ -243,7 +249,12 @@ impl MbMpo {
             collect(self.environment.as_ref(), policies, plan, &self.streams)
         };
         let pre = vec![self.policy(); episodes];
-        let post: Vec<_> = self.adapted_policies().into_iter().cycle().take(episodes).collect();
+        let post: Vec<_> = self
+            .adapted_policies()
+            .into_iter()
+            .cycle()
+            .take(episodes)
+            .collect();
         Ok((run(&pre, 0)?, run(&post, 1)?))
     }
 
@@ -261,13 +272,13 @@ impl Algorithm for MbMpo {
     fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
         let mut log = MetaLog::default();
 
-        observer.begin(Phase::Collect, 1);
+        observer.begin(Phase::Collect, 0);
         let clock = Instant::now();
         self.collect_real_trajectories()?;
         log.seconds.collect = clock.elapsed().as_secs_f64();
 
         // Line 4
-        observer.begin(Phase::Fit, 1);
+        observer.begin(Phase::Fit, 0);
         let clock = Instant::now();
         let fit: FitReport = self
             .ensemble
@@ -281,7 +292,7 @@ impl Algorithm for MbMpo {
             observer.advance();
         }
 
-        observer.begin(Phase::Evaluate, 1);
+        observer.begin(Phase::Evaluate, 0);
         let clock = Instant::now();
         let (pre, post) = self.evaluate()?;
         log.seconds.evaluate = clock.elapsed().as_secs_f64();

@@ -92,7 +92,11 @@ impl Arithmetic<'_> {
         let mut sum = vec![0.0; theta.len()];
         for [observations, actions, weights] in &samples.chunks {
             let forward = policy.forward(observations.clone());
-            add(&mut sum, 1.0, &read(forward.policy_gradient(actions.clone(), weights.clone()))?);
+            add(
+                &mut sum,
+                1.0,
+                &read(forward.policy_gradient(actions.clone(), weights.clone()))?,
+            );
         }
         Ok(sum)
     }
@@ -144,8 +148,15 @@ pub struct MetaObjective<'a> {
     tasks: Vec<(InnerSamples, OuterSamples)>,
     /// α
     inner_learning_rate: f64,
-    /// The last parameters of a Fisher product, with every ∇J_k there: conjugate gradients ask many times in one place.
-    inner_gradients_at: Mutex<Option<(Vec<f64>, Arc<Vec<Vec<f64>>>)>>,
+    /// Of the last Fisher product: conjugate gradients ask for many in one place.
+    remembered: Mutex<Option<Arc<InnerGradients>>>,
+}
+
+/// ∇J_k of every task, and where.
+#[derive(Debug)]
+struct InnerGradients {
+    theta: Vec<f64>,
+    tasks: Vec<Vec<f64>>,
 }
 
 /// A sum over samples of a function of the policy, or its gradient.
@@ -162,7 +173,7 @@ impl<'a> MetaObjective<'a> {
             arithmetic,
             tasks,
             inner_learning_rate,
-            inner_gradients_at: Mutex::default(),
+            remembered: Mutex::default(),
         }
     }
 
@@ -185,13 +196,19 @@ impl<'a> MetaObjective<'a> {
         self.inner_gradients_at(&thetas)
     }
 
-    fn remembered_inner_gradients(&self, theta: &[f64]) -> Result<Arc<Vec<Vec<f64>>>> {
-        let mut memory = self.inner_gradients_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, gradients)) = memory.as_ref().filter(|(at, _)| at == theta) {
-            return Ok(Arc::clone(gradients));
+    fn remembered_inner_gradients(&self, theta: &[f64]) -> Result<Arc<InnerGradients>> {
+        let mut memory = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = memory.as_ref().filter(|known| known.theta == theta) {
+            return Ok(Arc::clone(known));
         }
-        let gradients = Arc::new(self.inner_gradients(theta)?);
-        *memory = Some((theta.to_vec(), Arc::clone(&gradients)));
+        let gradients = Arc::new(InnerGradients {
+            theta: theta.to_vec(),
+            tasks: self.inner_gradients(theta)?,
+        });
+        *memory = Some(Arc::clone(&gradients));
         Ok(gradients)
     }
 
@@ -212,7 +229,12 @@ impl<'a> MetaObjective<'a> {
         let policies = self.bind_all(thetas);
         self.sum_chunks(
             |(_, outer)| &outer.chunks,
-            |k, sampled| read(f(sampled, &policies[k].forward(sampled.observations.clone()))),
+            |k, sampled| {
+                read(f(
+                    sampled,
+                    &policies[k].forward(sampled.observations.clone()),
+                ))
+            },
         )
     }
 
@@ -236,7 +258,9 @@ impl<'a> MetaObjective<'a> {
                 let [observations, actions, weights] = chunk.clone().map(Tensor::from_inner);
                 let direction = Tensor::from_inner(self.arithmetic.parameters(&g[k]));
                 let policy = self.network().bind(&leaf);
-                let inner_gradient = policy.forward(observations).policy_gradient(actions, weights);
+                let inner_gradient = policy
+                    .forward(observations)
+                    .policy_gradient(actions, weights);
                 let gradients = (inner_gradient * direction).sum().backward();
                 leaf.grad(&gradients)
                     .map_or_else(|| Ok(vec![0.0; theta.len()]), read)
@@ -257,7 +281,10 @@ impl<'a> MetaObjective<'a> {
         if self.inner_learning_rate == 0.0 {
             return Ok(images);
         }
-        let epsilons: Vec<f64> = v.iter().map(|v| step / norm(v).max(f64::MIN_POSITIVE)).collect();
+        let epsilons: Vec<f64> = v
+            .iter()
+            .map(|v| step / norm(v).max(f64::MIN_POSITIVE))
+            .collect();
         let shifted: Vec<Vec<f64>> = v
             .iter()
             .zip(&epsilons)
@@ -279,10 +306,11 @@ impl<'a> MetaObjective<'a> {
     /// Σ_k (I + α H_k) F_k (I + α H_k) v / n: the Hessian of the mean KL divergence at the old parameters, where its
     /// first derivatives vanish, so that only the Gaussians' Fisher matrices F_k at θ'_k remain.
     fn gauss_newton_product(&self, theta: &[f64], v: &[f64], step: f64) -> Result<Vec<f64>> {
-        let inner = self.remembered_inner_gradients(theta)?;
+        let gradients = self.remembered_inner_gradients(theta)?;
+        let inner = &gradients.tasks;
         let v = vec![v.to_vec(); self.tasks.len()];
-        let directions = self.bind_all(&self.through_inner_step(theta, &inner, &v, step)?);
-        let policies = self.bind_all(&self.adapt_along(theta, &inner));
+        let directions = self.bind_all(&self.through_inner_step(theta, inner, &v, step)?);
+        let policies = self.bind_all(&self.adapt_along(theta, inner));
         let products = self.sum_chunks(
             |(_, outer)| &outer.chunks,
             |k, sampled| {
@@ -290,7 +318,7 @@ impl<'a> MetaObjective<'a> {
                 read(sampled.fisher_product(&at, &directions[k]))
             },
         )?;
-        let products = self.through_inner_step(theta, &inner, &products, step)?;
+        let products = self.through_inner_step(theta, inner, &products, step)?;
         let mut product = total(&products, theta.len());
         product.iter_mut().for_each(|x| *x /= self.sample_count());
         Ok(product)
@@ -344,13 +372,20 @@ impl<'a> MetaObjective<'a> {
 
 impl Objective for MetaObjective<'_> {
     fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
-        let both: Sum = |sampled, new| Tensor::cat(vec![sampled.surrogate(new), sampled.kl(new)], 0);
-        let sums = || Ok::<_, mbmpo_core::Error>(total(&self.sum(&self.adapt_all(theta)?, both)?, 2));
-        sums().map_or((f64::NAN, f64::NAN), |sums| (sums[0], sums[1] / self.sample_count()))
+        let both: Sum =
+            |sampled, new| Tensor::cat(vec![sampled.surrogate(new), sampled.kl(new)], 0);
+        let sums =
+            || Ok::<_, mbmpo_core::Error>(total(&self.sum(&self.adapt_all(theta)?, both)?, 2));
+        sums().map_or((f64::NAN, f64::NAN), |sums| {
+            (sums[0], sums[1] / self.sample_count())
+        })
     }
 
     fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64> {
-        self.or_nan(self.gradient(theta, Sampled::surrogate_gradient), theta.len())
+        self.or_nan(
+            self.gradient(theta, Sampled::surrogate_gradient),
+            theta.len(),
+        )
     }
 
     fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
@@ -381,7 +416,9 @@ fn total(parts: &[Vec<f64>], count: usize) -> Vec<f64> {
 
 /// sum += factor * x
 fn add(sum: &mut [f64], factor: f64, x: &[f64]) {
-    sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += factor * x);
+    sum.iter_mut()
+        .zip(x)
+        .for_each(|(sum, x)| *sum += factor * x);
 }
 
 fn norm(x: &[f64]) -> f64 {

@@ -1,6 +1,8 @@
 //! Imagined rollouts must be what acting in the model gives: the model's transitions, the task's rewards, paths that
 //! hang together, episodes that end and begin where the task says.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use burn::tensor::{Device, Tensor};
 use mbmpo_core::task::{RewardTerm, Task, TerminationTerm, Transition};
 use mbmpo_core::{Check, DynamicsModel, Purpose, Streams, Trajectories};
@@ -27,7 +29,10 @@ const ROLLOUTS: usize = 5;
 fn task(termination: Vec<TerminationTerm>) -> Task {
     Task {
         reward: vec![
-            RewardTerm::NextObservation { component: 0, weight: 1.0 },
+            RewardTerm::NextObservation {
+                component: 0,
+                weight: 1.0,
+            },
             RewardTerm::ControlCost { weight: 0.1 },
         ],
         reward_clip: None,
@@ -36,11 +41,16 @@ fn task(termination: Vec<TerminationTerm>) -> Task {
 }
 
 fn imagine(task: &Task, member: usize, observation_clip: f64, seed: u64) -> Trajectories {
-    let config = PolicyConfig { hidden: vec![8], initial_std: 0.5, min_std: 1e-6 };
+    let config = PolicyConfig {
+        hidden: vec![8],
+        initial_std: 0.5,
+        min_std: 1e-6,
+    };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 2, 2);
     let streams = Streams::new(seed);
-    let theta = network.initial_parameters(&config, &mut streams.stream(Purpose::PolicyWeights, 0, 0));
+    let theta =
+        network.initial_parameters(&config, &mut streams.stream(Purpose::PolicyWeights, 0, 0));
     let theta: Vec<f32> = theta.iter().map(|&x| x as f32).collect();
     let imagination = Imagination {
         network: &network,
@@ -63,18 +73,35 @@ fn imagine(task: &Task, member: usize, observation_clip: f64, seed: u64) -> Traj
 fn assert_follows_the_model(paths: &Trajectories, task: &Task, gain: f32) {
     for path in paths.paths() {
         for i in path.clone() {
-            let (s, a, next) = (paths.observation(i), paths.action(i), paths.next_observation(i));
+            let (s, a, next) = (
+                paths.observation(i),
+                paths.action(i),
+                paths.next_observation(i),
+            );
             for j in 0..2 {
                 assert!((next[j] - s[j] - gain * a[j]).abs() < 1e-5);
             }
-            let row = Transition { observation: s, action: a, next_observation: next };
+            let row = Transition {
+                observation: s,
+                action: a,
+                next_observation: next,
+            };
             assert!((paths.rewards[i] - task.reward(&row)).abs() < 1e-5);
             let last = i + 1 == path.end;
-            assert!(last || paths.observation(i + 1) == next, "a path must hang together");
-            assert!(last || task.termination(&row) == 0.0, "a path must end where the task says");
+            assert!(
+                last || paths.observation(i + 1) == next,
+                "a path must hang together"
+            );
+            assert!(
+                last || task.termination(&row) == 0.0,
+                "a path must end where the task says"
+            );
         }
         let first = paths.observation(path.start);
-        assert!(first.iter().all(|x| x.abs() <= 2.0), "a path must start in p_0");
+        assert!(
+            first.iter().all(|x| x.abs() <= 2.0),
+            "a path must start in p_0"
+        );
     }
 }
 
@@ -94,17 +121,28 @@ fn without_termination_every_rollout_is_one_full_path() {
 /// count, which would favour short ones.
 #[test]
 fn terminated_rollouts_start_again() {
-    let inside = |component| TerminationTerm::Outside { component, low: -2.2, high: 2.2 };
+    let inside = |component| TerminationTerm::Outside {
+        component,
+        low: -2.2,
+        high: 2.2,
+    };
     let task = task(vec![inside(0), inside(1)]);
     let paths = imagine(&task, 1, 1000.0, 2);
     assert_follows_the_model(&paths, &task, 1.1);
-    assert!(paths.lengths.len() > ROLLOUTS, "some rollouts start again: {:?}", paths.lengths);
+    assert!(
+        paths.lengths.len() > ROLLOUTS,
+        "some rollouts start again: {:?}",
+        paths.lengths
+    );
     assert!(paths.len() >= HORIZON * ROLLOUTS);
     for (path, &terminated) in paths.paths().zip(&paths.terminated) {
         let i = path.end - 1;
         let outside = paths.next_observation(i).iter().any(|x| x.abs() > 2.2);
         assert_eq!(terminated, outside);
-        assert!(terminated || path.len() == HORIZON, "only whole episodes count");
+        assert!(
+            terminated || path.len() == HORIZON,
+            "only whole episodes count"
+        );
     }
 }
 
@@ -112,7 +150,10 @@ fn terminated_rollouts_start_again() {
 #[test]
 fn predictions_are_clipped() {
     let paths = imagine(&task(vec![]), 1, 2.5, 3);
-    let largest = paths.next_observations.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let largest = paths
+        .next_observations
+        .iter()
+        .fold(0.0f32, |m, x| m.max(x.abs()));
     assert_eq!(largest, 2.5);
     for path in paths.paths() {
         for i in path.start..path.end - 1 {
@@ -141,7 +182,11 @@ fn a_prediction_that_is_not_a_number_is_an_error() {
             observations * f32::NAN
         }
     }
-    let config = PolicyConfig { hidden: vec![], initial_std: 0.5, min_std: 1e-6 };
+    let config = PolicyConfig {
+        hidden: vec![],
+        initial_std: 0.5,
+        min_std: 1e-6,
+    };
     let network = GaussianMlp::new(&config.check().unwrap(), 2, 2);
     let task = task(vec![]);
     let imagination = Imagination {

@@ -1,5 +1,7 @@
 //! The whole loop in small: it learns, counts what it should, and gives the same bits at any number of threads.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use burn::tensor::Device;
 use mbmpo_core::{
     Algorithm, BoxSpace, Check, Environment, IterationMetrics, PhaseSeconds, Result, Silent, Step,
@@ -26,8 +28,16 @@ fn config(horizon: usize) -> MbMpoConfig {
         inner_learning_rate: 0.001,
         observation_clip: 1000.0,
         evaluation_episodes: 100,
-        policy: PolicyConfig { hidden: vec![16, 16], initial_std: 1.0, min_std: 1e-6 },
-        advantage: AdvantageConfig { discount: 0.99, gae_lambda: 1.0, baseline_ridge: 1e-5 },
+        policy: PolicyConfig {
+            hidden: vec![16, 16],
+            initial_std: 1.0,
+            min_std: 1e-6,
+        },
+        advantage: AdvantageConfig {
+            discount: 0.99,
+            gae_lambda: 1.0,
+            baseline_ridge: 1e-5,
+        },
         trust_region: TrustRegionConfig {
             max_kl: 0.01,
             cg_iterations: 10,
@@ -54,8 +64,13 @@ fn config(horizon: usize) -> MbMpoConfig {
     }
 }
 
-fn iterate(config: MbMpoConfig, environment: Box<dyn Environment>, count: usize) -> Vec<IterationMetrics> {
-    let mut algorithm = MbMpo::new(config.check().unwrap(), environment, 7, &Device::flex()).unwrap();
+fn iterate(
+    config: MbMpoConfig,
+    environment: Box<dyn Environment>,
+    count: usize,
+) -> Vec<IterationMetrics> {
+    let mut algorithm =
+        MbMpo::new(config.check().unwrap(), environment, 7, &Device::flex()).unwrap();
     (0..count)
         .map(|_| algorithm.iterate(&mut Silent).unwrap())
         .collect()
@@ -65,8 +80,12 @@ fn iterate(config: MbMpoConfig, environment: Box<dyn Environment>, count: usize)
 /// adaptation, the model's normalisation, a policy that is not the one that was trained.
 #[test]
 fn it_learns_the_point() {
-    let untrained = MbMpoConfig { meta_steps: 0, ..config(30) };
-    let before = iterate(untrained, make("point-2d", Variant::Paper).unwrap(), 1)[0].return_pre_mean;
+    let untrained = MbMpoConfig {
+        meta_steps: 0,
+        ..config(30)
+    };
+    let before =
+        iterate(untrained, make("point-2d", Variant::Paper).unwrap(), 1)[0].return_pre_mean;
     let after = iterate(config(30), make("point-2d", Variant::Paper).unwrap(), 3);
     let last = after.last().unwrap();
     assert!(before < -60.0, "{before}");
@@ -79,7 +98,10 @@ fn it_learns_the_point() {
 #[test]
 fn same_bits_at_any_number_of_threads() {
     let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| {
             let mut config = config(100);
             config.meta_steps = 2;
@@ -89,7 +111,10 @@ fn same_bits_at_any_number_of_threads() {
             let metrics = iterate(config, make("half-cheetah", Variant::Paper).unwrap(), 2);
             metrics
                 .into_iter()
-                .map(|metrics| IterationMetrics { seconds: PhaseSeconds::default(), ..metrics })
+                .map(|metrics| IterationMetrics {
+                    seconds: PhaseSeconds::default(),
+                    ..metrics
+                })
                 .collect::<Vec<_>>()
         })
     };
@@ -131,7 +156,10 @@ impl Environment for Counting {
         self.inner.step(action)
     }
     fn boxed_clone(&self) -> Box<dyn Environment> {
-        Box::new(Self { inner: self.inner.boxed_clone(), steps: Arc::clone(&self.steps) })
+        Box::new(Self {
+            inner: self.inner.boxed_clone(),
+            steps: Arc::clone(&self.steps),
+        })
     }
 }
 

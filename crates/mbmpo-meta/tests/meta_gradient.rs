@@ -1,6 +1,8 @@
 //! The meta-gradient goes through the inner step: it must be that of finite differences in f64, including the
 //! second-order part, for the surrogate and for the KL divergence.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use burn::tensor::{DType, Device};
 use mbmpo_core::{Check, Purpose, Streams, Trajectories};
 use mbmpo_meta::objective::{Arithmetic, InnerSamples, MetaObjective, OuterSamples};
@@ -24,13 +26,18 @@ fn problem() -> Problem {
 }
 
 fn problem_of(sizes: [[usize; 2]; TASKS]) -> Problem {
-    let config = PolicyConfig { hidden: vec![5, 4], initial_std: 0.8, min_std: 1e-6 };
+    let config = PolicyConfig {
+        hidden: vec![5, 4],
+        initial_std: 0.8,
+        min_std: 1e-6,
+    };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 3, 2);
     let mut stream = Streams::new(11).stream(Purpose::Test, 0, 0);
     let theta = network.initial_parameters(&config, &mut stream);
     let mut samples = |n: usize| {
-        let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| stream.random_range(-1.5..1.5)).collect() };
+        let mut draw =
+            |n: usize| -> Vec<f32> { (0..n).map(|_| stream.random_range(-1.5..1.5)).collect() };
         let mut paths = Trajectories::new(3, 2);
         for _ in 0..n {
             paths.push(&draw(3), &draw(2), &[0.0; 3], 0.0);
@@ -40,7 +47,12 @@ fn problem_of(sizes: [[usize; 2]; TASKS]) -> Problem {
         (paths, advantages)
     };
     let tasks = sizes.map(|sizes| sizes.map(&mut samples)).to_vec();
-    Problem { network, device: Device::flex(), theta, tasks }
+    Problem {
+        network,
+        device: Device::flex(),
+        theta,
+        tasks,
+    }
 }
 
 impl Problem {
@@ -49,7 +61,11 @@ impl Problem {
     }
 
     fn arithmetic_in(&self, dtype: DType) -> Arithmetic<'_> {
-        Arithmetic { network: &self.network, device: &self.device, dtype }
+        Arithmetic {
+            network: &self.network,
+            device: &self.device,
+            dtype,
+        }
     }
 
     fn samples(&self, alpha: f64) -> Vec<(InnerSamples, OuterSamples)> {
@@ -115,10 +131,16 @@ fn dropping_the_second_order_part_would_show() {
     // g_k: the gradient at θ'_k with no inner step, one task at a time.
     let mut first_order = vec![0.0; problem.theta.len()];
     for (inner, outer) in problem.samples(0.3) {
-        let adapted = problem.arithmetic().adapt(&problem.theta, &inner, 0.3).unwrap();
+        let adapted = problem
+            .arithmetic()
+            .adapt(&problem.theta, &inner, 0.3)
+            .unwrap();
         let plain = MetaObjective::new(problem.arithmetic(), vec![(inner, outer)], 0.0);
         let gradient = plain.surrogate_gradient(&adapted);
-        first_order.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+        first_order
+            .iter_mut()
+            .zip(gradient)
+            .for_each(|(sum, g)| *sum += g);
     }
     let error = relative_error(&first_order, &expected);
     assert!(error > 1e-2, "relative error {error}");
@@ -141,7 +163,9 @@ fn the_kl_gradient_is_that_of_finite_differences() {
 fn fisher_products_go_through_the_inner_step() {
     let problem = problem();
     let objective = problem.objective(0.3);
-    let v: Vec<f64> = (0..problem.theta.len()).map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0).collect();
+    let v: Vec<f64> = (0..problem.theta.len())
+        .map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0)
+        .collect();
     let analytic = objective.fisher_product(&problem.theta, &v, 1e-6);
     let expected = fisher_product(&objective, &problem.theta, &v, 1e-4);
     assert!(relative_error(&analytic, &expected) < 1e-5);
@@ -156,21 +180,37 @@ fn fisher_products_go_through_the_inner_step() {
 fn many_chunks_in_single_precision() {
     let problem = problem_of([[2_300, 1_100], [1_000, 3_001]]);
     let objective = |dtype| {
-        MetaObjective::new(problem.arithmetic_in(dtype), problem.samples_in(dtype, 0.3), 0.3)
+        MetaObjective::new(
+            problem.arithmetic_in(dtype),
+            problem.samples_in(dtype, 0.3),
+            0.3,
+        )
     };
     let (single, double) = (objective(DType::F32), objective(DType::F64));
     let gradient = |objective: &MetaObjective<'_>| objective.surrogate_gradient(&problem.theta);
     assert!(relative_error(&gradient(&single), &gradient(&double)) < 1e-4);
-    let v: Vec<f64> = (0..problem.theta.len()).map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0).collect();
-    let product = |objective: &MetaObjective<'_>, step| objective.fisher_product(&problem.theta, &v, step);
+    let v: Vec<f64> = (0..problem.theta.len())
+        .map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0)
+        .collect();
+    let product =
+        |objective: &MetaObjective<'_>, step| objective.fisher_product(&problem.theta, &v, step);
     assert!(relative_error(&product(&single, 1e-2), &product(&double, 1e-6)) < 5e-3);
     // The judge of the chunking: the same samples, summed as a finite difference sees them.
     let direction: Vec<f64> = v.iter().map(|x| x * 1e-4).collect();
     let at = |sign: f64| -> Vec<f64> {
-        problem.theta.iter().zip(&direction).map(|(t, d)| t + sign * d).collect()
+        problem
+            .theta
+            .iter()
+            .zip(&direction)
+            .map(|(t, d)| t + sign * d)
+            .collect()
     };
     let slope = (double.evaluate(&at(1.0)).0 - double.evaluate(&at(-1.0)).0) / 2.0;
-    let expected: f64 = gradient(&double).iter().zip(&direction).map(|(g, d)| g * d).sum();
+    let expected: f64 = gradient(&double)
+        .iter()
+        .zip(&direction)
+        .map(|(g, d)| g * d)
+        .sum();
     assert!((slope - expected).abs() < 1e-5 * expected.abs());
 }
 
@@ -188,7 +228,12 @@ fn nothing_moves_at_the_old_parameters() {
         / TASKS as f64;
     assert!((surrogate - expected).abs() < 1e-12);
     assert!(kl.abs() < 1e-14);
-    assert!(objective.kl_gradient(&problem.theta).iter().all(|x| x.abs() < 1e-12));
+    assert!(
+        objective
+            .kl_gradient(&problem.theta)
+            .iter()
+            .all(|x| x.abs() < 1e-12)
+    );
 }
 
 /// Fails when the inner step descends: after it, an action with a positive advantage is likelier. The tests above
@@ -201,10 +246,17 @@ fn the_inner_step_makes_good_actions_likelier() {
     for sign in [1.0, -1.0] {
         let inner = arithmetic.inner_samples(paths, &vec![sign; paths.len()]);
         let adapted = arithmetic.adapt(&problem.theta, &inner, 1e-3).unwrap();
-        let step: Vec<f64> = adapted.iter().zip(&problem.theta).map(|(a, b)| (a - b) / 1e-3).collect();
+        let step: Vec<f64> = adapted
+            .iter()
+            .zip(&problem.theta)
+            .map(|(a, b)| (a - b) / 1e-3)
+            .collect();
         let expected = finite_differences(
             |theta| {
-                let policy = problem.network.bind(&GaussianMlp::tensor(theta, DType::F64, &problem.device));
+                let policy =
+                    problem
+                        .network
+                        .bind(&GaussianMlp::tensor(theta, DType::F64, &problem.device));
                 let data = |x: &[f32], columns: usize| {
                     let x: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
                     let shape = [x.len() / columns, columns];

@@ -60,14 +60,28 @@ impl Check for EnsembleConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("members", self.members, 1..=1000);
         let layers = self.hidden.len();
-        checker.demand("hidden", format!("{layers} layers"), layers <= 16, "at most 16 layers");
+        checker.demand(
+            "hidden",
+            format!("{layers} layers"),
+            layers <= 16,
+            "at most 16 layers",
+        );
         for &width in &self.hidden {
             checker.range("hidden", width, 1..=8_192);
         }
         // Three numbers for each weight are in memory: its value and Adam's moments.
-        let weights: usize = self.hidden.windows(2).map(|pair| pair[0].saturating_mul(pair[1])).sum();
+        let weights: usize = self
+            .hidden
+            .windows(2)
+            .map(|pair| pair[0].saturating_mul(pair[1]))
+            .sum();
         let all = weights.saturating_mul(self.members);
-        checker.demand("hidden", all, all <= 500_000_000, "at most 500,000,000 weights in the ensemble");
+        checker.demand(
+            "hidden",
+            all,
+            all <= 500_000_000,
+            "at most 500,000,000 weights in the ensemble",
+        );
         checker.positive("learning_rate", self.learning_rate);
         checker.positive("adam_epsilon", self.adam_epsilon);
         checker.range("batch_size", self.batch_size, 1..=100_000);

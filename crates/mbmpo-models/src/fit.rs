@@ -25,7 +25,8 @@ pub(crate) struct MemberReport {
 pub(crate) fn split_point(rows: usize, validation_share: f64) -> Result<usize> {
     if rows < 2 {
         return Err(Error::Shape {
-            what: "too few transitions to fit an ensemble to (one to train, one to validate)".to_owned(),
+            what: "too few transitions to fit an ensemble to (one to train, one to validate)"
+                .to_owned(),
             expected: 2,
             actual: rows,
         });

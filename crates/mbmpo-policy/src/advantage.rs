@@ -90,7 +90,10 @@ impl LinearBaseline {
             for (column, &x) in row.iter().enumerate() {
                 moment[column] += x * targets[i];
                 let target = &mut gram.as_mut_slice()[column * dim..][..=column];
-                target.iter_mut().zip(row).for_each(|(sum, y)| *sum += x * y);
+                target
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, y)| *sum += x * y);
             }
         });
         gram.fill_lower_triangle_with_upper_triangle();

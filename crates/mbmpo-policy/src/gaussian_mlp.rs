@@ -21,7 +21,12 @@ pub struct PolicyConfig {
 impl Check for PolicyConfig {
     fn inspect(&self, checker: &mut Checker) {
         let layers = self.hidden.len();
-        checker.demand("hidden", format!("{layers} layers"), layers <= 16, "at most 16 layers");
+        checker.demand(
+            "hidden",
+            format!("{layers} layers"),
+            layers <= 16,
+            "at most 16 layers",
+        );
         for &size in &self.hidden {
             checker.range("hidden", size, 1..=4096);
         }
@@ -233,7 +238,13 @@ impl Forward<'_> {
         for (i, (weight, _)) in self.network.layers.iter().enumerate().rev() {
             let input = self.inputs[i].clone();
             parts.push(signal.clone().sum_dim(0).flatten(0, 1));
-            parts.push(input.clone().transpose().matmul(signal.clone()).flatten(0, 1));
+            parts.push(
+                input
+                    .clone()
+                    .transpose()
+                    .matmul(signal.clone())
+                    .flatten(0, 1),
+            );
             if i > 0 {
                 let slope = (input.clone() * input).neg().add_scalar(1.0);
                 signal = signal.matmul(weight.clone().transpose()) * slope;
@@ -247,8 +258,12 @@ impl Forward<'_> {
     /// of the derivative.
     pub fn push_forward(&self, direction: &BoundMlp) -> (Tensor<2>, Tensor<2>) {
         let mut change: Option<Tensor<2>> = None;
-        for (i, ((weight, _), (d_weight, d_bias))) in
-            self.network.layers.iter().zip(&direction.layers).enumerate()
+        for (i, ((weight, _), (d_weight, d_bias))) in self
+            .network
+            .layers
+            .iter()
+            .zip(&direction.layers)
+            .enumerate()
         {
             let input = self.inputs[i].clone();
             let own = input.clone().matmul(d_weight.clone()) + d_bias.clone();
@@ -262,7 +277,10 @@ impl Forward<'_> {
             });
         }
         let of_mean = change.unwrap_or_else(|| self.mean.zeros_like());
-        (of_mean, direction.raw_log_std.clone() * self.network.free_std.clone())
+        (
+            of_mean,
+            direction.raw_log_std.clone() * self.network.free_std.clone(),
+        )
     }
 
     fn standardize(&self, actions: Tensor<2>) -> Tensor<2> {

@@ -80,7 +80,10 @@ impl GaussianPolicy {
             .into_iter()
             .map(|part| {
                 let span = 4 * part.range.start..4 * part.range.end;
-                Ok((part.name, TensorView::new(Dtype::F32, part.shape, &bytes[span])?))
+                Ok((
+                    part.name,
+                    TensorView::new(Dtype::F32, part.shape, &bytes[span])?,
+                ))
             })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
         let floor = self.network.min_log_std().to_string();
@@ -109,7 +112,12 @@ impl GaussianPolicy {
             };
             let (inputs, outputs) = match *weight.shape() {
                 [inputs, outputs] if inputs > 0 && outputs > 0 => (inputs, outputs),
-                _ => return Err(LoadError::Part(name, "a matrix that is not empty".to_owned())),
+                _ => {
+                    return Err(LoadError::Part(
+                        name,
+                        "a matrix that is not empty".to_owned(),
+                    ));
+                }
             };
             if i == 0 {
                 sizes.push(inputs);
@@ -117,7 +125,10 @@ impl GaussianPolicy {
             sizes.push(outputs);
         }
         if sizes.is_empty() {
-            return Err(LoadError::Part("layers.0.weight".to_owned(), "there".to_owned()));
+            return Err(LoadError::Part(
+                "layers.0.weight".to_owned(),
+                "there".to_owned(),
+            ));
         }
         let network = GaussianMlp::from_sizes(sizes, min_log_std);
         let mut parameters = Vec::new();

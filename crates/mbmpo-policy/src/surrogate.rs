@@ -36,13 +36,15 @@ impl Sampled {
 
     /// Σ_i w_i π(a_i|s_i) / π_old(a_i|s_i) `[1]`: the surrogate of Schulman et al. 2015, eq. 14.
     pub fn surrogate(&self, new: &Forward<'_>) -> Tensor<1> {
-        let ratio = (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
+        let ratio =
+            (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
         (ratio * self.weights.clone()).sum()
     }
 
     /// Gradient of [`Self::surrogate`] by θ `[parameters]`.
     pub fn surrogate_gradient(&self, new: &Forward<'_>) -> Tensor<1> {
-        let ratio = (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
+        let ratio =
+            (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
         new.policy_gradient(self.actions.clone(), ratio * self.weights.clone())
     }
 
@@ -68,7 +70,9 @@ impl Sampled {
         let difference = new.mean.clone() - self.old_mean.clone();
         let by_mean = difference.clone() * precision.clone();
         // 1 - (σ² + (μ - μ')²) / σ'², summed over the rows
-        let by_log_std = (old_variance * precision).sub_scalar(1.0).mul_scalar(-(rows as f64))
+        let by_log_std = (old_variance * precision)
+            .sub_scalar(1.0)
+            .mul_scalar(-(rows as f64))
             - (difference * by_mean.clone()).sum_dim(0);
         new.pull_back(by_mean, by_log_std)
     }
@@ -80,6 +84,9 @@ impl Sampled {
         let [rows, _] = self.old_mean.dims();
         let precision = at.network.log_std.clone().mul_scalar(-2.0).exp();
         let (of_mean, of_log_std) = at.push_forward(direction);
-        at.pull_back(of_mean * precision, of_log_std.mul_scalar(2.0 * rows as f64))
+        at.pull_back(
+            of_mean * precision,
+            of_log_std.mul_scalar(2.0 * rows as f64),
+        )
     }
 }

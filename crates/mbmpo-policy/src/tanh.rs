@@ -11,7 +11,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let s = x * x;
     let numerator = [
         -2.760_768_5e-16,
-        2.000_187_9e-13,
+        2.000_188e-13,
         -8.604_672e-11,
         5.122_297e-8,
         1.485_722_4e-5,
@@ -88,12 +88,16 @@ mod tests {
         let x = Tensor::<2>::from_data(points, &device.clone().autodiff()).require_grad();
         let y = tanh_tensor(x.clone());
         let gradients = y.clone().sum().backward();
-        let slope: Vec<f32> = x.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+        let slope: Vec<f32> = x
+            .grad(&gradients)
+            .unwrap()
+            .into_data()
+            .try_to_vec()
+            .unwrap();
         let value: Vec<f32> = y.into_data().try_to_vec().unwrap();
         for (i, &x) in points.as_flattened().iter().enumerate() {
             assert!((value[i] - x.tanh()).abs() < 1e-6);
             assert!((slope[i] - (1.0 - x.tanh().powi(2))).abs() < 2e-6);
         }
     }
-
 }

@@ -44,7 +44,12 @@ impl Check for TrustRegionConfig {
         checker.range("cg_damping", self.cg_damping, 0.0..=1e6);
         checker.positive("fisher_step", self.fisher_step);
         let inside = self.backtrack_ratio > 0.0 && self.backtrack_ratio < 1.0;
-        checker.demand("backtrack_ratio", self.backtrack_ratio, inside, "above 0, below 1");
+        checker.demand(
+            "backtrack_ratio",
+            self.backtrack_ratio,
+            inside,
+            "above 0, below 1",
+        );
         checker.range("max_backtracks", self.max_backtracks, 1..=1000);
     }
 }
@@ -79,7 +84,11 @@ pub struct Outcome {
 
 /// One step from `theta`. Where no trial of the line search raises the surrogate within the trust region, or the
 /// numbers are not finite, the parameters come back as they were.
-pub fn step(config: &Checked<TrustRegionConfig>, objective: &impl Objective, theta: &[f64]) -> Outcome {
+pub fn step(
+    config: &Checked<TrustRegionConfig>,
+    objective: &impl Objective,
+    theta: &[f64],
+) -> Outcome {
     let unchanged = Outcome {
         theta: theta.to_vec(),
         accepted: false,
@@ -100,7 +109,8 @@ pub fn step(config: &Checked<TrustRegionConfig>, objective: &impl Objective, the
         axpy(&mut product, config.cg_damping, v);
         product
     };
-    let direction = conjugate_gradient(fisher, &gradient, config.cg_iterations, config.cg_tolerance);
+    let direction =
+        conjugate_gradient(fisher, &gradient, config.cg_iterations, config.cg_tolerance);
     // The longest step within the quadratic model of the constraint: ½ s² dᵀHd = δ.
     let curvature = dot(&direction, &fisher(&direction));
     let length = (2.0 * config.max_kl / (curvature + 1e-8)).sqrt();

@@ -27,7 +27,10 @@ fn assert_close(actual: &[f64], expected: &[f64], tolerance: f64) {
 /// Fails when the discount is applied once too often, or sums leak from one path into the one before.
 #[test]
 fn discounted_returns_by_hand() {
-    let all = paths(&[&[(0.0, 1.0), (0.0, 2.0), (0.0, 4.0)], &[(0.0, 10.0), (0.0, 20.0)]]);
+    let all = paths(&[
+        &[(0.0, 1.0), (0.0, 2.0), (0.0, 4.0)],
+        &[(0.0, 10.0), (0.0, 20.0)],
+    ]);
     assert_close(
         &discounted_returns(&all, 0.5),
         &[1.0 + 1.0 + 1.0, 2.0 + 2.0, 4.0, 10.0 + 10.0, 20.0],
@@ -43,13 +46,20 @@ fn gae_by_hand() {
     let (discount, lambda) = (0.9, 0.8);
     let last = 2.0 - 1.5;
     let first = 1.0 + 0.9 * 1.5 - 0.5 + 0.9 * 0.8 * last;
-    assert_close(&gae(&all, &values, discount, lambda), &[first, last, 3.0 - 7.0], 1e-12);
+    assert_close(
+        &gae(&all, &values, discount, lambda),
+        &[first, last, 3.0 - 7.0],
+        1e-12,
+    );
 }
 
 /// With λ = 1 the advantage is return minus value: an identity independent of the recursion.
 #[test]
 fn gae_at_lambda_one_is_return_minus_value() {
-    let all = paths(&[&[(0.3, 1.0), (-0.1, -2.0), (0.7, 0.5)], &[(2.0, 3.0), (1.0, 1.0)]]);
+    let all = paths(&[
+        &[(0.3, 1.0), (-0.1, -2.0), (0.7, 0.5)],
+        &[(2.0, 3.0), (1.0, 1.0)],
+    ]);
     let values = [0.2, -0.4, 1.0, 2.0, -1.0];
     let expected: Vec<f64> = discounted_returns(&all, 0.99)
         .iter()
@@ -62,7 +72,9 @@ fn gae_at_lambda_one_is_return_minus_value() {
 /// A target that is linear in the features is reproduced; fails when a feature, the time or the clip is wrong.
 #[test]
 fn the_baseline_reproduces_what_its_features_span() {
-    let observations: Vec<f32> = (0..120).map(|i| ((i * 37 % 101) as f32 - 50.0) / 4.0).collect();
+    let observations: Vec<f32> = (0..120)
+        .map(|i| ((i * 37 % 101) as f32 - 50.0) / 4.0)
+        .collect();
     let rows: Vec<(f32, f32)> = observations.iter().map(|&o| (o, 0.0)).collect();
     let all = paths(&[&rows[..70], &rows[70..]]);
     let target = |o: f32, t: usize| {
@@ -97,7 +109,10 @@ fn advantages_have_mean_zero_and_deviation_one() {
         gae_lambda: 1.0,
         baseline_ridge: 1e-5,
     };
-    let all = advantages(&config.check().unwrap(), &paths(&[&rows[..20], &rows[20..]]));
+    let all = advantages(
+        &config.check().unwrap(),
+        &paths(&[&rows[..20], &rows[20..]]),
+    );
     let mean = all.iter().sum::<f64>() / 50.0;
     let variance = all.iter().map(|a| a * a).sum::<f64>() / 50.0;
     assert!(mean.abs() < 1e-9 && (variance - 1.0).abs() < 1e-6);

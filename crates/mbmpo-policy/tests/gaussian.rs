@@ -1,6 +1,8 @@
 //! The Gaussian policy on tensors, on the host and in its file must be one and the same, its gradient that of finite
 //! differences, and the Hessian of its KL divergence the Fisher matrix.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use mbmpo_core::{Check, Purpose, Streams};
 use mbmpo_policy::surrogate::Sampled;
@@ -20,13 +22,19 @@ struct Problem {
 }
 
 fn problem() -> Problem {
-    let config = PolicyConfig { hidden: vec![4, 3], initial_std: 0.7, min_std: 1e-6 };
+    let config = PolicyConfig {
+        hidden: vec![4, 3],
+        initial_std: 0.7,
+        min_std: 1e-6,
+    };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 3, 2);
     let mut stream = Streams::new(5).stream(Purpose::Test, 0, 0);
     let mut theta = network.initial_parameters(&config, &mut stream);
     // Biases and log σ away from their starting values.
-    theta.iter_mut().for_each(|x| *x += stream.random_range(-0.3..0.3));
+    theta
+        .iter_mut()
+        .for_each(|x| *x += stream.random_range(-0.3..0.3));
     let mut draw = |n: usize| (0..n).map(|_| stream.random_range(-1.5..1.5)).collect();
     Problem {
         observations: draw(ROWS * 3),
@@ -39,7 +47,10 @@ fn problem() -> Problem {
 
 fn matrix(data: &[f64], columns: usize) -> Tensor<2> {
     let shape = [data.len() / columns, columns];
-    Tensor::from_data(TensorData::new(data.to_vec(), shape), (&Device::flex(), DType::F64))
+    Tensor::from_data(
+        TensorData::new(data.to_vec(), shape),
+        (&Device::flex(), DType::F64),
+    )
 }
 
 impl Problem {
@@ -95,10 +106,13 @@ fn the_explicit_policy_gradient_is_that_of_finite_differences() {
             .policy_gradient(matrix(&p.actions, 2), matrix(&p.weights, 1)),
     );
     assert_eq!(gradient.len(), p.network.parameter_count());
-    for i in 0..gradient.len() {
+    for (i, derivative) in gradient.iter().enumerate() {
         let at = |by| p.weighted_log_likelihood(&shifted(&p.theta, i, by));
         let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
-        assert!((gradient[i] - expected).abs() < 1e-7 * (1.0 + expected.abs()), "parameter {i}");
+        assert!(
+            (derivative - expected).abs() < 1e-7 * (1.0 + expected.abs()),
+            "parameter {i}"
+        );
     }
 }
 
@@ -127,7 +141,11 @@ fn the_log_likelihood_by_hand() {
 fn host_and_tensors_agree() {
     let p = problem();
     let policy = GaussianPolicy::new(p.network.clone(), &p.theta);
-    let means = numbers(p.bind(&p.theta).mean(matrix(&p.observations, 3)).flatten(0, 1));
+    let means = numbers(
+        p.bind(&p.theta)
+            .mean(matrix(&p.observations, 3))
+            .flatten(0, 1),
+    );
     for (row, observation) in p.observations.chunks(3).enumerate() {
         let observation: Vec<f32> = observation.iter().map(|&x| x as f32).collect();
         for (j, mean) in policy.mean(&observation).into_iter().enumerate() {
@@ -145,7 +163,10 @@ fn the_file_gives_the_policy_back() {
     assert_eq!(GaussianPolicy::from_safetensors(&bytes).unwrap(), policy);
     assert!(GaussianPolicy::from_safetensors(&bytes[..bytes.len() - 1]).is_err());
     assert!(GaussianPolicy::from_safetensors(b"{}").is_err());
-    let empty = safetensors::serialize(Vec::<(String, safetensors::tensor::TensorView)>::new(), None);
+    let empty = safetensors::serialize(
+        Vec::<(String, safetensors::tensor::TensorView)>::new(),
+        None,
+    );
     let error = GaussianPolicy::from_safetensors(&empty.unwrap()).unwrap_err();
     assert!(error.to_string().contains("layers.0.weight"));
 }
@@ -155,7 +176,8 @@ fn the_file_gives_the_policy_back() {
 fn files_with_empty_layers_are_refused() {
     for shapes in [[[2, 0], [0, 2]], [[0, 1 << 62], [1 << 62, 0]]] {
         let tensors = shapes.iter().enumerate().map(|(i, shape)| {
-            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), &[]);
+            let view =
+                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), &[]);
             (format!("layers.{i}.weight"), view.unwrap())
         });
         let Ok(bytes) = safetensors::serialize(tensors, None) else {
@@ -174,7 +196,10 @@ impl Objective for Plain<'_> {
         let sampled = self.0.sampled();
         let policy = self.0.bind(theta);
         let new = policy.forward(sampled.observations.clone());
-        (numbers(sampled.surrogate(&new))[0], numbers(sampled.kl(&new))[0] / ROWS as f64)
+        (
+            numbers(sampled.surrogate(&new))[0],
+            numbers(sampled.kl(&new))[0] / ROWS as f64,
+        )
     }
 
     fn surrogate_gradient(&self, _theta: &[f64]) -> Vec<f64> {
@@ -206,7 +231,8 @@ impl Objective for Plain<'_> {
 fn written_out_gradients_match_autodiff() {
     let p = problem();
     let moved: Vec<f64> = p.theta.iter().map(|x| x + 0.05).collect();
-    let leaf = Tensor::from_inner(GaussianMlp::tensor(&moved, DType::F64, &Device::flex())).require_grad();
+    let leaf =
+        Tensor::from_inner(GaussianMlp::tensor(&moved, DType::F64, &Device::flex())).require_grad();
     let constants = p.sampled().constants();
     let by_graph = |f: fn(&Sampled, &Forward<'_>) -> Tensor<1>| {
         let tracked = p.network.bind(&leaf);
@@ -217,7 +243,10 @@ fn written_out_gradients_match_autodiff() {
     let policy = p.bind(&moved);
     let new = policy.forward(sampled.observations.clone());
     for (hand, graph) in [
-        (numbers(sampled.surrogate_gradient(&new)), by_graph(Sampled::surrogate)),
+        (
+            numbers(sampled.surrogate_gradient(&new)),
+            by_graph(Sampled::surrogate),
+        ),
         (numbers(sampled.kl_gradient(&new)), by_graph(Sampled::kl)),
     ] {
         for (a, b) in hand.iter().zip(&graph) {
@@ -254,10 +283,14 @@ fn the_kl_divergence_by_hand() {
 fn fisher_products_match_the_explicit_matrix() {
     let p = problem();
     let count = p.theta.len();
-    let mean_at = |theta: &[f64]| numbers(p.bind(theta).mean(matrix(&p.observations, 3)).flatten(0, 1));
+    let mean_at =
+        |theta: &[f64]| numbers(p.bind(theta).mean(matrix(&p.observations, 3)).flatten(0, 1));
     let mut jacobian = DMatrix::<f64>::zeros(ROWS * 2, count);
     for i in 0..count {
-        let (ahead, behind) = (mean_at(&shifted(&p.theta, i, 1e-5)), mean_at(&shifted(&p.theta, i, -1e-5)));
+        let (ahead, behind) = (
+            mean_at(&shifted(&p.theta, i, 1e-5)),
+            mean_at(&shifted(&p.theta, i, -1e-5)),
+        );
         for row in 0..ROWS * 2 {
             jacobian[(row, i)] = (ahead[row] - behind[row]) / 2e-5;
         }
@@ -287,7 +320,13 @@ fn fisher_products_match_the_explicit_matrix() {
 /// Fails when a log σ below its floor still moves, or the floor is not applied alike on tensors and on the host.
 #[test]
 fn the_standard_deviation_rests_on_its_floor() {
-    let config = PolicyConfig { hidden: vec![], initial_std: 0.7, min_std: 0.1 }.check().unwrap();
+    let config = PolicyConfig {
+        hidden: vec![],
+        initial_std: 0.7,
+        min_std: 0.1,
+    }
+    .check()
+    .unwrap();
     let network = GaussianMlp::new(&config, 1, 2);
     // W, b, then log σ: one below the floor, one above.
     let theta = [0.3, -0.2, 0.1, 0.2, -5.0, -1.0];

@@ -1,6 +1,8 @@
 //! The trust-region step must be the natural-gradient step of its quadratic model, and leave the parameters alone
 //! when nothing helps. The problems are small enough to solve by hand or with explicit matrices.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use mbmpo_core::{Check, Checked};
 use mbmpo_policy::trust_region::{
     FisherProducts, Objective, TrustRegionConfig, conjugate_gradient, fisher_product, step,
@@ -45,11 +47,15 @@ impl Objective for Quadratic {
     }
 
     fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
-        (hessian() * Vector3::from_column_slice(theta)).as_slice().to_vec()
+        (hessian() * Vector3::from_column_slice(theta))
+            .as_slice()
+            .to_vec()
     }
 
     fn fisher_product(&self, _: &[f64], v: &[f64], _: f64) -> Vec<f64> {
-        (hessian() * Vector3::from_column_slice(v)).as_slice().to_vec()
+        (hessian() * Vector3::from_column_slice(v))
+            .as_slice()
+            .to_vec()
     }
 }
 
@@ -67,7 +73,10 @@ fn a_linear_surrogate_is_followed_to_the_edge() {
     assert!(outcome.accepted);
     // Rounding may put the first trial a hair outside; the second is 0.8 of it.
     let reached = norm(&outcome.theta) / expected.norm();
-    assert!((reached - 1.0).abs() < 1e-6 || (reached - 0.8).abs() < 1e-6, "{reached}");
+    assert!(
+        (reached - 1.0).abs() < 1e-6 || (reached - 0.8).abs() < 1e-6,
+        "{reached}"
+    );
     let cosine = Vector3::from_column_slice(&outcome.theta).dot(&expected)
         / (norm(&outcome.theta) * expected.norm());
     assert!((cosine - 1.0).abs() < 1e-9);
@@ -77,8 +86,14 @@ fn a_linear_surrogate_is_followed_to_the_edge() {
 /// Fails when the configuration's choice of Fisher products is ignored or one of them is not the Hessian.
 #[test]
 fn both_kinds_of_fisher_products_give_the_same_step() {
-    let objective = Quadratic { slope: Vector3::new(1.0, -2.0, 0.5), bend: 0.1 };
-    let analytic = TrustRegionConfig { fisher: FisherProducts::Analytic, ..config().into_inner() };
+    let objective = Quadratic {
+        slope: Vector3::new(1.0, -2.0, 0.5),
+        bend: 0.1,
+    };
+    let analytic = TrustRegionConfig {
+        fisher: FisherProducts::Analytic,
+        ..config().into_inner()
+    };
     let by_differences = step(&config(), &objective, &[0.0; 3]);
     let analytic = step(&analytic.check().unwrap(), &objective, &[0.0; 3]);
     for (a, b) in by_differences.theta.iter().zip(&analytic.theta) {
@@ -117,7 +132,10 @@ fn the_line_search_respects_the_divergence() {
             self.0.fisher_product(theta, v, step)
         }
     }
-    let objective = Quartic(Quadratic { slope: Vector3::new(1.0, 2.0, 3.0), bend: 0.0 });
+    let objective = Quartic(Quadratic {
+        slope: Vector3::new(1.0, 2.0, 3.0),
+        bend: 0.0,
+    });
     let outcome = step(&config(), &objective, &[0.0; 3]);
     assert!(outcome.accepted);
     // 0.01 + 500 · 0.01² is six times too much; one trial earlier was still too long.
@@ -155,7 +173,11 @@ fn parameters_come_back_when_nothing_helps() {
 #[test]
 fn conjugate_gradients_solve() {
     let b = Vector3::new(1.0, 2.0, 3.0);
-    let product = |v: &[f64]| (hessian() * Vector3::from_column_slice(v)).as_slice().to_vec();
+    let product = |v: &[f64]| {
+        (hessian() * Vector3::from_column_slice(v))
+            .as_slice()
+            .to_vec()
+    };
     let x = conjugate_gradient(product, b.as_slice(), 3, 0.0);
     let error = hessian() * Vector3::from_column_slice(&x) - b;
     assert!(error.norm() < 1e-12);
@@ -164,12 +186,18 @@ fn conjugate_gradients_solve() {
 /// Fails when the finite difference is scaled wrongly: on a quadratic it is exact, whatever the length of v.
 #[test]
 fn fisher_products_of_a_quadratic() {
-    let objective = Quadratic { slope: Vector3::zeros(), bend: 0.0 };
+    let objective = Quadratic {
+        slope: Vector3::zeros(),
+        bend: 0.0,
+    };
     for scale in [1e-6, 1.0, 1e6] {
         let v = Vector3::new(1.0, -1.0, 2.0) * scale;
         let product = fisher_product(&objective, &[0.3, 0.1, -0.2], v.as_slice(), 1e-2);
         let error = Vector3::from_column_slice(&product) - hessian() * v;
         assert!(error.norm() < 1e-9 * scale);
     }
-    assert_eq!(fisher_product(&objective, &[0.0; 3], &[0.0; 3], 1e-2), [0.0; 3]);
+    assert_eq!(
+        fisher_product(&objective, &[0.0; 3], &[0.0; 3], 1e-2),
+        [0.0; 3]
+    );
 }
