@@ -136,6 +136,20 @@ impl Checker {
         }
     }
 
+    /// Demands at most 16 layers of 1 to `widest` units each.
+    pub fn layers(&mut self, key: &str, widths: &[usize], widest: usize) {
+        let count = widths.len();
+        self.demand(
+            key,
+            format!("{count} layers"),
+            count <= 16,
+            "at most 16 layers",
+        );
+        for &width in widths {
+            self.range(key, width, 1..=widest);
+        }
+    }
+
     /// Demands that `condition` holds; `allowed` says what it asks for.
     pub fn demand(&mut self, key: &str, value: impl fmt::Display, condition: bool, allowed: &str) {
         if !condition {

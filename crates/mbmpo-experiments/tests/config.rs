@@ -160,7 +160,7 @@ fn override_out_of_range_says_the_range() {
     assert_eq!(
         error.to_string(),
         "preset `quick` of point-2d, with --set: \
-         `algorithm.ensemble.validation_share` is 1.5, allowed is above 0, below 1"
+         `algorithm.ensemble.validation_share` is 1.5, allowed is 0.01 to 0.9"
     );
 }
 
@@ -184,7 +184,7 @@ fn file_errors_name_line_column_and_key() {
     assert!(broken("meta_steps: ", "// ").ends_with("key `meta_steps` is missing in `algorithm`"));
     assert_eq!(
         broken("batch_size: 500", "batch_size: 0"),
-        "my.ron: `algorithm.ensemble.batch_size` is 0, allowed is at least 1"
+        "my.ron: `algorithm.ensemble.batch_size` is 0, allowed is 1 to 100000"
     );
     assert_eq!(
         broken("point-2d\"", "point\""),

@@ -59,16 +59,7 @@ pub enum Shuffle {
 impl Check for EnsembleConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("members", self.members, 1..=1000);
-        let layers = self.hidden.len();
-        checker.demand(
-            "hidden",
-            format!("{layers} layers"),
-            layers <= 16,
-            "at most 16 layers",
-        );
-        for &width in &self.hidden {
-            checker.range("hidden", width, 1..=8_192);
-        }
+        checker.layers("hidden", &self.hidden, 8192);
         // Three numbers for each weight are in memory: its value and Adam's moments.
         let weights: usize = self
             .hidden

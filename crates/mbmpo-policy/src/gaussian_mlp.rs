@@ -20,16 +20,7 @@ pub struct PolicyConfig {
 
 impl Check for PolicyConfig {
     fn inspect(&self, checker: &mut Checker) {
-        let layers = self.hidden.len();
-        checker.demand(
-            "hidden",
-            format!("{layers} layers"),
-            layers <= 16,
-            "at most 16 layers",
-        );
-        for &size in &self.hidden {
-            checker.range("hidden", size, 1..=4096);
-        }
+        checker.layers("hidden", &self.hidden, 4096);
         checker.range("initial_std", self.initial_std, 1e-6..=1e3);
         checker.range("min_std", self.min_std, 1e-12..=self.initial_std);
     }
