@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::Args;
 use mbmpo_core::{IterationMetrics, Observer, Phase};
-use mbmpo_experiments::{Progress, suite};
+use mbmpo_experiments::{Progress, free_path, suite};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
 
@@ -64,7 +64,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         jobs,
         out,
     } = arguments;
-    let out = out.clone().unwrap_or_else(|| free_path(name));
+    let out = out
+        .clone()
+        .unwrap_or_else(|| free_path(&format!("benchmark-{name}")));
     let options = suite::Options {
         seeds: seeds.0.clone(),
         jobs: usize::from(*jobs),
@@ -86,15 +88,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 /// A line on standard output. Whoever closes the pipe early does not stop the benchmark.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
-}
-
-fn free_path(suite: &str) -> PathBuf {
-    let first = Path::new("runs").join(format!("benchmark-{suite}"));
-    let numbered = (2..).map(|i| Path::new("runs").join(format!("benchmark-{suite}-{i}")));
-    std::iter::once(first)
-        .chain(numbered)
-        .find(|path| !path.exists())
-        .unwrap_or_default()
 }
 
 /// One line an iteration.

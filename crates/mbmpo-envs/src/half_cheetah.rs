@@ -144,7 +144,12 @@ impl Environment for HalfCheetah {
         let action = self.action_space.clip(action);
         let controls: Vec<_> = action.iter().map(|&a| f64::from(a)).collect();
         self.simulation.step(&controls)?;
-        crate::finish(&self.task, &observation, &action, self.observe())
+        Ok(crate::finish(
+            &self.task,
+            &observation,
+            &action,
+            self.observe(),
+        ))
     }
 
     fn boxed_clone(&self) -> Box<dyn Environment> {

@@ -132,7 +132,12 @@ impl Environment for PointMass {
         for (x, a) in self.state.iter_mut().zip(&action) {
             *x += STRIDE * a;
         }
-        crate::finish(&self.task, &observation, &action, self.state.to_vec())
+        Ok(crate::finish(
+            &self.task,
+            &observation,
+            &action,
+            self.state.to_vec(),
+        ))
     }
 
     fn boxed_clone(&self) -> Box<dyn Environment> {

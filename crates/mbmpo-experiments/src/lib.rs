@@ -37,6 +37,6 @@ pub use device::DeviceKind;
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, evaluate};
 pub use mbmpo_envs::catalogue as environments;
-pub use run_directory::{RunDirectory, RunInfo, Status, read_metrics};
+pub use run_directory::{RunDirectory, RunInfo, Status, free_path, read_metrics};
 pub use text::nearest;
-pub use trainer::{Progress, Sink, Unobserved, run, train, with_threads};
+pub use trainer::{Progress, Sink, run, train, with_threads};

@@ -110,7 +110,7 @@ impl RunDirectory {
     ) -> Result<Self> {
         let path = match path {
             Some(path) => path.to_owned(),
-            None => free_path(&info),
+            None => free_path(&info.label()),
         };
         if let Some(found) = found_in(&path) {
             return Err(Error::RunExists {
@@ -245,9 +245,9 @@ fn found_in(path: &Path) -> Option<&'static str> {
     ours.into_iter().find(|name| path.join(name).exists())
 }
 
-fn free_path(info: &RunInfo) -> PathBuf {
-    let name = info.label();
-    let first = Path::new("runs").join(&name);
+/// `runs/NAME`, with a number behind it where that is taken.
+pub fn free_path(name: &str) -> PathBuf {
+    let first = Path::new("runs").join(name);
     let numbered = (2..).map(|i| Path::new("runs").join(format!("{name}-{i}")));
     std::iter::once(first)
         .chain(numbered)

@@ -1,5 +1,5 @@
 use crate::{Error, ExperimentConfig, Result, RunDirectory};
-use mbmpo_core::{Algorithm, Checked, IterationMetrics, Observer, Phase};
+use mbmpo_core::{Algorithm, Checked, IterationMetrics, Observer, Silent};
 use mbmpo_meta::MbMpo;
 use std::time::Instant;
 
@@ -9,16 +9,7 @@ pub trait Progress: Observer + Send {
     fn iteration(&mut self, metrics: &IterationMetrics);
 }
 
-/// A [`Progress`] that shows nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unobserved;
-
-impl Observer for Unobserved {
-    fn begin(&mut self, _phase: Phase, _total: usize) {}
-    fn advance(&mut self) {}
-}
-
-impl Progress for Unobserved {
+impl Progress for Silent {
     fn iteration(&mut self, _metrics: &IterationMetrics) {}
 }
 

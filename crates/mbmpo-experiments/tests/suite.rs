@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use mbmpo_core::Silent;
 use mbmpo_experiments::suite::{Entry, Options, run_suite, table};
-use mbmpo_experiments::{Unobserved, preset, read_metrics};
+use mbmpo_experiments::{preset, read_metrics};
 
 const TINY: [&str; 8] = [
     "real_steps=60",
@@ -34,7 +35,7 @@ fn results_do_not_depend_on_the_number_of_jobs() {
             out: parent.path().join(format!("jobs-{jobs}")),
             command: vec![],
         };
-        let rows = run_suite(std::slice::from_ref(&entry), &options, |_, _| Unobserved).unwrap();
+        let rows = run_suite(std::slice::from_ref(&entry), &options, |_, _| Silent).unwrap();
         let returns = [5, 9].map(|seed| {
             let run = options.out.join(format!("point-2d-tiny-seed{seed}"));
             read_metrics(&run).unwrap()[0].return_pre_mean
@@ -77,7 +78,7 @@ fn mistakes_show_before_anything_runs() {
             out: parent.path().to_owned(),
             command: vec![],
         };
-        run_suite(std::slice::from_ref(&entry), &options, |_, _| Unobserved).unwrap_err()
+        run_suite(std::slice::from_ref(&entry), &options, |_, _| Silent).unwrap_err()
     };
     let twice = run(vec![3, 4, 3]);
     assert!(

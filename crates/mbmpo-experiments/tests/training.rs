@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_core::{Algorithm, Check, IterationMetrics, Observer, Purpose, Result, Streams};
+use mbmpo_core::{Algorithm, Check, IterationMetrics, Observer, Purpose, Result, Silent, Streams};
 use mbmpo_experiments::{
-    DeviceKind, Error, RunDirectory, RunInfo, Sink, Status, Unobserved, preset, read_metrics, train,
+    DeviceKind, Error, RunDirectory, RunInfo, Sink, Status, preset, read_metrics, train,
 };
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 use std::path::Path;
@@ -74,7 +74,7 @@ fn training_stops_with_the_iteration_that_uses_up_the_budget() {
         fails_at: usize::MAX,
     };
     let sinks: &mut [&mut dyn Sink<GaussianPolicy>] = &mut [&mut directory];
-    let last = train(&mut idle, 25, sinks, &mut Unobserved).unwrap();
+    let last = train(&mut idle, 25, sinks, &mut Silent).unwrap();
     assert_eq!(last.real_steps, 30);
     directory.finish(Ok(())).unwrap();
 
@@ -114,7 +114,7 @@ fn a_failure_leaves_what_was_done_and_is_noted() {
         fails_at: 1,
     };
     let sinks: &mut [&mut dyn Sink<GaussianPolicy>] = &mut [&mut directory];
-    let error = train(&mut idle, 25, sinks, &mut Unobserved).unwrap_err();
+    let error = train(&mut idle, 25, sinks, &mut Silent).unwrap_err();
     assert!(!error.is_input());
     directory.finish(Err(&error)).unwrap();
     assert_eq!(read_metrics(parent.path()).unwrap().len(), 1);

@@ -148,7 +148,7 @@ pub struct MetaObjective<'a> {
     tasks: Vec<(InnerSamples, OuterSamples)>,
     /// α
     inner_learning_rate: f64,
-    /// Of the last Fisher product: conjugate gradients ask for many in one place.
+    /// See [`Self::inner_gradients`].
     remembered: Mutex<Option<Arc<InnerGradients>>>,
 }
 
@@ -178,7 +178,7 @@ impl<'a> MetaObjective<'a> {
     }
 
     fn adapt_all(&self, theta: &[f64]) -> Result<Vec<Vec<f64>>> {
-        Ok(self.adapt_along(theta, &self.inner_gradients(theta)?))
+        Ok(self.adapt_along(theta, &self.inner_gradients(theta)?.tasks))
     }
 
     fn adapt_along(&self, theta: &[f64], gradients: &[Vec<f64>]) -> Vec<Vec<f64>> {
@@ -190,25 +190,22 @@ impl<'a> MetaObjective<'a> {
         gradients.iter().map(adapt).collect()
     }
 
-    /// ∇J_k(θ) of every task.
-    fn inner_gradients(&self, theta: &[f64]) -> Result<Vec<Vec<f64>>> {
-        let thetas = vec![theta.to_vec(); self.tasks.len()];
-        self.inner_gradients_at(&thetas)
-    }
-
-    fn remembered_inner_gradients(&self, theta: &[f64]) -> Result<Arc<InnerGradients>> {
-        let mut memory = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = memory.as_ref().filter(|known| known.theta == theta) {
+    /// ∇J_k(θ) of every task. The last ones are remembered: a trust-region step asks many times at one θ.
+    fn inner_gradients(&self, theta: &[f64]) -> Result<Arc<InnerGradients>> {
+        let memory = || {
+            self.remembered
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if let Some(known) = memory().as_ref().filter(|known| known.theta == theta) {
             return Ok(Arc::clone(known));
         }
+        let thetas = vec![theta.to_vec(); self.tasks.len()];
         let gradients = Arc::new(InnerGradients {
             theta: theta.to_vec(),
-            tasks: self.inner_gradients(theta)?,
+            tasks: self.inner_gradients_at(&thetas)?,
         });
-        *memory = Some(Arc::clone(&gradients));
+        *memory() = Some(Arc::clone(&gradients));
         Ok(gradients)
     }
 
@@ -306,7 +303,7 @@ impl<'a> MetaObjective<'a> {
     /// Σ_k (I + α H_k) F_k (I + α H_k) v / n: the Hessian of the mean KL divergence at the old parameters, where its
     /// first derivatives vanish, so that only the Gaussians' Fisher matrices F_k at θ'_k remain.
     fn gauss_newton_product(&self, theta: &[f64], v: &[f64], step: f64) -> Result<Vec<f64>> {
-        let gradients = self.remembered_inner_gradients(theta)?;
+        let gradients = self.inner_gradients(theta)?;
         let inner = &gradients.tasks;
         let v = vec![v.to_vec(); self.tasks.len()];
         let directions = self.bind_all(&self.through_inner_step(theta, inner, &v, step)?);
