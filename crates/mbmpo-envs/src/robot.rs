@@ -18,29 +18,54 @@ pub struct RobotDescription {
     pub name: String,
     /// MuJoCo time step \[s\].
     pub time_step: f64,
+    /// How MuJoCo would integrate over a time step.
+    pub integrator: Integrator,
     /// \[m/s²\]
     pub gravity: [f64; 3],
+    /// What the robot moves in.
+    pub medium: Medium,
     /// Parents come before their children.
     pub bodies: Vec<Body>,
-    /// One per degree of freedom, in the order of `qpos` and `qvel`.
+    /// In the order of the generalised coordinates, the joints of a body together.
     pub joints: Vec<Joint>,
     /// Motors, in the order of the components of an action.
     pub actuators: Vec<Actuator>,
     /// Collision shapes.
     pub geoms: Vec<Geom>,
-    /// How hard contacts are.
-    pub contact: Softness,
+    /// Named points.
+    pub sites: Vec<Site>,
 }
 
-/// A rigid link.
+/// A numerical integrator of MuJoCo's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Integrator {
+    /// Semi-implicit Euler: velocities first, then positions; implicit in joint damping.
+    #[default]
+    Euler,
+    /// Classical Runge-Kutta of fourth order.
+    RungeKutta4,
+}
+
+/// A fluid, or none where both are 0.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Medium {
+    /// \[kg/m³\]
+    pub density: f64,
+    /// \[Pa s\]
+    pub viscosity: f64,
+}
+
+/// A rigid link. One without joints is welded to its parent.
 #[derive(Debug, Clone)]
 pub struct Body {
     /// Its name.
     pub name: String,
     /// Index of the parent body; `None` is the world.
     pub parent: Option<usize>,
-    /// Origin in the parent's frame at zero joint angles \[m\]. Its axes are the parent's.
+    /// Origin in the parent's frame in the initial pose \[m\].
     pub position: [f64; 3],
+    /// Orientation in the parent's frame in the initial pose: unit quaternion (w, x, y, z).
+    pub orientation: [f64; 4],
     pub(crate) mass_properties: MassProperties,
 }
 
@@ -70,21 +95,44 @@ pub enum JointKind {
     Slide,
     /// About its axis.
     Hinge,
+    /// Anywhere: position (x, y, z) and unit quaternion (w, x, y, z) in the world. Velocities are linear in the world's
+    /// frame and angular in the body's, as MuJoCo has it. Its body is a child of the world and has no other joint.
+    Free,
 }
 
-/// One degree of freedom between a body and its parent.
+impl JointKind {
+    /// Components of `qpos`.
+    pub fn coordinates(self) -> usize {
+        match self {
+            Self::Slide | Self::Hinge => 1,
+            Self::Free => 7,
+        }
+    }
+
+    /// Components of `qvel`.
+    pub fn dofs(self) -> usize {
+        match self {
+            Self::Slide | Self::Hinge => 1,
+            Self::Free => 6,
+        }
+    }
+}
+
+/// What lets a body move relative to its parent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joint {
     /// Its name.
     pub name: String,
     /// Index of the body that it moves.
     pub body: usize,
-    /// Slide or hinge.
+    /// Slide, hinge or free.
     pub kind: JointKind,
     /// Anchor in the body's frame \[m\].
     pub position: [f64; 3],
-    /// 0, 1 or 2: along or about the body's x, y or z.
-    pub axis: usize,
+    /// Unit vector in the body's frame.
+    pub axis: [f64; 3],
+    /// Coordinate in the initial pose (MJCF: `ref`).
+    pub reference: f64,
     /// Lowest and highest coordinate, where limited.
     pub range: Option<[f64; 2]>,
     /// Spring \[N/m or N m/rad\].
@@ -102,7 +150,7 @@ pub struct Joint {
 /// A motor on a joint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Actuator {
-    /// Index of the joint that it drives.
+    /// Index of the joint that it drives, a slide or a hinge.
     pub joint: usize,
     /// Force or torque per unit of control \[N or N m\].
     pub gear: f64,
@@ -119,13 +167,19 @@ pub struct Geom {
     pub shape: Shape,
     /// Coefficient of sliding friction; the larger of two in contact counts.
     pub friction: f64,
+    /// Whether it rubs (MJCF: `condim` 3) or is slippery (1); it is enough that one of two in contact rubs.
+    pub rubs: bool,
+    /// Distance at which contacts begin to act \[m\]; the larger of two counts, as in the MuJoCo of the paper's time.
+    pub margin: f64,
+    /// How hard contacts are; the mean of two counts.
+    pub softness: Softness,
     /// Touches a geom whose `affinity` shares a bit.
     pub contact_type: u32,
     /// See [`Self::contact_type`].
     pub affinity: u32,
 }
 
-/// Shapes that robots here are made of.
+/// Shapes that robots here are made of, in their body's frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shape {
     /// All within `radius` of the segment \[m\].
@@ -137,11 +191,47 @@ pub enum Shape {
         /// Radius.
         radius: f64,
     },
-    /// The half-space below this height \[m\].
+    /// A ball \[m\].
+    Sphere {
+        /// Its centre.
+        center: [f64; 3],
+        /// Its radius.
+        radius: f64,
+    },
+    /// A box \[m\]. It has mass and can be seen, and touches nothing.
+    Box {
+        /// Its centre.
+        center: [f64; 3],
+        /// Unit quaternion (w, x, y, z).
+        orientation: [f64; 4],
+        /// Half its edges.
+        half: [f64; 3],
+    },
+    /// A cylinder \[m\]. It has mass and can be seen, and touches nothing.
+    Cylinder {
+        /// Centre of one face.
+        a: [f64; 3],
+        /// Centre of the other face.
+        b: [f64; 3],
+        /// Radius.
+        radius: f64,
+    },
+    /// The half-space below this height \[m\], part of the world.
     Floor {
         /// Height along z.
         height: f64,
     },
+}
+
+/// A named point of a body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// Index of the body that carries it; `None` is the world.
+    pub body: Option<usize>,
+    /// In the body's frame \[m\].
+    pub position: [f64; 3],
 }
 
 impl RobotDescription {
@@ -154,9 +244,33 @@ impl RobotDescription {
         mjcf::parse(xml)
     }
 
-    /// Number of degrees of freedom.
+    /// Number of degrees of freedom, the components of `qvel`.
     pub fn dofs(&self) -> usize {
-        self.joints.len()
+        self.joints.iter().map(|joint| joint.kind.dofs()).sum()
+    }
+
+    /// Components of `qpos`.
+    pub fn coordinates(&self) -> usize {
+        self.joints
+            .iter()
+            .map(|joint| joint.kind.coordinates())
+            .sum()
+    }
+
+    /// `qpos` of the pose that the file describes.
+    pub fn initial_positions(&self) -> Vec<f64> {
+        let mut positions = vec![];
+        for joint in &self.joints {
+            match joint.kind {
+                JointKind::Slide | JointKind::Hinge => positions.push(joint.reference),
+                JointKind::Free => {
+                    let body = &self.bodies[joint.body];
+                    positions.extend(body.position);
+                    positions.extend(body.orientation);
+                }
+            }
+        }
+        positions
     }
 
     /// \[kg\]

@@ -23,12 +23,14 @@ pub(super) fn parse(xml: &str) -> Result<RobotDescription> {
     let mut robot = RobotDescription {
         name: model.name.clone().unwrap_or_default(),
         time_step: model.option.timestep,
+        integrator: super::Integrator::Euler,
         gravity: model.option.gravity,
+        medium: super::Medium::default(),
         bodies: vec![],
         joints: vec![],
         actuators: vec![],
         geoms: vec![],
-        contact: attributes.contact,
+        sites: vec![],
     };
     // the parser counts the world as body 0
     for (id, entry) in model.bodies.iter().enumerate() {
@@ -45,6 +47,7 @@ pub(super) fn parse(xml: &str) -> Result<RobotDescription> {
                 name,
                 parent: entry.parent.and_then(|parent| parent.checked_sub(1)),
                 position: entry.body.pose.translation.to_array(),
+                orientation: [1.0, 0.0, 0.0, 0.0],
                 mass_properties,
             });
         }
@@ -54,6 +57,9 @@ pub(super) fn parse(xml: &str) -> Result<RobotDescription> {
                 body,
                 shape,
                 friction: geom.friction[0],
+                rubs: true,
+                margin: 0.0,
+                softness: attributes.contact,
                 contact_type: geom.contype,
                 affinity: geom.conaffinity,
             }));
@@ -90,15 +96,6 @@ fn read_joint(joint: &body::Joint, body: usize, model: &Model) -> Result<Joint> 
             )));
         }
     };
-    // any other axis needs a rotated joint frame, whose rounding would leak into the locked directions
-    let axis = [DVec3::X, DVec3::Y, DVec3::Z]
-        .iter()
-        .position(|unit| unit.to_array() == joint.axis)
-        .ok_or_else(|| {
-            unsupported(format!(
-                "joint `{name}`: only the axes x, y and z are supported"
-            ))
-        })?;
     let limited = joint
         .limited
         .resolve(model.compiler.autolimits, joint.range.is_some());
@@ -113,7 +110,8 @@ fn read_joint(joint: &body::Joint, body: usize, model: &Model) -> Result<Joint> 
         body,
         kind,
         position: joint.pos,
-        axis,
+        axis: joint.axis,
+        reference: 0.0,
         range,
         stiffness: joint.stiffness,
         spring_rest: joint.springref,
@@ -171,7 +169,7 @@ fn sum_masses(name: &str, geoms: &[body::Geom], shapes: &[Shape]) -> Result<Mass
             b.into(),
             radius,
         )),
-        Shape::Floor { .. } => Err(unsupported(format!("body `{name}` carries a plane"))),
+        _ => Err(unsupported(format!("body `{name}` carries a plane"))),
     });
     let parts = parts.collect::<Result<Vec<_>>>()?;
     let total = match parts.as_slice() {

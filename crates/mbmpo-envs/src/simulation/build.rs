@@ -49,7 +49,7 @@ pub(super) fn plan(robot: &RobotDescription, contact_model: ContactModel) -> Res
         );
         let shape = match geom.shape {
             Shape::Capsule { a, b, radius } => SharedShape::capsule(a.into(), b.into(), radius),
-            Shape::Floor { .. } => SharedShape::halfspace(Vector::Z),
+            _ => SharedShape::halfspace(Vector::Z),
         };
         let collider = ColliderBuilder::new(shape)
             .density(0.0)
@@ -64,7 +64,7 @@ pub(super) fn plan(robot: &RobotDescription, contact_model: ContactModel) -> Res
             (None, Shape::Floor { height }) => {
                 colliders.insert(collider.translation(Vector::new(0.0, 0.0, height)));
             }
-            (None, Shape::Capsule { .. }) => {
+            (None, _) => {
                 colliders.insert(collider);
             }
         }
@@ -98,7 +98,7 @@ pub(super) fn plan(robot: &RobotDescription, contact_model: ContactModel) -> Res
         template: world,
         gravity: robot.gravity.into(),
         parameters: parameters(robot),
-        softness: robot.contact,
+        softness: robot.geoms[0].softness,
         contact_model,
         dofs,
         motors: motors.cloned().collect(),
@@ -122,9 +122,10 @@ fn dof(joint: &Joint, link: usize) -> Dof {
 }
 
 fn spatial_axis(joint: &Joint) -> usize {
+    let axis = joint.axis.iter().position(|&x| x == 1.0).unwrap_or(0);
     match joint.kind {
-        JointKind::Slide => joint.axis,
-        JointKind::Hinge => 3 + joint.axis,
+        JointKind::Slide => axis,
+        JointKind::Hinge | JointKind::Free => 3 + axis,
     }
 }
 
