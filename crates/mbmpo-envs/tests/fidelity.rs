@@ -7,9 +7,9 @@
 
 mod common;
 
-use common::{Sequence, distance, median, numbers, read, reference, stream, uniform};
+use common::{Sequence, cheetah, distance, median, numbers, read, reference, stream, uniform};
 use mbmpo_core::Environment;
-use mbmpo_envs::HalfCheetah;
+use mbmpo_envs::RobotDescription;
 
 const REST: [f64; 9] = [0.0; 9];
 
@@ -100,7 +100,8 @@ fn limits() {
     let (qpos, qvel) = (median(qpos), median(qvel));
     assert!(qpos < 0.05 && qvel < 0.06, "{qpos} {qvel}");
 
-    let robot = HalfCheetah::robot().unwrap();
+    let mjcf = include_str!("../../../assets/half_cheetah.xml");
+    let robot = RobotDescription::from_mjcf(mjcf).unwrap();
     let overshoot = |qpos: &[f64]| {
         let beyond = robot.joints.iter().zip(qpos).filter_map(|(joint, q)| {
             let [low, high] = joint.range?;
@@ -108,14 +109,14 @@ fn limits() {
         });
         beyond.fold(0.0, f64::max)
     };
-    let mut cheetah = HalfCheetah::new().unwrap();
+    let mut cheetah = cheetah();
     let mut start = REST;
     start[1] = 10.0;
     cheetah.set_state(&start, &REST).unwrap();
     let mut worst: f64 = 0.0;
     for action in &sequence.actions {
         cheetah.step(action).unwrap();
-        worst = worst.max(overshoot(&cheetah.state().0));
+        worst = worst.max(overshoot(cheetah.positions()));
     }
     let theirs = sequence
         .qpos
@@ -133,7 +134,7 @@ fn limits() {
 fn random_actions() {
     const EPISODES: u64 = 200;
     let statistics = &reference()["statistics"];
-    let mut cheetah = HalfCheetah::new().unwrap();
+    let mut cheetah = cheetah();
     let mut returns = vec![];
     let mut squares = [0.0; 9];
     for episode in 0..EPISODES {
@@ -180,7 +181,7 @@ fn reward() {
     let reference = reference();
     let value = &reference["sequences"]["random"];
     let sequence = Sequence::read(value);
-    let mut cheetah = HalfCheetah::new().unwrap();
+    let mut cheetah = cheetah();
     cheetah.set_state(&REST, &REST).unwrap();
     for (action, reward) in sequence
         .actions

@@ -2,9 +2,13 @@
 #![allow(dead_code, reason = "each test file uses its share")]
 
 use mbmpo_core::{Environment, Purpose, Stream, Streams};
-use mbmpo_envs::HalfCheetah;
+use mbmpo_envs::{RobotEnvironment, Variant};
 use rand::RngExt;
 use serde_json::Value;
+
+pub fn cheetah() -> RobotEnvironment {
+    RobotEnvironment::by_name("half-cheetah", Variant::Paper).unwrap()
+}
 
 pub fn reference() -> Value {
     read("halfcheetah.json")
@@ -41,33 +45,33 @@ impl Sequence {
     /// Relative error of `qpos` and `qvel` after `steps` steps from `start`, where `start` is the state before the
     /// first action: the distance to MuJoCo over the distance that MuJoCo went (of `qvel`: over its length).
     pub fn errors_from(&self, start: &[f64], steps: usize) -> (f64, f64) {
-        let mut cheetah = HalfCheetah::new().unwrap();
+        let mut cheetah = cheetah();
         cheetah.set_state(start, &[0.0; 9]).unwrap();
         for action in &self.actions[..steps] {
             cheetah.step(action).unwrap();
         }
-        let (qpos, qvel) = cheetah.state();
+        let (qpos, qvel) = (cheetah.positions(), cheetah.velocities());
         let last = steps - 1;
         (
-            distance(&qpos, &self.qpos[last]) / distance(start, &self.qpos[last]),
-            distance(&qvel, &self.qvel[last]) / distance(&[0.0; 9], &self.qvel[last]),
+            distance(qpos, &self.qpos[last]) / distance(start, &self.qpos[last]),
+            distance(qvel, &self.qvel[last]) / distance(&[0.0; 9], &self.qvel[last]),
         )
     }
 
     /// Relative errors of `qpos` and `qvel` over the `steps` steps that follow row `from`.
     pub fn errors_within(&self, from: usize, steps: usize) -> (f64, f64) {
-        let mut cheetah = HalfCheetah::new().unwrap();
+        let mut cheetah = cheetah();
         cheetah
             .set_state(&self.qpos[from], &self.qvel[from])
             .unwrap();
         for action in &self.actions[from + 1..=from + steps] {
             cheetah.step(action).unwrap();
         }
-        let (qpos, qvel) = cheetah.state();
+        let (qpos, qvel) = (cheetah.positions(), cheetah.velocities());
         let relative = |ours: &[f64], rows: &[Vec<f64>]| {
             distance(ours, &rows[from + steps]) / distance(&rows[from], &rows[from + steps])
         };
-        (relative(&qpos, &self.qpos), relative(&qvel, &self.qvel))
+        (relative(qpos, &self.qpos), relative(qvel, &self.qvel))
     }
 }
 
