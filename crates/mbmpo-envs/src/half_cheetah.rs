@@ -1,4 +1,4 @@
-use crate::{ContactModel, RobotDescription, Simulation};
+use crate::{RobotDescription, Simulation};
 use mbmpo_core::task::{RewardTerm, Task};
 use mbmpo_core::{BoxSpace, Environment, Error, Result, Step, Stream};
 use rand::RngExt;
@@ -52,7 +52,7 @@ impl HalfCheetah {
     pub fn new() -> Result<Self> {
         let robot = Self::robot()?;
         Ok(Self {
-            simulation: Simulation::new(&robot, ContactModel::default())?,
+            simulation: Simulation::new(&robot, 1)?,
             action_space: BoxSpace::unit(robot.actuators.len()),
             task: task(),
             time_step: robot.time_step,
@@ -69,7 +69,10 @@ impl HalfCheetah {
 
     /// `qpos` and `qvel`, each `[9]`: x, height relative to 0.7 m, pitch, then the joints.
     pub fn state(&self) -> (Vec<f64>, Vec<f64>) {
-        self.simulation.state()
+        (
+            self.simulation.positions().to_vec(),
+            self.simulation.velocities().to_vec(),
+        )
     }
 
     /// Starts an episode in a given state, see [`Self::state`].
@@ -81,8 +84,8 @@ impl HalfCheetah {
     }
 
     fn observe(&self) -> Vec<f32> {
-        let (positions, velocities) = self.simulation.state();
-        let all = positions.iter().skip(1).chain(&velocities);
+        let all = self.simulation.positions().iter().skip(1);
+        let all = all.chain(self.simulation.velocities());
         all.map(|&x| x as f32).collect()
     }
 }
@@ -128,13 +131,13 @@ impl Environment for HalfCheetah {
 
     fn reset(&mut self, stream: &mut Stream) -> Vec<f32> {
         let mut noise = |scale: f64| -> Vec<f64> {
-            (0..self.simulation.dofs())
+            (0..self.simulation.velocities().len())
                 .map(|_| scale * stream.sample::<f64, _>(StandardNormal))
                 .collect()
         };
         let positions = noise(POSITION_NOISE);
         let velocities = noise(VELOCITY_NOISE);
-        self.simulation.place(&positions, &velocities);
+        let _ = self.simulation.set_state(&positions, &velocities);
         self.observe()
     }
 

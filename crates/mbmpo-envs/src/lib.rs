@@ -29,7 +29,7 @@ pub use half_cheetah::HalfCheetah;
 pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
 pub use robot::RobotDescription;
-pub use simulation::{ContactModel, Simulation};
+pub use simulation::Simulation;
 
 use mbmpo_core::Step;
 use mbmpo_core::task::{Task, Transition};
