@@ -8,12 +8,12 @@ mod contacts;
 mod dynamics;
 mod fluid;
 mod kinematics;
+mod symmetric;
 
 use crate::robot::{Integrator, JointKind, RobotDescription};
 use dynamics::{Dynamics, Model};
 use mbmpo_core::{Error, Result};
 use rapier3d_f64::math::{Pose, Rotation, Vector};
-use rapier3d_f64::na::{Cholesky, DMatrix, DVector};
 use std::sync::Arc;
 
 /// A speed beyond this means that the simulation has blown up \[m/s or rad/s\]: under the most violent actions
@@ -125,65 +125,50 @@ impl Simulation {
         self.guard()
     }
 
-    /// Semi-implicit Euler, implicit in joint damping: `(M + h D) a' = M a`.
+    /// Semi-implicit Euler, implicit in joint damping.
     fn euler(&mut self, plan: &Plan, controls: &[f64]) {
-        let step = plan.robot.time_step;
-        let (positions, velocities) = (&self.positions, &self.velocities);
-        let mut acceleration =
-            self.dynamics
-                .accelerate(&plan.model, positions, velocities, controls);
-        if plan.model.damping.iter().any(|&damping| damping > 0.0) {
-            let mass = &self.dynamics.mass;
-            let damped = mass + DMatrix::from_diagonal(&(step * &plan.model.damping));
-            acceleration = mass * acceleration;
-            match Cholesky::new(damped) {
-                Some(factors) => factors.solve_mut(&mut acceleration),
-                None => acceleration.fill(f64::NAN),
-            }
-        }
-        for (velocity, acceleration) in self.velocities.iter_mut().zip(&acceleration) {
-            *velocity += step * acceleration;
-        }
-        displace(&plan.robot, &mut self.positions, &self.velocities, step);
+        let time_step = plan.robot.time_step;
+        let dynamics = &mut self.dynamics;
+        dynamics.accelerate(&plan.model, &self.positions, &self.velocities, controls);
+        dynamics.damp(&plan.model, time_step);
+        add(&mut self.velocities, time_step, &dynamics.acceleration);
+        displace(
+            &plan.robot,
+            &mut self.positions,
+            &self.velocities,
+            time_step,
+        );
     }
 
     /// Classical Runge-Kutta of fourth order.
     fn runge_kutta(&mut self, plan: &Plan, controls: &[f64]) {
-        let step = plan.robot.time_step;
-        let start = (
-            self.positions.clone(),
-            DVector::from(self.velocities.clone()),
-        );
-        let mut velocity = start.1.clone();
-        let mut mean_velocity = DVector::zeros(velocity.len());
+        let time_step = plan.robot.time_step;
+        let dynamics = &mut self.dynamics;
+        let (start, initial) = (self.positions.clone(), self.velocities.clone());
+        let mut mean_velocity = vec![0.0; initial.len()];
         let mut mean_acceleration = mean_velocity.clone();
         for (share, next) in [(1.0, 0.5), (2.0, 0.5), (2.0, 1.0), (1.0, 0.0)] {
-            let acceleration = self.dynamics.accelerate(
-                &plan.model,
-                &self.positions,
-                velocity.as_slice(),
-                controls,
-            );
-            mean_velocity.axpy(share / 6.0, &velocity, 1.0);
-            mean_acceleration.axpy(share / 6.0, &acceleration, 1.0);
-            self.positions.copy_from_slice(&start.0);
+            dynamics.accelerate(&plan.model, &self.positions, &self.velocities, controls);
+            add(&mut mean_velocity, share / 6.0, &self.velocities);
+            add(&mut mean_acceleration, share / 6.0, &dynamics.acceleration);
+            self.positions.copy_from_slice(&start);
             displace(
                 &plan.robot,
                 &mut self.positions,
-                velocity.as_slice(),
-                next * step,
+                &self.velocities,
+                next * time_step,
             );
-            velocity = &start.1 + next * step * acceleration;
+            self.velocities.copy_from_slice(&initial);
+            add(
+                &mut self.velocities,
+                next * time_step,
+                &dynamics.acceleration,
+            );
         }
-        self.positions.copy_from_slice(&start.0);
-        displace(
-            &plan.robot,
-            &mut self.positions,
-            mean_velocity.as_slice(),
-            step,
-        );
-        let velocity = start.1 + step * mean_acceleration;
-        self.velocities.copy_from_slice(velocity.as_slice());
+        self.positions.copy_from_slice(&start);
+        displace(&plan.robot, &mut self.positions, &mean_velocity, time_step);
+        self.velocities.copy_from_slice(&initial);
+        add(&mut self.velocities, time_step, &mean_acceleration);
     }
 
     /// World position of `robot.sites[index]` \[m\].
@@ -230,6 +215,13 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+}
+
+/// `sum += factor * vector`
+fn add(sum: &mut [f64], factor: f64, vector: &[f64]) {
+    for (sum, entry) in sum.iter_mut().zip(vector) {
+        *sum += factor * entry;
     }
 }
 

@@ -46,10 +46,19 @@ impl Softness {
     /// `d(r)` for `r` = `violation` >= 0.
     pub fn impedance(&self, violation: f64) -> f64 {
         let x = (violation / self.width).min(1.0);
-        let y = if x <= self.midpoint {
-            x.powf(self.power) / self.midpoint.powf(self.power - 1.0)
+        let rise = |x: f64, midpoint: f64| {
+            if self.power == 2.0 {
+                x * x / midpoint
+            } else {
+                x.powf(self.power) / midpoint.powf(self.power - 1.0)
+            }
+        };
+        let y = if x >= 1.0 {
+            1.0
+        } else if x <= self.midpoint {
+            rise(x, self.midpoint)
         } else {
-            1.0 - (1.0 - x).powf(self.power) / (1.0 - self.midpoint).powf(self.power - 1.0)
+            1.0 - rise(1.0 - x, 1.0 - self.midpoint)
         };
         let [low, high] = IMPEDANCE;
         let min = self.impedance_min.clamp(low, high);

@@ -5,7 +5,7 @@
 //! `½ (a - a_free)ᵀ M (a - a_free) + ½ Σ min(0, J a - a_ref)² / R`, which is convex. (Todorov 2014, "Convex and
 //! analytically-invertible dynamics with contacts and constraints".)
 
-use rapier3d_f64::na::{Cholesky, DMatrix, DVector};
+use super::symmetric::{Symmetric, dot};
 
 /// More than any robot of ours has needed; the minimum is then close enough.
 const MAX_ITERATIONS: usize = 50;
@@ -19,6 +19,23 @@ pub(super) struct Constraints {
     reference: Vec<f64>,
     /// `1 / R` of every row.
     strength: Vec<f64>,
+    workspace: Workspace,
+}
+
+/// Saves allocations.
+#[derive(Debug, Clone, Default)]
+struct Workspace {
+    /// `J a - a_ref` of every row.
+    residuals: Vec<f64>,
+    /// `J` times the direction of every row.
+    slopes: Vec<f64>,
+    /// `a - a_free`
+    departure: Vec<f64>,
+    /// `M (a - a_free)`
+    inertial: Vec<f64>,
+    /// Of the cost, then where to go.
+    direction: Vec<f64>,
+    hessian: Symmetric,
 }
 
 impl Constraints {
@@ -35,51 +52,87 @@ impl Constraints {
         self.strength.push(1.0 / regularization);
     }
 
-    /// The acceleration, where without constraints it would be `free`. None where the mass matrix is singular.
+    /// Turns the acceleration without constraints into that with them. False where the mass matrix is singular.
     ///
     /// Newton's method with an exact line search: the cost is piecewise quadratic, so it ends at the minimum as soon as
     /// a full step changes no row's mind.
-    pub fn solve(&self, mass: &DMatrix<f64>, free: &DVector<f64>) -> Option<DVector<f64>> {
-        let dofs = free.len();
+    #[must_use]
+    pub fn solve(&mut self, mass: &Symmetric, acceleration: &mut [f64]) -> bool {
+        let dofs = acceleration.len();
+        let mut workspace = std::mem::take(&mut self.workspace);
+        let Workspace {
+            residuals,
+            slopes,
+            departure,
+            inertial,
+            direction,
+            hessian,
+        } = &mut workspace;
         let rows = || self.jacobian.chunks_exact(dofs);
-        let along = |direction: &DVector<f64>| -> Vec<f64> {
-            rows().map(|row| dot(row, direction.as_slice())).collect()
-        };
-        let mut acceleration = free.clone();
-        let mut residuals = along(&acceleration);
-        for (residual, reference) in residuals.iter_mut().zip(&self.reference) {
-            *residual -= reference;
+        residuals.clear();
+        residuals.extend(
+            rows()
+                .zip(&self.reference)
+                .map(|(row, reference)| dot(row, acceleration) - reference),
+        );
+        if residuals.iter().all(|&residual| residual >= 0.0) {
+            self.workspace = workspace;
+            return true;
         }
+        for vector in [&mut *departure, inertial, direction] {
+            vector.clear();
+            vector.resize(dofs, 0.0);
+        }
+        let mut sound = true;
         for _ in 0..MAX_ITERATIONS {
-            let departure = &acceleration - free;
-            let inertial = mass * &departure;
-            let mut gradient = inertial.clone();
-            let mut hessian = mass.clone();
-            for ((row, residual), strength) in rows().zip(&residuals).zip(&self.strength) {
+            mass.multiply(departure, inertial);
+            direction.copy_from_slice(inertial);
+            hessian.clone_from(mass);
+            for ((row, residual), strength) in rows().zip(&*residuals).zip(&self.strength) {
                 if *residual < 0.0 {
-                    add_outer(&mut hessian, row, *strength);
-                    for (gradient, entry) in gradient.iter_mut().zip(row) {
+                    hessian.add_outer(*strength, row);
+                    for (gradient, entry) in direction.iter_mut().zip(row) {
                         *gradient += strength * residual * entry;
                     }
                 }
             }
-            let direction = -Cholesky::new(hessian)?.solve(&gradient);
-            let slopes = along(&direction);
-            let unchanged = residuals
-                .iter()
-                .zip(&slopes)
-                .all(|(residual, slope)| (*residual < 0.0) == (residual + slope < 0.0));
-            if unchanged {
-                return Some(acceleration + direction);
+            direction.iter_mut().for_each(|gradient| *gradient *= -1.0);
+            sound = hessian.factorize();
+            if !sound {
+                break;
             }
-            let curvature = direction.dot(&(mass * &direction));
-            let length = self.line_search(&residuals, &slopes, inertial.dot(&direction), curvature);
-            acceleration.axpy(length, &direction, 1.0);
-            for (residual, slope) in residuals.iter_mut().zip(&slopes) {
+            hessian.solve(direction);
+            slopes.clear();
+            slopes.extend(rows().map(|row| dot(row, direction)));
+            let settled = residuals
+                .iter()
+                .zip(&*slopes)
+                .all(|(residual, slope)| (*residual < 0.0) == (residual + slope < 0.0));
+            let length = if settled {
+                1.0
+            } else {
+                let slope = dot(inertial, direction);
+                mass.multiply(direction, inertial);
+                let curvature = dot(inertial, direction);
+                self.line_search(residuals, slopes, slope, curvature)
+            };
+            for ((departure, acceleration), direction) in departure
+                .iter_mut()
+                .zip(&mut *acceleration)
+                .zip(&*direction)
+            {
+                *departure += length * direction;
+                *acceleration += length * direction;
+            }
+            for (residual, slope) in residuals.iter_mut().zip(&*slopes) {
                 *residual += length * slope;
             }
+            if settled {
+                break;
+            }
         }
-        Some(acceleration)
+        self.workspace = workspace;
+        sound
     }
 
     /// The minimum of the cost along a direction: the zero of its derivative, which is piecewise linear and increasing.
@@ -119,25 +172,5 @@ impl Constraints {
             length = next;
         }
         length
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.reference.is_empty()
-    }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-/// Adds `factor row rowᵀ`.
-fn add_outer(matrix: &mut DMatrix<f64>, row: &[f64], factor: f64) {
-    for (mut column, &entry) in matrix.column_iter_mut().zip(row) {
-        if entry != 0.0 {
-            let scale = factor * entry;
-            for (sum, entry) in column.iter_mut().zip(row) {
-                *sum += scale * entry;
-            }
-        }
     }
 }

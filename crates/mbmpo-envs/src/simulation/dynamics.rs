@@ -5,10 +5,10 @@ use super::constraints::Constraints;
 use super::contacts::{Collisions, Contact};
 use super::fluid::Drag;
 use super::kinematics::{Attachment, Kinematics};
-use crate::robot::{JointKind, Medium, RobotDescription, Softness};
+use super::symmetric::{Symmetric, dot};
+use crate::robot::{Joint, JointKind, Medium, RobotDescription, Softness};
 use mbmpo_core::{Error, Result};
 use rapier3d_f64::math::{Matrix, Pose};
-use rapier3d_f64::na::{Cholesky, DMatrix, DVector, Dyn};
 
 /// A slide or a hinge with a spring.
 struct Spring {
@@ -49,8 +49,8 @@ pub(super) struct Model {
     springs: Vec<Spring>,
     limits: Vec<Limit>,
     /// Of every degree of freedom.
-    pub damping: DVector<f64>,
-    armature: DVector<f64>,
+    pub damping: Vec<f64>,
+    armature: Vec<f64>,
     immersed: Vec<Immersed>,
     collisions: Collisions,
     /// Mean inverse mass that a force at a body's centre of mass feels in the initial pose.
@@ -65,18 +65,20 @@ pub(super) struct Dynamics {
     pub kinematics: Kinematics,
     constraints: Constraints,
     /// Inertia of every joint on every other, with the rotors.
-    pub mass: DMatrix<f64>,
+    pub mass: Symmetric,
+    /// Accelerations of the degrees of freedom; on the way there, forces.
+    pub acceleration: Vec<f64>,
+    factor: Symmetric,
     row: Vec<f64>,
 }
 
 /// Every degree of freedom and its joint's part in the description.
-fn per_dof(robot: &RobotDescription, value: impl Fn(&crate::robot::Joint) -> f64) -> DVector<f64> {
-    let values: Vec<_> = robot
+fn per_dof(robot: &RobotDescription, value: impl Fn(&Joint) -> f64) -> Vec<f64> {
+    robot
         .joints
         .iter()
         .flat_map(|joint| std::iter::repeat_n(value(joint), joint.kind.dofs()))
-        .collect();
-    DVector::from_vec(values)
+        .collect()
 }
 
 impl Model {
@@ -148,7 +150,9 @@ impl Model {
         let mut dynamics = Dynamics {
             kinematics,
             constraints: Constraints::default(),
-            mass: DMatrix::zeros(dofs, dofs),
+            mass: Symmetric::zeros(dofs),
+            acceleration: vec![0.0; dofs],
+            factor: Symmetric::zeros(dofs),
             row: vec![0.0; dofs],
         };
         dynamics.weigh(&mut model, robot, &attachments)?;
@@ -157,17 +161,19 @@ impl Model {
 }
 
 impl Dynamics {
-    /// Accelerations of the degrees of freedom, and leaves the mass matrix of this state. `controls` are in range.
+    /// Computes `acceleration`, and leaves the mass matrix of this state. `controls` are in range. Where there is no
+    /// answer, all is NaN, which the guard against divergence will see.
     pub fn accelerate(
         &mut self,
         model: &Model,
         positions: &[f64],
         velocities: &[f64],
         controls: &[f64],
-    ) -> DVector<f64> {
+    ) {
         self.kinematics.update(positions, velocities);
-        let mut force = self.weights_and_inertias(model);
-        self.drag(model, &mut force);
+        self.weights_and_inertias(model);
+        self.drag(model);
+        let force = &mut self.acceleration;
         for spring in &model.springs {
             force[spring.dof] -= spring.stiffness * (positions[spring.coordinate] - spring.rest);
         }
@@ -177,34 +183,45 @@ impl Dynamics {
         for (motor, control) in model.motors.iter().zip(controls) {
             force[motor.dof] += motor.gear * control;
         }
-        let Some(factors) = self.factorize() else {
-            return nowhere(force.len());
-        };
-        factors.solve_mut(&mut force);
-        self.constrain(model, positions, velocities);
-        if self.constraints.is_empty() {
-            return force;
+        self.factor.clone_from(&self.mass);
+        let mut sound = self.factor.factorize();
+        if sound {
+            self.factor.solve(&mut self.acceleration);
+            self.constrain(model, positions, velocities);
+            sound = self.constraints.solve(&self.mass, &mut self.acceleration);
         }
-        let dofs = force.len();
-        let constrained = self.constraints.solve(&self.mass, &force);
-        constrained.unwrap_or_else(|| nowhere(dofs))
+        if !sound {
+            self.acceleration.fill(f64::NAN);
+        }
     }
 
-    fn factorize(&self) -> Option<Cholesky<f64, Dyn>> {
-        Cholesky::new(self.mass.clone())
+    /// From the last acceleration to that of an integrator which is implicit in damping over a time step:
+    /// `(M + h D) a' = M a`.
+    pub fn damp(&mut self, model: &Model, time_step: f64) {
+        if model.damping.iter().all(|&damping| damping == 0.0) {
+            return;
+        }
+        self.factor.clone_from(&self.mass);
+        for (i, damping) in model.damping.iter().enumerate() {
+            self.factor[(i, i)] += time_step * damping;
+        }
+        self.mass.multiply(&self.acceleration, &mut self.row);
+        if self.factor.factorize() {
+            self.factor.solve(&mut self.row);
+        }
+        self.acceleration.copy_from_slice(&self.row);
     }
 
-    /// Assembles the mass matrix, and gives the generalised forces of gravity and of inertia (Coriolis, centrifugal
-    /// and gyroscopic).
-    fn weights_and_inertias(&mut self, model: &Model) -> DVector<f64> {
+    /// Assembles the mass matrix, and the forces of gravity and of inertia (Coriolis, centrifugal and gyroscopic).
+    fn weights_and_inertias(&mut self, model: &Model) {
         let Kinematics {
             links,
             motions,
             jacobians,
             ..
         } = &self.kinematics;
-        let mut force = DVector::zeros(model.armature.len());
-        self.mass.fill(0.0);
+        let force = &mut self.acceleration;
+        force.fill(0.0);
         self.mass.set_diagonal(&model.armature);
         for ((link, motion), columns) in links.iter().zip(motions).zip(jacobians) {
             let mass = link.mass_properties.mass();
@@ -221,18 +238,14 @@ impl Dynamics {
                 let linear = mass * column.linear;
                 let angular = inertia * column.angular;
                 for (other, &col) in columns.iter().zip(&link.dofs).take(k + 1) {
-                    let entry = linear.dot(other.linear) + angular.dot(other.angular);
-                    self.mass[(row, col)] += entry;
-                    if row != col {
-                        self.mass[(col, row)] += entry;
-                    }
+                    self.mass[(row, col)] += linear.dot(other.linear) + angular.dot(other.angular);
                 }
             }
         }
-        force
     }
 
-    fn drag(&self, model: &Model, force: &mut DVector<f64>) {
+    fn drag(&mut self, model: &Model) {
+        let force = &mut self.acceleration;
         for body in &model.immersed {
             let Some(link) = body.attachment.link else {
                 continue;
@@ -298,19 +311,26 @@ impl Dynamics {
         self.kinematics
             .update(&robot.initial_positions(), &vec![0.0; dofs]);
         self.weights_and_inertias(model);
-        let inverse = self.factorize().map(|factors| factors.inverse());
-        let Some(inverse) = inverse else {
+        if !self.mass.factorize() {
             return Err(Error::Description(format!(
                 "robot `{}`: a joint moves nothing that has mass",
                 robot.name
             )));
-        };
+        }
+        let inverse: Vec<Vec<f64>> = (0..dofs)
+            .map(|dof| {
+                let mut column = vec![0.0; dofs];
+                column[dof] = 1.0;
+                self.mass.solve(&mut column);
+                column
+            })
+            .collect();
         let mut first = 0;
         for joint in &robot.joints {
             // the three directions of a free joint share their mean, and so do its three axes
             let group = joint.kind.dofs().min(3);
             for start in (first..first + joint.kind.dofs()).step_by(group) {
-                let mean = (start..start + group).map(|i| inverse[(i, i)]).sum::<f64>();
+                let mean = (start..start + group).map(|i| inverse[i][i]).sum::<f64>();
                 let mean = mean / group as f64;
                 model
                     .dof_inverse_inertias
@@ -326,7 +346,7 @@ impl Dynamics {
                 let mut trace = 0.0;
                 for (i, a) in &moved {
                     for (j, b) in &moved {
-                        trace += inverse[(*i, *j)] * a.dot(*b);
+                        trace += inverse[*i][*j] * a.dot(*b);
                     }
                 }
                 trace / 3.0
@@ -361,7 +381,7 @@ fn push_contact(
                 }
             }
         }
-        let velocity: f64 = row.iter().zip(velocities).map(|(j, v)| j * v).sum();
+        let velocity = dot(row, velocities);
         let Contact {
             softness,
             violation,
@@ -383,9 +403,4 @@ fn push_contact(
             }
         }
     }
-}
-
-/// Accelerations that the guard against divergence will see.
-fn nowhere(dofs: usize) -> DVector<f64> {
-    DVector::from_element(dofs, f64::NAN)
 }
