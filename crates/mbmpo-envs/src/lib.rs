@@ -27,7 +27,6 @@ mod point_mass;
 mod registry;
 pub mod robot;
 mod robot_environment;
-mod shim;
 mod simulation;
 mod snapshot;
 pub mod task_file;
@@ -38,7 +37,7 @@ pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
 pub use robot::RobotDescription;
 pub use robot_environment::RobotEnvironment;
-pub use simulation::{ContactModel, Simulation};
+pub use simulation::Simulation;
 pub use task_file::TaskDescription;
 pub use vector::VectorEnvironment;
 

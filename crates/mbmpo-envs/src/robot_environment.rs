@@ -2,8 +2,8 @@
 
 mod names;
 
+use crate::Simulation;
 use crate::robot::{JointKind, RobotDescription};
-use crate::shim::Simulation;
 use crate::snapshot;
 use crate::task_file::TaskDescription;
 use mbmpo_core::{BoxSpace, Check, Checked, Environment, Error, Result, Step, Stream, Task};

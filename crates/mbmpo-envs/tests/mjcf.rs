@@ -1,7 +1,7 @@
 //! What a robot file asks for and the simulation cannot do is refused with a message, never ignored and never a panic.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_envs::{ContactModel, RobotDescription, Simulation};
+use mbmpo_envs::{RobotDescription, Simulation};
 
 /// A pendulum, with room for changes.
 fn pendulum(option: &str, body: &str, joint: &str, end: &str) -> String {
@@ -24,7 +24,7 @@ fn pendulum(option: &str, body: &str, joint: &str, end: &str) -> String {
 
 fn build(xml: &str) -> Result<Simulation, String> {
     RobotDescription::from_mjcf(xml)
-        .and_then(|robot| Simulation::new(&robot, ContactModel::default()))
+        .and_then(|robot| Simulation::new(&robot, 1))
         .map_err(|error| error.to_string())
 }
 
@@ -37,7 +37,7 @@ fn pendulum_swings() {
     let mut crossings = vec![];
     for t in 1..1000 {
         simulation.step(&[0.0]).unwrap();
-        let position = simulation.state().0[0];
+        let position = simulation.positions()[0];
         if previous > 0.0 && position <= 0.0 {
             crossings.push(f64::from(t) * 0.01);
         }

@@ -195,15 +195,15 @@ fn mistakes_are_named() {
         ),
         (with("observation: [ToGoal]"), "`goal` is missing"),
         (
-            with("goal: (site: \"tip\", low: [0, 0, 0], high: [1, 1, 1])"),
+            with("goal: (site: \"tip\", low: (0, 0, 0), high: (1, 1, 1))"),
             "`goal` is given",
         ),
         (
-            with("observation: [ToGoal], goal: (site: \"tip\", low: [0, 2, 0], high: [1, 1, 1])"),
+            with("observation: [ToGoal], goal: (site: \"tip\", low: (0, 2, 0), high: (1, 1, 1))"),
             "`goal.high (y)` is 1",
         ),
         (
-            with("observation: [ToGoal], goal: (site: \"tip\", low: [0, 0, 0], high: [1, 1, 1])"),
+            with("observation: [ToGoal], goal: (site: \"tip\", low: (0, 0, 0), high: (1, 1, 1))"),
             "goal.site: there is no site `tip` (there are none)",
         ),
     ] {

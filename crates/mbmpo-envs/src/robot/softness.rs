@@ -1,6 +1,9 @@
 /// MuJoCo keeps impedances within these.
 const IMPEDANCE: [f64; 2] = [1e-4, 0.9999];
 
+/// MuJoCo's `mjMINVAL`.
+const MIN_REGULARIZATION: f64 = 1e-15;
+
 /// How hard a joint limit or a contact is: MuJoCo's `solref` and `solimp`.
 ///
 /// A constraint that is violated by `r` and leaves the violation with velocity `v` asks for the acceleration
@@ -43,13 +46,24 @@ impl Softness {
     /// `d(r)` for `r` = `violation` >= 0.
     pub fn impedance(&self, violation: f64) -> f64 {
         let x = (violation / self.width).min(1.0);
-        let y = if x <= self.midpoint {
-            x.powf(self.power) / self.midpoint.powf(self.power - 1.0)
+        let rise = |x: f64, midpoint: f64| {
+            if self.power == 2.0 {
+                x * x / midpoint
+            } else {
+                x.powf(self.power) / midpoint.powf(self.power - 1.0)
+            }
+        };
+        let y = if x >= 1.0 {
+            1.0
+        } else if x <= self.midpoint {
+            rise(x, self.midpoint)
         } else {
-            1.0 - (1.0 - x).powf(self.power) / (1.0 - self.midpoint).powf(self.power - 1.0)
+            1.0 - rise(1.0 - x, 1.0 - self.midpoint)
         };
         let [low, high] = IMPEDANCE;
-        (self.impedance_min + y * (self.impedance_max - self.impedance_min)).clamp(low, high)
+        let min = self.impedance_min.clamp(low, high);
+        let max = self.impedance_max.clamp(low, high);
+        min + y * (max - min)
     }
 
     /// `b` \[1/s\].
@@ -65,5 +79,30 @@ impl Softness {
     /// The acceleration that is asked for, away from the violation.
     pub fn reference(&self, violation: f64, velocity: f64) -> f64 {
         self.stiffness() * self.impedance(violation) * violation - self.damping() * velocity
+    }
+
+    /// `R`: what an inverse inertia of the constrained direction is worth at this violation.
+    pub fn regularization(&self, violation: f64, inverse_inertia: f64) -> f64 {
+        let impedance = self.impedance(violation);
+        (inverse_inertia * (1.0 - impedance) / impedance).max(MIN_REGULARIZATION)
+    }
+
+    /// That of a contact between two geoms.
+    pub(crate) fn mean(&self, other: &Self) -> Self {
+        let mean = |of: fn(&Self) -> f64| 0.5 * (of(self) + of(other));
+        Self {
+            time_constant: mean(|s| s.time_constant),
+            damping_ratio: mean(|s| s.damping_ratio),
+            impedance_min: mean(|s| s.impedance_min),
+            impedance_max: mean(|s| s.impedance_max),
+            width: mean(|s| s.width),
+            midpoint: mean(|s| s.midpoint),
+            power: mean(|s| s.power),
+        }
+    }
+
+    /// Slows down what would be too fast for a time step, as MuJoCo does.
+    pub(crate) fn keep_stable(&mut self, time_step: f64) {
+        self.time_constant = self.time_constant.max(2.0 * time_step);
     }
 }

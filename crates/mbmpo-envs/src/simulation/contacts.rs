@@ -1,79 +1,181 @@
-//! MuJoCo's soft contacts, on Rapier's contact solver.
-//!
-//! Rapier's own contact springs have one stiffness for all penetrations. MuJoCo's are nearly absent at first touch
-//! and hard a centimetre in. So Rapier is told to solve contacts rigidly, for a velocity that is computed here from
-//! MuJoCo's rule; it keeps the coupling between contacts, the friction cone and the one-sidedness.
+//! Where geoms touch, and in which directions they can push and rub.
 
-use super::ContactModel;
-use crate::robot::Softness;
-use rapier3d_f64::prelude::*;
+use super::Vector;
+use super::kinematics::Attachment;
+use crate::robot::{RobotDescription, Shape, Softness};
+use rapier3d_f64::math::Pose;
+use rapier3d_f64::parry::query;
+use rapier3d_f64::prelude::SharedShape;
 
-/// How a link moves now. (Rapier's own velocities of links are those of the step before.)
-#[derive(Debug, Clone)]
-pub(super) struct Motion {
-    pub body: RigidBodyHandle,
-    pub center: Vector,
-    pub linear: Vector,
-    pub angular: Vector,
+/// A geom as the collision detection sees it.
+#[derive(Clone)]
+struct Collider {
+    /// `None` is the ground.
+    link: Option<usize>,
+    /// Index of the body that carries it.
+    body: Option<usize>,
+    /// A segment that a ball of `radius` sweeps, in the link's frame; both ends are the same for a sphere.
+    ends: [Vector; 2],
+    radius: f64,
+    /// Of a plane.
+    floor: Option<f64>,
 }
 
-/// Gives Rapier the velocity that each contact shall have after the step.
-pub(super) struct SoftContacts<'a> {
-    pub motions: &'a [Motion],
-    pub time_step: f64,
-    pub gravity: Vector,
-    pub softness: &'a Softness,
-    pub model: &'a ContactModel,
+/// Two geoms that can touch.
+#[derive(Clone)]
+struct Pair {
+    first: usize,
+    second: usize,
+    margin: f64,
+    /// None where the contact is slippery.
+    friction: Option<f64>,
+    softness: Softness,
 }
 
-impl SoftContacts<'_> {
-    /// Velocity and free acceleration of a body's point; none for the ground.
-    fn motion(&self, body: Option<RigidBodyHandle>, point: Vector) -> (Vector, Vector) {
-        self.motions
-            .iter()
-            .find(|motion| Some(motion.body) == body)
-            .map_or((Vector::ZERO, Vector::ZERO), |motion| {
-                let turning = motion.angular.cross(point - motion.center);
-                (motion.linear + turning, self.gravity)
-            })
-    }
-
-    /// The separating velocity after the step.
-    ///
-    /// MuJoCo's contact leaves a velocity between that of free motion and that which it asks for, weighted by the
-    /// ratio of the contact's regularisation to the inverse inertia that it feels.
-    fn target(&self, penetration: f64, velocity: f64, acceleration: f64) -> f64 {
-        let impedance = self.softness.impedance(penetration);
-        let weight = 1.0 / (1.0 + self.model.regularization * (1.0 - impedance) / impedance);
-        let reference = self.softness.reference(penetration, velocity);
-        velocity + self.time_step * (weight * reference + (1.0 - weight) * acceleration)
-    }
+/// Everything that can touch.
+#[derive(Clone)]
+pub(super) struct Collisions {
+    colliders: Vec<Collider>,
+    pairs: Vec<Pair>,
 }
 
-impl PhysicsHooks for SoftContacts<'_> {
-    fn modify_solver_contacts(&self, context: &mut ContactModificationContext) {
-        let bodies = (context.rigid_body1, context.rigid_body2);
-        let Some(manifold) = context.rigid_mut() else {
-            return;
+/// Two geoms that touch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Contact {
+    /// Link and body of either geom, `None` is the ground.
+    pub links: [Option<usize>; 2],
+    pub bodies: [Option<usize>; 2],
+    pub point: Vector,
+    /// From the first geom to the second.
+    pub normal: Vector,
+    /// Two directions across the normal.
+    pub tangents: [Vector; 2],
+    /// By how much the geoms are closer than their margin.
+    pub violation: f64,
+    pub friction: Option<f64>,
+    pub softness: Softness,
+}
+
+impl Collisions {
+    pub fn new(robot: &RobotDescription, attachments: &[Attachment]) -> Self {
+        let mut colliders = vec![];
+        let mut geoms = vec![];
+        for geom in &robot.geoms {
+            let attachment = geom.body.map(|body| attachments[body]);
+            let pose = attachment.map_or(Pose::IDENTITY, |attachment| attachment.pose);
+            let (ends, radius, floor) = match geom.shape {
+                Shape::Capsule { a, b, radius } => ([a, b], radius, None),
+                Shape::Sphere { center, radius } => ([center, center], radius, None),
+                Shape::Floor { height } => ([[0.0, 0.0, height]; 2], 0.0, Some(height)),
+                Shape::Box { .. } | Shape::Cylinder { .. } => continue,
+            };
+            colliders.push(Collider {
+                link: attachment.and_then(|attachment| attachment.link),
+                body: geom.body,
+                ends: ends.map(|end| pose * Vector::from(end)),
+                radius,
+                floor,
+            });
+            geoms.push(geom);
+        }
+        let parent = |link: Option<usize>| {
+            let body = link.and_then(|link| {
+                let mut bodies = attachments.iter();
+                bodies.position(|attachment| attachment.link == Some(link))
+            })?;
+            let parent = robot.bodies[body].parent?;
+            attachments[parent].link
         };
-        let normal = *manifold.normal;
-        let mut slip: f64 = 0.0;
-        manifold.solver_contacts.retain_mut(|contact| {
-            // Rapier also predicts contacts, MuJoCo only knows those that touch
-            if contact.dist >= 0.0 {
-                return false;
+        let mut pairs = vec![];
+        for second in 0..geoms.len() {
+            for first in 0..second {
+                // the floor comes first, as in MuJoCo
+                let (first, second) = if colliders[second].floor.is_some() {
+                    (second, first)
+                } else {
+                    (first, second)
+                };
+                let (a, b) = (geoms[first], geoms[second]);
+                let wanted = a.contact_type & b.affinity != 0 || b.contact_type & a.affinity != 0;
+                let (links, floors) = (
+                    [colliders[first].link, colliders[second].link],
+                    colliders[second].floor.is_some(),
+                );
+                // neighbours in the tree overlap by design
+                let family = links[0] == links[1]
+                    || links[0].is_some() && links[0] == parent(links[1])
+                    || links[1].is_some() && links[1] == parent(links[0]);
+                if !wanted || family || floors {
+                    continue;
+                }
+                let mut softness = a.softness.mean(&b.softness);
+                softness.keep_stable(robot.time_step);
+                pairs.push(Pair {
+                    first,
+                    second,
+                    margin: a.margin.max(b.margin),
+                    friction: (a.rubs || b.rubs).then_some(a.friction.max(b.friction)),
+                    softness,
+                });
             }
-            let point = contact.anchor1.midpoint(contact.anchor2);
-            let (velocity1, acceleration1) = self.motion(bodies.0, point);
-            let (velocity2, acceleration2) = self.motion(bodies.1, point);
-            let velocity = velocity2 - velocity1;
-            let separating = velocity.dot(normal);
-            let acceleration = (acceleration2 - acceleration1).dot(normal);
-            slip = slip.max((velocity - separating * normal).length());
-            // a rigid contact at this distance leaves this velocity
-            contact.dist = -self.time_step * self.target(-contact.dist, separating, acceleration);
-            true
-        });
-        *manifold.friction *= self.model.friction_share(slip);
+        }
+        Self { colliders, pairs }
     }
+
+    /// Calls `found` with every contact in this pose of the links.
+    pub fn each(&self, pose: impl Fn(usize) -> Pose, mut found: impl FnMut(Contact)) {
+        for pair in &self.pairs {
+            let (first, second) = (&self.colliders[pair.first], &self.colliders[pair.second]);
+            let place = |collider: &Collider| collider.link.map_or(Pose::IDENTITY, &pose);
+            let poses = [place(first), place(second)];
+            let touch = |point, normal, tangent, distance| Contact {
+                links: [first.link, second.link],
+                bodies: [first.body, second.body],
+                point,
+                normal,
+                tangents: tangents(normal, tangent),
+                violation: pair.margin - distance,
+                friction: pair.friction,
+                softness: pair.softness,
+            };
+            let ends = second.ends.map(|end| poses[1] * end);
+            if let Some(height) = first.floor {
+                let sphere = second.ends[0] == second.ends[1];
+                let along = (ends[1] - ends[0]).try_normalize();
+                for end in &ends[usize::from(sphere)..] {
+                    let distance = end.z - height - second.radius;
+                    if distance < pair.margin {
+                        let point = *end - (second.radius + 0.5 * distance) * Vector::Z;
+                        found(touch(point, Vector::Z, along, distance));
+                    }
+                }
+            } else {
+                let shape = |collider: &Collider| {
+                    let [a, b] = collider.ends;
+                    SharedShape::capsule(a, b, collider.radius)
+                };
+                let (a, b) = (shape(first), shape(second));
+                let contact = query::contact(&poses[0], &*a, &poses[1], &*b, pair.margin);
+                if let Ok(Some(contact)) = contact
+                    && contact.dist < pair.margin
+                {
+                    let point = contact.point1.midpoint(contact.point2);
+                    found(touch(point, contact.normal1, None, contact.dist));
+                }
+            }
+        }
+    }
+}
+
+/// Two directions across `normal`, the first one as near to `wish` as possible.
+fn tangents(normal: Vector, wish: Option<Vector>) -> [Vector; 2] {
+    let default = if normal.y.abs() < 0.5 {
+        Vector::Y
+    } else {
+        Vector::Z
+    };
+    let wish = wish.unwrap_or(default);
+    let first = (wish - normal * normal.dot(wish)).try_normalize();
+    let first = first.unwrap_or_else(|| normal.any_orthonormal_vector());
+    [first, normal.cross(first)]
 }
