@@ -4,6 +4,7 @@
 
 mod attributes;
 mod mjcf;
+mod shape;
 mod softness;
 
 pub use softness::Softness;
@@ -85,6 +86,13 @@ impl Body {
         let mut inertia = self.mass_properties.principal_inertia().to_array();
         inertia.sort_by(|a, b| b.total_cmp(a));
         inertia
+    }
+
+    /// Inertia tensor about the centre of mass, in the body's frame \[kg m²\].
+    pub fn inertia(&self) -> [[f64; 3]; 3] {
+        self.mass_properties
+            .reconstruct_inertia_matrix()
+            .to_cols_array_2d()
     }
 }
 
