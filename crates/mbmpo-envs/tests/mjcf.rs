@@ -316,7 +316,7 @@ fn ranges_without_autolimits_are_refused() {
 #[test]
 fn nothing_panics() {
     let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets");
-    for file in ["half_cheetah"] {
+    for file in ["half_cheetah", "hopper", "ant", "pr2", "inverted_pendulum"] {
         let xml = std::fs::read_to_string(format!("{assets}/{file}.xml")).unwrap();
         let quotes: Vec<_> = xml.match_indices('"').map(|(index, _)| index).collect();
         for quote in quotes.chunks(2) {
