@@ -245,6 +245,19 @@ pub struct Site {
 impl RobotDescription {
     /// Reads an MJCF document: a subset of MuJoCo's XML format.
     ///
+    /// | element | honoured |
+    /// |---|---|
+    /// | `compiler` | `angle`, `autolimits`, `inertiafromgeom`, `settotalmass` |
+    /// | `option` | `timestep`, `gravity`, `integrator` (Euler, RK4), `density`, `viscosity` |
+    /// | `default` | nested classes, `class`, `childclass`; no poses of geoms |
+    /// | `body`, `inertial` | `pos`; `quat`, `axisangle` or `euler`; `mass`, `diaginertia` |
+    /// | `joint`, `freejoint` | slide, hinge and free; no friction and no margin; each needs a name |
+    /// | `geom` | capsule, sphere and level plane; box and cylinder that touch nothing; `condim` 1 and 3 |
+    /// | `site` | `name`, `pos` |
+    /// | `motor` | `joint`, `gear`, `ctrlrange` |
+    ///
+    /// Looks (`rgba`, `material`, `group`) may be there and make no difference.
+    ///
     /// # Errors
     /// When the document is not valid, or uses something that [`crate::Simulation`] cannot do: every element and
     /// attribute is either honoured or refused, none is dropped.

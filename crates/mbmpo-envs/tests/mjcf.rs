@@ -142,6 +142,7 @@ fn unsupported_is_refused() {
         ("'0 1 0'", "'0 nan 0'", &["line 8", "axis", "nan"]),
         ("'0 1 0'", "'0 1e11 0'", &["axis", "1e11"]),
         ("'0 1 0'", "'0 1'", &["axis", "3"]),
+        ("'0 1 0'", "'0 1e-300 0'", &["axis", "direction"]),
         ("'0 1 0'", "'0 0 0'", &["axis", "direction"]),
         ("contype='0'", "contype='-1'", &["contype", "whole"]),
         // classes
@@ -245,6 +246,7 @@ fn unsupported_is_refused() {
         ("'capsule'", "'box'", &["rod", "fromto"]),
         ("size='0.05'", "", &["rod", "size"]),
         ("0 0 0 0 0 -1'", "0 0 1 0 0 1'", &["rod", "ends"]),
+        ("0 0 0 0 0 -1'", "0 0 0 0 0 1e-300'", &["rod", "ends"]),
         ("size='0.05'", "size='0.05' condim='6'", &["rod", "condim"]),
         (
             "size='0.05'",

@@ -206,7 +206,7 @@ fn motors() {
     }
 }
 
-/// What contacts of the foot with the floor are like (table A.4 of the notes on the authors' code): friction of the
+/// What contacts of the foot with the floor are like (the authors' models): friction of the
 /// two, whether either rubs, margin, highest impedance, and whether they touch at all.
 #[test]
 fn contacts() {

@@ -105,6 +105,9 @@ const MANY: &[&str] = &["body", "joint", "geom", "site", "motor", "material"];
 /// MuJoCo's bound on numbers.
 const LARGEST: f64 = 1e10;
 
+/// What MuJoCo takes for 0 where it divides by it.
+pub(super) const MINIMUM: f64 = 1e-15;
+
 /// Levels of elements; a robot has a dozen or two, and the parsers recurse.
 const DEEPEST: usize = 100;
 
@@ -263,7 +266,7 @@ fn refuse_malformed(node: Node) -> Result<()> {
                     "axisangle" => &numbers[..3],
                     _ => &[1.0],
                 };
-                if direction.iter().all(|&value| value == 0.0) {
+                if direction.iter().all(|value| value.abs() < MINIMUM) {
                     return complain("a direction is needed");
                 }
             }

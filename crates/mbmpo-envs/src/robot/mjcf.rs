@@ -1,6 +1,6 @@
 //! From MJCF to [`RobotDescription`].
 
-use super::attributes::{self, refusal};
+use super::attributes::{self, MINIMUM, refusal};
 use super::shape::{self, wxyz};
 use super::{
     Actuator, Body, Geom, Integrator, Joint, JointKind, Medium, RobotDescription, Shape, Site,
@@ -13,9 +13,6 @@ use mjcf_rs::glam::DVec3;
 use mjcf_rs::{BodyEntry, Model, Tristate};
 use rapier3d_f64::prelude::MassProperties;
 use roxmltree::Node;
-
-/// What moves must have more mass \[kg\] and more inertia \[kg m²\] than this, as in MuJoCo.
-const MINIMUM: f64 = 1e-15;
 
 pub(super) fn parse(xml: &str) -> Result<RobotDescription> {
     let document = attributes::read(xml)?;

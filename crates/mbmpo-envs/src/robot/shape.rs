@@ -1,7 +1,7 @@
 //! From a geom of MJCF to [`Shape`] and its mass.
 
 use super::Shape;
-use super::attributes::refusal;
+use super::attributes::{MINIMUM, refusal};
 use mbmpo_core::Result;
 use mjcf_rs::body::{Geom, GeomType};
 use mjcf_rs::glam::{DQuat, DVec3};
@@ -58,22 +58,22 @@ pub(super) fn wxyz(rotation: DQuat) -> [f64; 4] {
 
 /// Ends of the segment of a capsule, or of the axis of a cylinder.
 fn ends(geom: &Geom, node: Node) -> Result<[[f64; 3]; 2]> {
-    let ends = match geom.fromto {
+    let [a, b] = match geom.fromto {
         Some([ax, ay, az, bx, by, bz]) => {
             check_lengths(geom, node, 1)?;
-            [[ax, ay, az], [bx, by, bz]]
+            [DVec3::new(ax, ay, az), DVec3::new(bx, by, bz)]
         }
         None => {
             check_lengths(geom, node, 2)?;
             let half = geom.pose.rotation * DVec3::Z * geom.size[1];
             let center = geom.pose.translation;
-            [(center - half).to_array(), (center + half).to_array()]
+            [center - half, center + half]
         }
     };
-    match ends {
-        [a, b] if a == b => Err(refusal(node, "the two ends are the same point")),
-        ends => Ok(ends),
+    if a.distance(b) < MINIMUM {
+        return Err(refusal(node, "the two ends are the same point"));
     }
+    Ok([a.to_array(), b.to_array()])
 }
 
 fn check_lengths(geom: &Geom, node: Node, count: usize) -> Result<()> {
