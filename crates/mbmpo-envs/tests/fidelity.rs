@@ -69,13 +69,16 @@ fn sequences() {
             let rest = vec![0.0; model["nv"].as_u64().unwrap() as usize];
             let mut simulation = simulation(file, &model["frame_skip"], &start, &rest);
             let mut worst: f64 = 0.0;
-            let steps = rows(&sequence["actions"]).into_iter().zip(rows(&sequence["qpos"]));
+            let steps = rows(&sequence["actions"])
+                .into_iter()
+                .zip(rows(&sequence["qpos"]));
             for (t, (action, theirs)) in steps.enumerate() {
                 let controls = controls(simulation.robot(), &action);
                 simulation.step(&controls).unwrap();
                 let way = distance(&start, &theirs);
                 // what lies still shall lie still
-                let error = distance(simulation.positions(), &theirs) / if way > 0.0 { way } else { 1.0 };
+                let error =
+                    distance(simulation.positions(), &theirs) / if way > 0.0 { way } else { 1.0 };
                 worst = worst.max(error);
                 let bound = bounds[usize::from(t >= 3) + usize::from(t >= 10)];
                 assert!(worst < bound, "{file}, {name}, {} steps: {worst:e}", t + 1);
@@ -97,9 +100,13 @@ fn violent_controls() {
             for _ in 0..10 {
                 simulation.step(controls).unwrap();
             }
-            let error = distance(simulation.positions(), &qpos[i + 1]) / distance(&qpos[i], &qpos[i + 1]);
+            let error =
+                distance(simulation.positions(), &qpos[i + 1]) / distance(&qpos[i], &qpos[i + 1]);
             let velocity = distance(simulation.velocities(), &qvel[i + 1]);
-            assert!(error < 1e-8 && velocity < 1e-6, "{file}, {i}: {error:e} {velocity:e}");
+            assert!(
+                error < 1e-8 && velocity < 1e-6,
+                "{file}, {i}: {error:e} {velocity:e}"
+            );
         }
     }
 }
@@ -120,7 +127,11 @@ fn rest_posture() {
         for _ in 0..(4.0 / simulation.control_time_step()).round() as usize {
             simulation.step(&still).unwrap();
         }
-        let ours = simulation.positions()[reference["height_coordinate"].as_u64().unwrap() as usize];
-        assert!((ours - height).abs() < 0.03, "{file}: {ours}, MuJoCo {height}");
+        let ours =
+            simulation.positions()[reference["height_coordinate"].as_u64().unwrap() as usize];
+        assert!(
+            (ours - height).abs() < 0.03,
+            "{file}: {ours}, MuJoCo {height}"
+        );
     }
 }
