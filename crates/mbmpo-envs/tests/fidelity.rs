@@ -135,3 +135,33 @@ fn rest_posture() {
         );
     }
 }
+
+/// A state that blew up leaves nothing behind, whichever joint it was.
+#[test]
+fn nothing_left_behind() {
+    for (_, file, _) in ROBOTS {
+        let robot = robot(file);
+        let still = vec![0.0; robot.actuators.len()];
+        let start = robot.initial_positions();
+        let rest = vec![0.0; robot.dofs()];
+        let go = |simulation: &mut Simulation| {
+            simulation.set_state(&start, &rest).unwrap();
+            for _ in 0..20 {
+                simulation.step(&still).unwrap();
+            }
+            simulation.positions().to_vec()
+        };
+        let mut simulation = Simulation::new(&robot, 2).unwrap();
+        let clean = go(&mut simulation);
+        for dof in 0..robot.dofs() {
+            for speed in [1e200, f64::NAN, f64::INFINITY] {
+                let mut velocities = rest.clone();
+                velocities[dof] = speed;
+                simulation.set_state(&start, &velocities).unwrap();
+                let error = simulation.step(&still).unwrap_err().to_string();
+                assert!(error.contains("joint `"), "{error}");
+                assert_eq!(go(&mut simulation), clean, "{file}, {dof}, {speed}");
+            }
+        }
+    }
+}
