@@ -4,6 +4,7 @@
 
 mod attributes;
 mod mjcf;
+mod shape;
 mod softness;
 
 pub use softness::Softness;
@@ -85,6 +86,13 @@ impl Body {
         let mut inertia = self.mass_properties.principal_inertia().to_array();
         inertia.sort_by(|a, b| b.total_cmp(a));
         inertia
+    }
+
+    /// Inertia tensor about the centre of mass, in the body's frame \[kg m²\].
+    pub fn inertia(&self) -> [[f64; 3]; 3] {
+        self.mass_properties
+            .reconstruct_inertia_matrix()
+            .to_cols_array_2d()
     }
 }
 
@@ -169,7 +177,7 @@ pub struct Geom {
     pub friction: f64,
     /// Whether it rubs (MJCF: `condim` 3) or is slippery (1); it is enough that one of two in contact rubs.
     pub rubs: bool,
-    /// Distance at which contacts begin to act \[m\]; the larger of two counts, as in the MuJoCo of the paper's time.
+    /// Distance at which contacts begin to act \[m\]; those of two add up, as in MuJoCo 4.
     pub margin: f64,
     /// How hard contacts are; the mean of two counts.
     pub softness: Softness,
@@ -236,6 +244,19 @@ pub struct Site {
 
 impl RobotDescription {
     /// Reads an MJCF document: a subset of MuJoCo's XML format.
+    ///
+    /// | element | honoured |
+    /// |---|---|
+    /// | `compiler` | `angle`, `autolimits`, `inertiafromgeom`, `settotalmass` |
+    /// | `option` | `timestep`, `gravity`, `integrator` (Euler, RK4), `density`, `viscosity` |
+    /// | `default` | nested classes, `class`, `childclass`; no poses of geoms |
+    /// | `body`, `inertial` | `pos`; `quat`, `axisangle` or `euler`; `mass`, `diaginertia` |
+    /// | `joint`, `freejoint` | slide, hinge and free; no friction and no margin; each needs a name |
+    /// | `geom` | capsule, sphere and level plane; box and cylinder that touch nothing; `condim` 1 and 3 |
+    /// | `site` | `name`, `pos` |
+    /// | `motor` | `joint`, `gear`, `ctrlrange` |
+    ///
+    /// Looks (`rgba`, `material`, `group`) may be there and make no difference.
     ///
     /// # Errors
     /// When the document is not valid, or uses something that [`crate::Simulation`] cannot do: every element and

@@ -140,33 +140,30 @@ impl Simulation {
         );
     }
 
-    /// Classical Runge-Kutta of fourth order.
+    /// Classical Runge-Kutta of fourth order, on rotations as Munthe-Kaas (1998) generalised it.
     fn runge_kutta(&mut self, plan: &Plan, controls: &[f64]) {
         let time_step = plan.robot.time_step;
         let dynamics = &mut self.dynamics;
         let (start, initial) = (self.positions.clone(), self.velocities.clone());
-        let mut mean_velocity = vec![0.0; initial.len()];
-        let mut mean_acceleration = mean_velocity.clone();
+        let mut rates = initial.clone();
+        let mut mean_rates = vec![0.0; initial.len()];
+        let mut mean_acceleration = mean_rates.clone();
         for (share, next) in [(1.0, 0.5), (2.0, 0.5), (2.0, 1.0), (1.0, 0.0)] {
             dynamics.accelerate(&plan.model, &self.positions, &self.velocities, controls);
-            add(&mut mean_velocity, share / 6.0, &self.velocities);
+            add(&mut mean_rates, share / 6.0, &rates);
             add(&mut mean_acceleration, share / 6.0, &dynamics.acceleration);
             self.positions.copy_from_slice(&start);
-            displace(
-                &plan.robot,
-                &mut self.positions,
-                &self.velocities,
-                next * time_step,
-            );
+            displace(&plan.robot, &mut self.positions, &rates, next * time_step);
             self.velocities.copy_from_slice(&initial);
             add(
                 &mut self.velocities,
                 next * time_step,
                 &dynamics.acceleration,
             );
+            seen_from_start(&plan.robot, &mut rates, next * time_step, &self.velocities);
         }
         self.positions.copy_from_slice(&start);
-        displace(&plan.robot, &mut self.positions, &mean_velocity, time_step);
+        displace(&plan.robot, &mut self.positions, &mean_rates, time_step);
         self.velocities.copy_from_slice(&initial);
         add(&mut self.velocities, time_step, &mean_acceleration);
     }
@@ -237,6 +234,26 @@ fn joints(robot: &RobotDescription) -> impl Iterator<Item = (JointKind, usize, u
             *dof += kind.dofs();
             Some(here)
         })
+}
+
+/// From the rates that led to a stage of an integration step to those of the stage. Rates are velocities, but for
+/// rotations: there they are the rates of the rotation vector `u` from the step's start, `ω + u × ω / 2 +
+/// u × (u × ω) / 12`.
+fn seen_from_start(robot: &RobotDescription, rates: &mut [f64], time: f64, velocities: &[f64]) {
+    for (kind, _, dof) in joints(robot) {
+        let here = dof..dof + kind.dofs();
+        let (rates, velocities) = (&mut rates[here.clone()], &velocities[here]);
+        if kind == JointKind::Free {
+            let rotation = time * Vector::from_slice(&rates[3..]);
+            let angular = Vector::from_slice(&velocities[3..]);
+            let turning = rotation.cross(angular);
+            let rate = angular + turning / 2.0 + rotation.cross(turning) / 12.0;
+            rates[..3].copy_from_slice(&velocities[..3]);
+            rates[3..].copy_from_slice(&rate.to_array());
+        } else {
+            rates.copy_from_slice(velocities);
+        }
+    }
 }
 
 /// Moves `positions` with `velocities` for a time.

@@ -60,20 +60,18 @@ impl Softness {
         } else {
             1.0 - rise(1.0 - x, 1.0 - self.midpoint)
         };
-        let [low, high] = IMPEDANCE;
-        let min = self.impedance_min.clamp(low, high);
-        let max = self.impedance_max.clamp(low, high);
+        let (min, max) = (sound(self.impedance_min), sound(self.impedance_max));
         min + y * (max - min)
     }
 
     /// `b` \[1/s\].
     pub fn damping(&self) -> f64 {
-        2.0 / (self.impedance_max * self.time_constant)
+        2.0 / (sound(self.impedance_max) * self.time_constant)
     }
 
     /// `k` \[1/s²\].
     pub fn stiffness(&self) -> f64 {
-        (self.impedance_max * self.time_constant * self.damping_ratio).powi(-2)
+        (sound(self.impedance_max) * self.time_constant * self.damping_ratio).powi(-2)
     }
 
     /// The acceleration that is asked for, away from the violation.
@@ -105,4 +103,9 @@ impl Softness {
     pub(crate) fn keep_stable(&mut self, time_step: f64) {
         self.time_constant = self.time_constant.max(2.0 * time_step);
     }
+}
+
+/// An impedance that MuJoCo would use.
+fn sound(impedance: f64) -> f64 {
+    impedance.clamp(IMPEDANCE[0], IMPEDANCE[1])
 }

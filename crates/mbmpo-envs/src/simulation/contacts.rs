@@ -4,8 +4,8 @@ use super::Vector;
 use super::kinematics::Attachment;
 use crate::robot::{RobotDescription, Shape, Softness};
 use rapier3d_f64::math::Pose;
-use rapier3d_f64::parry::query;
-use rapier3d_f64::prelude::SharedShape;
+use rapier3d_f64::parry::query::details::closest_points_segment_segment_with_locations_nD;
+use rapier3d_f64::parry::shape::Segment;
 
 /// A geom as the collision detection sees it.
 #[derive(Clone)]
@@ -113,7 +113,7 @@ impl Collisions {
                 pairs.push(Pair {
                     first,
                     second,
-                    margin: a.margin.max(b.margin),
+                    margin: a.margin + b.margin,
                     friction: (a.rubs || b.rubs).then_some(a.friction.max(b.friction)),
                     softness,
                 });
@@ -150,21 +150,30 @@ impl Collisions {
                     }
                 }
             } else {
-                let shape = |collider: &Collider| {
-                    let [a, b] = collider.ends;
-                    SharedShape::capsule(a, b, collider.radius)
-                };
-                let (a, b) = (shape(first), shape(second));
-                let contact = query::contact(&poses[0], &*a, &poses[1], &*b, pair.margin);
-                if let Ok(Some(contact)) = contact
-                    && contact.dist < pair.margin
-                {
-                    let point = contact.point1.midpoint(contact.point2);
-                    found(touch(point, contact.normal1, None, contact.dist));
+                let others = first.ends.map(|end| poses[0] * end);
+                let (from, to) = nearest(others, ends);
+                let distance = from.distance(to) - first.radius - second.radius;
+                if distance < pair.margin {
+                    let across = (others[1] - others[0]).cross(ends[1] - ends[0]);
+                    let normal = (to - from).try_normalize();
+                    let normal = normal.or_else(|| across.try_normalize());
+                    let normal = normal.unwrap_or(Vector::X);
+                    let point = from + (first.radius + 0.5 * distance) * normal;
+                    found(touch(point, normal, None, distance));
                 }
             }
         }
     }
+}
+
+/// The points of two segments that are nearest to each other.
+fn nearest(first: [Vector; 2], second: [Vector; 2]) -> (Vector, Vector) {
+    let (from, to) = closest_points_segment_segment_with_locations_nD(
+        (&first[0], &first[1]),
+        (&second[0], &second[1]),
+    );
+    let [first, second] = [first, second].map(|[a, b]| Segment::new(a, b));
+    (first.point_at(&from), second.point_at(&to))
 }
 
 /// Two directions across `normal`, the first one as near to `wish` as possible.

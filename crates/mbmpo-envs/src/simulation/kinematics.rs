@@ -245,8 +245,13 @@ impl Link {
             *joint = MultibodyJoint::new(joint.data, false);
             joint.apply_displacement(&[*x, *y, *z, turn.x, turn.y, turn.z]);
         } else {
-            // back to zero first: in two steps the coordinate is exact
-            joint.apply_displacement(&[-joint.coords()[self.rapier_axis]]);
+            let present = joint.coords()[self.rapier_axis];
+            if present.is_finite() {
+                // back to zero first: in two steps the coordinate is exact
+                joint.apply_displacement(&[-present]);
+            } else {
+                *joint = MultibodyJoint::new(joint.data, false);
+            }
             joint.apply_displacement(&[positions[self.coordinate] - self.reference]);
         }
     }

@@ -52,41 +52,53 @@ impl Symmetric {
         }
     }
 
-    /// Becomes its Cholesky factor `L` with `L Lᵀ` what it was. False where it was not positive definite, or not
-    /// finite.
+    /// Becomes a factor `L` with `Lᵀ L` what it was. False where it was not positive definite, or not finite.
+    ///
+    /// Elimination goes from the last row to the first, from the robot's extremities to its root: where two limbs know
+    /// nothing of each other, it leaves the zeros between them (Featherstone 2005, "Efficient factorization of the
+    /// joint-space inertia matrix for branched kinematic trees"). The diagonal holds reciprocals.
     #[must_use]
     pub fn factorize(&mut self) -> bool {
         let size = self.size;
-        for i in 0..size {
-            let (above, row) = self.entries.split_at_mut(i * size);
-            for j in 0..i {
-                let other = &above[j * size..=j * size + j];
-                row[j] = (row[j] - dot(&row[..j], &other[..j])) / other[j];
-            }
-            let square = row[i] - dot(&row[..i], &row[..i]);
+        for k in (0..size).rev() {
+            let (above, row) = self.entries.split_at_mut(k * size);
+            let pivot = row[k];
             // a NaN is not above 0 either
-            if !(square > 0.0 && square.is_finite()) {
+            if !(pivot > 0.0 && pivot.is_finite()) {
                 return false;
             }
-            row[i] = square.sqrt();
+            let scale = 1.0 / pivot.sqrt();
+            row[k] = scale;
+            for entry in &mut row[..k] {
+                *entry *= scale;
+            }
+            for i in 0..k {
+                let entry = row[i];
+                if entry != 0.0 {
+                    let other = &mut above[i * size..=i * size + i];
+                    for (sum, entry_too) in other.iter_mut().zip(&*row) {
+                        *sum -= entry * entry_too;
+                    }
+                }
+            }
         }
         true
     }
 
-    /// With `self` a factor: turns `b` into the solution `x` of `L Lᵀ x = b`.
+    /// With `self` a factor: turns `b` into the solution `x` of `Lᵀ L x = b`.
     pub fn solve(&self, vector: &mut [f64]) {
         let size = self.size;
-        for i in 0..size {
-            let row = &self.entries[i * size..=i * size + i];
-            vector[i] = (vector[i] - dot(&row[..i], &vector[..i])) / row[i];
-        }
-        for i in (0..size).rev() {
-            let row = &self.entries[i * size..=i * size + i];
-            let (before, rest) = vector.split_at_mut(i);
-            rest[0] /= row[i];
+        for k in (0..size).rev() {
+            let row = &self.entries[k * size..=k * size + k];
+            let (before, rest) = vector.split_at_mut(k);
+            rest[0] *= row[k];
             for (entry, factor) in before.iter_mut().zip(row) {
                 *entry -= factor * rest[0];
             }
+        }
+        for i in 0..size {
+            let row = &self.entries[i * size..=i * size + i];
+            vector[i] = (vector[i] - dot(&row[..i], &vector[..i])) * row[i];
         }
     }
 }
