@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// MuJoCo's robots stay below 110.
 const MAX_SPEED: f64 = 1e3;
 
+/// A quaternion whose length is this near to 1 is of length 1.
+const NORMALIZED: f64 = 1e-12;
+
 /// What never changes: shared by all copies of a simulation.
 struct Plan {
     robot: RobotDescription,
@@ -96,7 +99,10 @@ impl Simulation {
             if joint == JointKind::Free {
                 let quaternion = &mut self.positions[coordinate + 3..coordinate + 7];
                 let norm = quaternion.iter().map(|x| x * x).sum::<f64>().sqrt();
-                quaternion.iter_mut().for_each(|x| *x /= norm);
+                // what is normalised stays as it is, to the bit
+                if (norm - 1.0).abs() > NORMALIZED {
+                    quaternion.iter_mut().for_each(|x| *x /= norm);
+                }
             }
         }
         self.steps = 0;
