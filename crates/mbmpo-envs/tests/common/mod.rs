@@ -1,7 +1,7 @@
 //! The MuJoCo reference, and how far a state is from it.
 #![allow(dead_code, reason = "each test file uses its share")]
 
-use mbmpo_core::{Environment, Purpose, Stream, Streams};
+use mbmpo_core::{Purpose, Stream, Streams};
 use mbmpo_envs::{RobotEnvironment, Variant};
 use rand::RngExt;
 use serde_json::Value;
