@@ -3,7 +3,8 @@
 //! - [`make`] and [`catalogue`]: environments by name;
 //! - [`HalfCheetah`], [`PointMass`]: the environments, each an [`mbmpo_core::Environment`];
 //! - [`RobotDescription`]: what a robot is made of, read from an MJCF file;
-//! - [`Simulation`]: a robot in motion.
+//! - [`Simulation`]: a robot in motion;
+//! - [`picture()`]: a robot as SVG.
 //!
 //! ```
 //! use mbmpo_core::{Purpose, Streams};
@@ -20,12 +21,14 @@
 //! ```
 
 mod half_cheetah;
+mod picture;
 mod point_mass;
 mod registry;
 pub mod robot;
 mod simulation;
 
 pub use half_cheetah::HalfCheetah;
+pub use picture::{Frame, picture};
 pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
 pub use robot::RobotDescription;
