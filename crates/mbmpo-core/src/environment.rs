@@ -46,6 +46,15 @@ pub trait Environment: Send + Sync {
     /// When the simulation diverges, or `action` has the wrong number of components.
     fn step(&mut self, action: &[f32]) -> Result<Step>;
 
+    /// The whole state between two steps as bytes, little endian; the same on every platform.
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Goes back to the state of a [`Self::snapshot`], after which every bit is as it was then.
+    ///
+    /// # Errors
+    /// When the bytes are not a snapshot of an environment like this one; its state is then as before.
+    fn restore(&mut self, snapshot: &[u8]) -> Result<()>;
+
     /// A copy that goes its own way, in the same state.
     fn boxed_clone(&self) -> Box<dyn Environment>;
 }

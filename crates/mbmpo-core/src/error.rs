@@ -38,7 +38,15 @@ pub enum Error {
         /// Which number.
         what: String,
     },
-    /// A robot or task description that cannot be used.
+    /// What happened in one of several copies of an environment.
+    #[error("copy {index}: {source}")]
+    Copy {
+        /// Counts from 0.
+        index: usize,
+        /// What happened.
+        source: Box<Error>,
+    },
+    /// A robot or task description that cannot be used, or a snapshot of something else.
     #[error("{0}")]
     Description(String),
 }

@@ -5,7 +5,8 @@
 //! - [`DynamicsModel`]: a learned stand-in for the environment's physics (feature `tensor`);
 //! - [`Algorithm`]: something that improves a policy, one iteration at a time, without any input or output;
 //! - [`Streams`]: every random number, by name;
-//! - [`Check`]: unchecked parameters become [`Checked`] ones, and only those run.
+//! - [`Check`]: unchecked parameters become [`Checked`] ones, and only those run;
+//! - [`nearest`]: what a mistyped name was meant to be.
 //!
 //! The crate knows no physics, no files and no algorithm. Without the default feature `tensor` it has no
 //! dependency on Burn, which is how `mbmpo-envs` uses it.
@@ -17,6 +18,7 @@ pub mod collect;
 mod dynamics;
 mod environment;
 mod error;
+mod nearest;
 mod policy;
 mod space;
 mod streams;
@@ -29,6 +31,7 @@ pub use check::{Check, Checked, Checker, InvalidValue, Violations};
 pub use dynamics::DynamicsModel;
 pub use environment::{Environment, Step};
 pub use error::{Error, Result};
+pub use nearest::nearest;
 pub use policy::{Policy, UniformPolicy};
 pub use space::BoxSpace;
 pub use streams::{Purpose, Stream, Streams};

@@ -27,31 +27,35 @@ mod tensor;
 #[cfg(feature = "tensor")]
 pub use tensor::TensorTransitions;
 
+use crate::{Check, Checker};
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Mul};
 
 /// What an environment asks for: a reward and the conditions that end an episode.
+///
+/// `Component` is how a component of the observation is named: by its index where the task is evaluated, by its label
+/// in a file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Task {
+pub struct Task<Component = usize> {
     /// The reward is the sum of these.
-    pub reward: Vec<RewardTerm>,
+    pub reward: Vec<RewardTerm<Component>>,
     /// The sum is clipped to plus or minus this, where given.
     #[serde(default)]
     pub reward_clip: Option<f64>,
     /// The episode ends as soon as one of these holds.
-    #[serde(default)]
-    pub termination: Vec<TerminationTerm>,
+    #[serde(default = "Vec::new")]
+    pub termination: Vec<TerminationTerm<Component>>,
 }
 
 /// A summand of the reward r(s, a, s').
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub enum RewardTerm {
+pub enum RewardTerm<Component = usize> {
     /// `weight * s'[component]`: a velocity, say.
     NextObservation {
-        /// Index into the observation.
-        component: usize,
+        /// Of the observation.
+        component: Component,
         /// Factor.
         weight: f64,
     },
@@ -67,8 +71,8 @@ pub enum RewardTerm {
     },
     /// `-weight * distance to the origin` of some components of the observation.
     Distance {
-        /// Indices into the observation.
-        components: Vec<usize>,
+        /// Of the observation.
+        components: Vec<Component>,
         /// Of the state before or after the step.
         of: Moment,
         /// How long a vector is.
@@ -99,11 +103,11 @@ pub enum Norm {
 /// A condition on s' that ends an episode.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub enum TerminationTerm {
-    /// Ends where a component leaves `[low, high]`, or is not finite.
+pub enum TerminationTerm<Component = usize> {
+    /// Ends where one of `components` leaves `[low, high]`, or is not finite.
     Outside {
-        /// Index into the observation.
-        component: usize,
+        /// Of the observation.
+        components: Vec<Component>,
         /// Lowest healthy value.
         low: f64,
         /// Highest healthy value.
@@ -111,8 +115,8 @@ pub enum TerminationTerm {
     },
     /// Ends where all `components` lie within `half_width` of the origin: the goal is reached.
     Reached {
-        /// Indices into the observation.
-        components: Vec<usize>,
+        /// Of the observation.
+        components: Vec<Component>,
         /// Half the width of the goal box.
         half_width: f64,
     },
@@ -180,8 +184,8 @@ impl Task {
             RewardTerm::ControlCost { .. } | RewardTerm::Alive { .. } => vec![],
         });
         let of_termination = self.termination.iter().flat_map(|term| match term {
-            TerminationTerm::Outside { component, .. } => vec![*component],
-            TerminationTerm::Reached { components, .. } => components.clone(),
+            TerminationTerm::Outside { components, .. }
+            | TerminationTerm::Reached { components, .. } => components.clone(),
         });
         of_reward
             .chain(of_termination)
@@ -224,29 +228,169 @@ impl RewardTerm {
 
 impl TerminationTerm {
     fn evaluate<T: Transitions>(&self, transitions: &T) -> T::Number {
+        let all_within = |components: &[usize], low: f64, high: f64| {
+            // infinite bounds leave out infinity
+            let (low, high) = (low.max(f32::MIN.into()), high.min(f32::MAX.into()));
+            components
+                .iter()
+                .map(|&i| transitions.next_observation(i).within(low, high))
+                .reduce(|a, b| a * b)
+                .unwrap_or_else(|| transitions.zero().offset(1.0))
+        };
         match self {
             Self::Outside {
-                component,
+                components,
                 low,
                 high,
-            } => transitions
-                .next_observation(*component)
-                .within(*low, *high)
-                .scale(-1.0)
-                .offset(1.0),
+            } => all_within(components, *low, *high).scale(-1.0).offset(1.0),
             Self::Reached {
                 components,
                 half_width,
-            } => components
-                .iter()
-                .map(|&i| {
-                    transitions
-                        .next_observation(i)
-                        .within(-half_width, *half_width)
-                })
-                .fold(transitions.zero().offset(1.0), |a, b| a * b),
+            } => all_within(components, -half_width, *half_width),
         }
     }
+}
+
+/// Bound on weights, so that single precision holds every sum.
+const LARGEST_WEIGHT: f64 = 1e9;
+
+impl<Component> Task<Component> {
+    /// The same task with its components named otherwise.
+    ///
+    /// # Errors
+    /// The first error of `name`.
+    pub fn try_map<C, E>(
+        self,
+        mut name: impl FnMut(Component) -> Result<C, E>,
+    ) -> Result<Task<C>, E> {
+        let name = &mut name;
+        Ok(Task {
+            reward: self
+                .reward
+                .into_iter()
+                .map(|term| term.try_map(name))
+                .collect::<Result<_, E>>()?,
+            reward_clip: self.reward_clip,
+            termination: self
+                .termination
+                .into_iter()
+                .map(|term| term.try_map(name))
+                .collect::<Result<_, E>>()?,
+        })
+    }
+}
+
+impl<Component> RewardTerm<Component> {
+    fn try_map<C, E>(
+        self,
+        name: &mut impl FnMut(Component) -> Result<C, E>,
+    ) -> Result<RewardTerm<C>, E> {
+        Ok(match self {
+            Self::NextObservation { component, weight } => RewardTerm::NextObservation {
+                component: name(component)?,
+                weight,
+            },
+            Self::ControlCost { weight } => RewardTerm::ControlCost { weight },
+            Self::Alive { bonus } => RewardTerm::Alive { bonus },
+            Self::Distance {
+                components,
+                of,
+                norm,
+                weight,
+            } => RewardTerm::Distance {
+                components: components.into_iter().map(name).collect::<Result<_, E>>()?,
+                of,
+                norm,
+                weight,
+            },
+        })
+    }
+}
+
+impl<Component> TerminationTerm<Component> {
+    fn try_map<C, E>(
+        self,
+        name: &mut impl FnMut(Component) -> Result<C, E>,
+    ) -> Result<TerminationTerm<C>, E> {
+        Ok(match self {
+            Self::Outside {
+                components,
+                low,
+                high,
+            } => TerminationTerm::Outside {
+                components: components.into_iter().map(name).collect::<Result<_, E>>()?,
+                low,
+                high,
+            },
+            Self::Reached {
+                components,
+                half_width,
+            } => TerminationTerm::Reached {
+                components: components.into_iter().map(name).collect::<Result<_, E>>()?,
+                half_width,
+            },
+        })
+    }
+}
+
+impl<Component> Check for Task<Component> {
+    fn inspect(&self, checker: &mut Checker) {
+        for (i, term) in self.reward.iter().enumerate() {
+            checker.nested(&format!("reward[{i}]"), term);
+        }
+        if let Some(bound) = self.reward_clip {
+            checker.positive("reward_clip", bound);
+        }
+        for (i, term) in self.termination.iter().enumerate() {
+            checker.nested(&format!("termination[{i}]"), term);
+        }
+    }
+}
+
+impl<Component> Check for RewardTerm<Component> {
+    fn inspect(&self, checker: &mut Checker) {
+        let range = -LARGEST_WEIGHT..=LARGEST_WEIGHT;
+        match self {
+            Self::NextObservation { weight, .. } | Self::ControlCost { weight } => {
+                checker.range("weight", *weight, range);
+            }
+            Self::Alive { bonus } => checker.range("bonus", *bonus, range),
+            Self::Distance {
+                components, weight, ..
+            } => {
+                checker.range("weight", *weight, range);
+                some(checker, components);
+            }
+        }
+    }
+}
+
+impl<Component> Check for TerminationTerm<Component> {
+    fn inspect(&self, checker: &mut Checker) {
+        match self {
+            Self::Outside {
+                components,
+                low,
+                high,
+            } => {
+                some(checker, components);
+                let bounds = format!("{low} to {high}");
+                checker.demand("low", bounds, low < high, "a number below `high`");
+            }
+            Self::Reached {
+                components,
+                half_width,
+            } => {
+                some(checker, components);
+                checker.positive("half_width", *half_width);
+            }
+        }
+    }
+}
+
+fn some<Component>(checker: &mut Checker, components: &[Component]) {
+    let count = components.len();
+    checker.demand("components", "empty", count > 0, "at least one component");
 }
 
 fn sum_of_squares<T: Transitions>(

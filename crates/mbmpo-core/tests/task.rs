@@ -1,8 +1,10 @@
 //! A task has one meaning: on slices, as the real environment evaluates it, and on tensors, as imagination does.
 //! Each term is also held against a number worked by hand.
 #![cfg(feature = "tensor")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::{Device, Tensor, TensorData};
+use mbmpo_core::Check;
 use mbmpo_core::task::{
     Moment, Norm, RewardTerm, Task, TensorTransitions, TerminationTerm, Transition,
 };
@@ -47,13 +49,16 @@ fn reward_term() -> impl Strategy<Value = RewardTerm> {
 
 fn termination_term() -> impl Strategy<Value = TerminationTerm> {
     prop_oneof![
-        (0..OBSERVATION, -2.0..0.0, 0.0..2.0).prop_map(|(component, low, high)| {
-            TerminationTerm::Outside {
-                component,
+        (
+            prop::collection::vec(0..OBSERVATION, 1..3),
+            -2.0..0.0,
+            0.0..2.0
+        )
+            .prop_map(|(components, low, high)| TerminationTerm::Outside {
+                components,
                 low,
                 high,
-            }
-        }),
+            }),
         (prop::collection::vec(0..OBSERVATION, 1..3), 0.1..2.0).prop_map(
             |(components, half_width)| TerminationTerm::Reached {
                 components,
@@ -163,7 +168,7 @@ fn termination_by_hand() {
     let task = Task {
         termination: vec![
             TerminationTerm::Outside {
-                component: 0,
+                components: vec![0],
                 low: 0.7,
                 high: 2.0,
             },
@@ -181,4 +186,103 @@ fn termination_by_hand() {
     assert_eq!(ends([f32::INFINITY, 5.0]), 1.0);
     assert_eq!(ends([0.9, -0.9]), 1.0);
     assert_eq!(ends([0.9, -1.1]), 0.0);
+}
+
+/// Fails when an infinite bound lets an infinite state pass, or when only the first component counts.
+#[test]
+fn outside_of_a_half_line() {
+    let task = Task {
+        termination: vec![TerminationTerm::Outside {
+            components: vec![0, 1],
+            low: 0.7,
+            high: f64::INFINITY,
+        }],
+        ..Task::default()
+    };
+    let ends = |next| evaluate(&task, [0.0; 2], [0.0; 2], next).1;
+    assert_eq!(ends([1.0, 1e30]), 0.0);
+    assert_eq!(ends([1.0, 0.6]), 1.0);
+    assert_eq!(ends([1.0, f32::INFINITY]), 1.0);
+}
+
+/// A task that names its components otherwise is the same task; the first name that stands for nothing is reported.
+#[test]
+fn components_are_renamed() {
+    let by_name: Task<&str> = Task {
+        reward: vec![
+            RewardTerm::NextObservation {
+                component: "y",
+                weight: 2.0,
+            },
+            RewardTerm::ControlCost { weight: 0.1 },
+            RewardTerm::Alive { bonus: 1.0 },
+            RewardTerm::Distance {
+                components: vec!["x", "y"],
+                of: Moment::Before,
+                norm: Norm::Squared,
+                weight: 1.0,
+            },
+        ],
+        reward_clip: Some(5.0),
+        termination: vec![
+            TerminationTerm::Outside {
+                components: vec!["y"],
+                low: 0.0,
+                high: 1.0,
+            },
+            TerminationTerm::Reached {
+                components: vec!["x"],
+                half_width: 1.0,
+            },
+        ],
+    };
+    let index = |known: &'static [&str]| {
+        move |name: &str| known.iter().position(|k| *k == name).ok_or(name.to_owned())
+    };
+    let by_index = by_name.clone().try_map(index(&["x", "y"])).unwrap();
+    assert_eq!(by_index.required_observation_dim(), 2);
+    assert_eq!(
+        by_index.try_map(|i| Ok::<_, ()>(["x", "y"][i])),
+        Ok(by_name.clone())
+    );
+    assert_eq!(by_name.try_map(index(&["y"])), Err("x".to_owned()));
+}
+
+/// Every number that would make a task meaningless is refused, with its place.
+#[test]
+fn meaningless_numbers() {
+    let task = Task {
+        reward: vec![
+            RewardTerm::Alive { bonus: f64::NAN },
+            RewardTerm::Distance {
+                components: vec![],
+                of: Moment::After,
+                norm: Norm::Squared,
+                weight: f64::INFINITY,
+            },
+        ],
+        reward_clip: Some(0.0),
+        termination: vec![
+            TerminationTerm::Outside {
+                components: vec![0],
+                low: 1.0,
+                high: 1.0,
+            },
+            TerminationTerm::Reached {
+                components: vec![0],
+                half_width: -1.0,
+            },
+        ],
+    };
+    let violations = task.check().err().unwrap();
+    let keys: Vec<_> = violations.0.iter().map(|v| v.key.as_str()).collect();
+    let expected = [
+        "reward[0].bonus",
+        "reward[1].weight",
+        "reward[1].components",
+        "reward_clip",
+        "termination[0].low",
+        "termination[1].half_width",
+    ];
+    assert_eq!(keys, expected);
 }

@@ -1,7 +1,10 @@
-//! Environments: locomotion on the Rapier physics engine, as close to MuJoCo as Rapier comes, and a point mass.
+//! Environments: the MuJoCo locomotion tasks in pure Rust, any robot with any task, and a point mass.
 //!
 //! - [`make`] and [`catalogue`]: environments by name;
-//! - [`HalfCheetah`], [`PointMass`]: the environments, each an [`mbmpo_core::Environment`];
+//! - [`RobotEnvironment`]: any robot with any task, read from an MJCF file and a [`TaskDescription`] in RON;
+//! - [`PointMass`]: an environment without physics; both are [`mbmpo_core::Environment`]s;
+//! - [`VectorEnvironment`]: copies of an environment that step in parallel;
+//! - [`check`]: whether an environment keeps the promises of the trait;
 //! - [`RobotDescription`]: what a robot is made of, read from an MJCF file;
 //! - [`Simulation`]: a robot in motion;
 //! - [`picture()`]: a robot as SVG.
@@ -20,19 +23,26 @@
 //! # Ok::<(), mbmpo_core::Error>(())
 //! ```
 
-mod half_cheetah;
+mod checker;
 mod picture;
 mod point_mass;
 mod registry;
 pub mod robot;
+mod robot_environment;
 mod simulation;
+mod snapshot;
+pub mod task_file;
+mod vector;
 
-pub use half_cheetah::HalfCheetah;
+pub use checker::{CheckOutcome, CheckReport, check};
 pub use picture::{Frame, picture};
 pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
 pub use robot::RobotDescription;
+pub use robot_environment::RobotEnvironment;
 pub use simulation::Simulation;
+pub use task_file::TaskDescription;
+pub use vector::VectorEnvironment;
 
 use mbmpo_core::Step;
 use mbmpo_core::task::{Task, Transition};

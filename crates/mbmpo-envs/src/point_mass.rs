@@ -1,4 +1,4 @@
-use crate::Variant;
+use crate::{Variant, snapshot};
 use mbmpo_core::task::{Moment, Norm, RewardTerm, Task, TerminationTerm};
 use mbmpo_core::{BoxSpace, Environment, Error, Result, Step, Stream};
 use rand::RngExt;
@@ -16,7 +16,7 @@ const GOAL: f64 = 0.01;
 /// `s' = s + 0.1 clip(a, -1, 1)`: no physics, and the best policy is known, so what an algorithm gets can be compared
 /// with what there is to be had.
 ///
-/// | | [`Variant::Paper`] | [`Variant::Authors`] |
+/// | | [`Variant::Paper`], [`Variant::Gym`] | [`Variant::Authors`] |
 /// |---|---|---|
 /// | observation `[2]` | x and y | the same |
 /// | action `[2]` | tenths of a unit along x and y | the same |
@@ -73,11 +73,11 @@ impl PointMass {
 fn task(variant: Variant) -> Task {
     let components = vec![0, 1];
     let (of, norm) = match variant {
-        Variant::Paper => (Moment::Before, Norm::Squared),
+        Variant::Paper | Variant::Gym => (Moment::Before, Norm::Squared),
         Variant::Authors => (Moment::After, Norm::Euclidean),
     };
     let termination = match variant {
-        Variant::Paper => vec![],
+        Variant::Paper | Variant::Gym => vec![],
         Variant::Authors => vec![TerminationTerm::Reached {
             components: components.clone(),
             half_width: GOAL,
@@ -138,6 +138,16 @@ impl Environment for PointMass {
             &action,
             self.state.to_vec(),
         ))
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        snapshot::write(Self::NAME, self.state.map(f64::from))
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
+        let numbers = snapshot::read(Self::NAME, Self::DIM, snapshot)?;
+        self.state = std::array::from_fn(|i| numbers[i] as f32);
+        Ok(())
     }
 
     fn boxed_clone(&self) -> Box<dyn Environment> {

@@ -1,18 +1,48 @@
-use crate::{HalfCheetah, PointMass};
-use mbmpo_core::{Environment, Error, Result};
+use crate::{PointMass, RobotDescription, RobotEnvironment, TaskDescription};
+use mbmpo_core::{Check, Environment, Error, Result, nearest};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
-/// Where the paper and the authors' code differ, which of them an environment follows.
+/// Where sources differ, which of them an environment follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Variant {
-    /// The paper (arXiv:1809.05214, appendix A.3).
+    /// The paper (arXiv:1809.05214, appendix A.3), with the time steps of the authors' code.
     #[default]
     Paper,
     /// The authors' published code.
     Authors,
+    /// The paper, with the time steps of OpenAI Gym's environments of the same names.
+    Gym,
 }
 
-/// What there is to know about an environment without making one.
+impl Variant {
+    /// All variants.
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Authors, Self::Gym];
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Paper => "paper",
+            Self::Authors => "authors",
+            Self::Gym => "gym",
+        })
+    }
+}
+
+impl FromStr for Variant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|variant| variant.to_string() == text)
+            .ok_or_else(|| "there are `paper`, `authors`, `gym`".to_owned())
+    }
+}
+
+/// What there is to know about an environment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EnvironmentInfo {
     /// What [`make`] takes.
@@ -25,46 +55,149 @@ pub struct EnvironmentInfo {
     pub action_dim: usize,
     /// Default length of an episode \[control steps\].
     pub horizon: usize,
-    /// Length of a control step \[s\].
+    /// Length of a control step in [`Variant::Paper`] \[s\].
     pub control_time_step: f64,
 }
 
-/// Names of all environments, in the order of [`catalogue`].
-pub const NAMES: [&str; 2] = [PointMass::NAME, HalfCheetah::NAME];
-
-/// All environments.
-pub fn catalogue() -> Vec<EnvironmentInfo> {
-    vec![
-        EnvironmentInfo {
-            name: PointMass::NAME,
-            summary: "a point in the plane that shall go to the origin; the best policy is known",
-            observation_dim: PointMass::DIM,
-            action_dim: PointMass::DIM,
-            horizon: PointMass::HORIZON,
-            control_time_step: PointMass::TIME_STEP,
-        },
-        EnvironmentInfo {
-            name: HalfCheetah::NAME,
-            summary: "a planar cheetah that shall run forward",
-            observation_dim: HalfCheetah::OBSERVATION_DIM,
-            action_dim: HalfCheetah::ACTION_DIM,
-            horizon: HalfCheetah::HORIZON,
-            control_time_step: HalfCheetah::TIME_STEP,
-        },
-    ]
+/// A robot that comes with the crate.
+struct Robot {
+    name: &'static str,
+    summary: &'static str,
+    mjcf: &'static str,
+    task: &'static str,
+    /// The task of [`Variant::Authors`] where that is another one.
+    authors_task: Option<&'static str>,
+    /// MuJoCo time step \[s\] and frame skip of [`Variant::Gym`].
+    gym: Option<(f64, usize)>,
 }
 
-/// The environment of that name, not yet reset. Both variants of the half-cheetah are the same.
+macro_rules! asset {
+    ($file:literal) => {
+        include_str!(concat!("../../../assets/", $file))
+    };
+}
+
+const ROBOTS: [Robot; 6] = [
+    Robot {
+        name: "half-cheetah",
+        summary: "a planar cheetah that shall run forward",
+        mjcf: asset!("half_cheetah.xml"),
+        task: asset!("half_cheetah.ron"),
+        authors_task: None,
+        gym: Some((0.01, 5)),
+    },
+    Robot {
+        name: "swimmer",
+        summary: "three links that shall swim forward in a viscous fluid",
+        mjcf: asset!("swimmer.xml"),
+        task: asset!("swimmer.ron"),
+        authors_task: None,
+        gym: Some((0.01, 4)),
+    },
+    Robot {
+        name: "hopper",
+        summary: "one planar leg that shall hop forward and not fall",
+        mjcf: asset!("hopper.xml"),
+        task: asset!("hopper.ron"),
+        authors_task: None,
+        gym: Some((0.002, 4)),
+    },
+    Robot {
+        name: "walker2d",
+        summary: "two planar legs that shall walk forward and not fall",
+        mjcf: asset!("walker2d.xml"),
+        task: asset!("walker2d.ron"),
+        authors_task: None,
+        gym: Some((0.002, 4)),
+    },
+    Robot {
+        name: "ant",
+        summary: "a four-legged robot that shall run forward and not fall",
+        mjcf: asset!("ant.xml"),
+        task: asset!("ant.ron"),
+        authors_task: None,
+        gym: Some((0.01, 5)),
+    },
+    Robot {
+        name: "pr2-reacher",
+        summary: "an arm of seven joints that shall reach a point",
+        mjcf: asset!("pr2.xml"),
+        task: asset!("pr2_reacher.ron"),
+        authors_task: Some(asset!("pr2_reacher_authors.ron")),
+        gym: None,
+    },
+];
+
+/// Names of all environments, in the order of [`catalogue`].
+pub const NAMES: [&str; 7] = [
+    PointMass::NAME,
+    ROBOTS[0].name,
+    ROBOTS[1].name,
+    ROBOTS[2].name,
+    ROBOTS[3].name,
+    ROBOTS[4].name,
+    ROBOTS[5].name,
+];
+
+/// All environments.
+///
+/// # Errors
+/// When one of them cannot be made, which tests exclude.
+pub fn catalogue() -> Result<Vec<EnvironmentInfo>> {
+    let point = (
+        PointMass::NAME,
+        "a point in the plane that shall go to the origin; the best policy is known",
+    );
+    let robots = ROBOTS.iter().map(|robot| (robot.name, robot.summary));
+    let info = |(name, summary)| {
+        let environment = make(name, Variant::Paper)?;
+        Ok(EnvironmentInfo {
+            name,
+            summary,
+            observation_dim: environment.observation_dim(),
+            action_dim: environment.action_space().dim(),
+            horizon: environment.horizon(),
+            control_time_step: environment.control_time_step(),
+        })
+    };
+    std::iter::once(point).chain(robots).map(info).collect()
+}
+
+/// The environment of that name, not yet reset. Where variants do not differ they are the same: see
+/// `docs/environments.md`.
 ///
 /// # Errors
 /// When there is none; the message lists those that there are.
 pub fn make(name: &str, variant: Variant) -> Result<Box<dyn Environment>> {
     match name {
         PointMass::NAME => Ok(Box::new(PointMass::new(variant))),
-        HalfCheetah::NAME => Ok(Box::new(HalfCheetah::new()?)),
-        _ => Err(Error::Description(format!(
-            "there is no environment `{name}`; there are {}",
-            NAMES.map(|name| format!("`{name}`")).join(", ")
-        ))),
+        _ => Ok(Box::new(RobotEnvironment::by_name(name, variant)?)),
+    }
+}
+
+impl RobotEnvironment {
+    /// A robot that comes with the crate, see [`make`].
+    ///
+    /// # Errors
+    /// When there is none of that name; the message lists those that there are.
+    pub fn by_name(name: &str, variant: Variant) -> Result<Self> {
+        let Some(entry) = ROBOTS.iter().find(|robot| robot.name == name) else {
+            let hint = nearest(name, NAMES).map_or_else(String::new, |nearest| {
+                format!(", did you mean `{nearest}`?")
+            });
+            return Err(Error::Description(format!(
+                "there is no environment `{name}`{hint} (there are {})",
+                NAMES.map(|name| format!("`{name}`")).join(", ")
+            )));
+        };
+        let mut robot = RobotDescription::from_mjcf(entry.mjcf)?;
+        let mut task = TaskDescription::from_ron(match (variant, entry.authors_task) {
+            (Variant::Authors, Some(authors)) => authors,
+            _ => entry.task,
+        })?;
+        if let (Variant::Gym, Some((time_step, frame_skip))) = (variant, entry.gym) {
+            (robot.time_step, task.frame_skip) = (time_step, frame_skip);
+        }
+        Self::new(name, &robot, task.check()?)
     }
 }

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_envs::robot::{Geom, Joint, JointKind, Shape, Site};
-use mbmpo_envs::{Frame, HalfCheetah, RobotDescription, Simulation, picture};
+use mbmpo_envs::{Frame, RobotDescription, Simulation, picture};
 use roxmltree::{Document, Node};
+
+fn cheetah() -> RobotDescription {
+    RobotDescription::from_mjcf(include_str!("../../../assets/half_cheetah.xml")).unwrap()
+}
 
 /// The half-cheetah with nothing but its torso, at the origin, free to slide along x.
 fn torso() -> RobotDescription {
-    let mut robot = HalfCheetah::robot().unwrap();
+    let mut robot = cheetah();
     robot.bodies.truncate(1);
     robot.bodies[0].position = [0.0; 3];
     robot.joints.truncate(3);
@@ -18,7 +22,7 @@ fn torso() -> RobotDescription {
 }
 
 fn with(mut robot: RobotDescription, shapes: &[Shape]) -> RobotDescription {
-    let geom = HalfCheetah::robot().unwrap().geoms[0].clone();
+    let geom = cheetah().geoms[0].clone();
     robot.geoms.extend(shapes.iter().map(|&shape| Geom {
         body: (!matches!(shape, Shape::Floor { .. })).then_some(0),
         shape,
@@ -177,7 +181,7 @@ fn near_shapes_cover_far_ones() {
 /// Of two legs in one plane, the first is behind the trunk and the second before it, in other tones.
 #[test]
 fn legs_have_a_side() {
-    let robot = HalfCheetah::robot().unwrap();
+    let robot = cheetah();
     let svg = picture(&robot, &[]);
     let document = Document::parse(&svg).unwrap();
     let mut tones: Vec<_> = shapes(&document)
@@ -328,7 +332,7 @@ fn points_are_marked() {
 /// A robot without shapes is a skeleton: a line for every body that moves.
 #[test]
 fn bodies_without_shapes_are_lines() {
-    let mut robot = HalfCheetah::robot().unwrap();
+    let mut robot = cheetah();
     robot.geoms.clear();
     let svg = picture(&robot, &[]);
     let document = Document::parse(&svg).unwrap();
@@ -413,7 +417,7 @@ fn odd_input_gives_valid_pictures() {
 /// What a simulation shows at first is the robot at rest; eight moments of a fall are a small file.
 #[test]
 fn simulations_are_shown() {
-    let robot = HalfCheetah::robot().unwrap();
+    let robot = cheetah();
     let mut simulation = Simulation::new(&robot, 5).unwrap();
     let portrait = picture(&robot, &[Frame::of(&simulation, 0.0)]);
     assert_eq!(portrait, picture(&robot, &[]));

@@ -11,7 +11,7 @@ use mbmpo_envs::{PointMass, Variant};
 /// never ends, the authors pay minus the distance after it.
 #[test]
 fn one_step() {
-    for variant in [Variant::Paper, Variant::Authors] {
+    for variant in Variant::ALL {
         let mut point = PointMass::new(variant);
         let before = point.reset(&mut stream(1));
         assert!(before.iter().all(|x| x.abs() <= 2.0));
@@ -20,7 +20,7 @@ fn one_step() {
         assert!((step.observation[0] - after[0]).abs() < 1e-6);
         assert!((step.observation[1] - after[1]).abs() < 1e-6);
         let reward = match variant {
-            Variant::Paper => -(before[0].powi(2) + before[1].powi(2)),
+            Variant::Paper | Variant::Gym => -(before[0].powi(2) + before[1].powi(2)),
             Variant::Authors => -after[0].hypot(after[1]),
         };
         assert!((step.reward - reward).abs() < 1e-5, "{variant:?}");
@@ -32,7 +32,7 @@ fn one_step() {
 /// Only the authors' episode ends at the goal.
 #[test]
 fn goal() {
-    for variant in [Variant::Paper, Variant::Authors] {
+    for variant in Variant::ALL {
         let mut point = PointMass::new(variant);
         let mut observation = point.reset(&mut stream(2));
         let mut terminated = false;

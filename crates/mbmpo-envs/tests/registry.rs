@@ -4,22 +4,25 @@
 mod common;
 
 use common::stream;
-use mbmpo_envs::{NAMES, Variant, catalogue, make};
+use mbmpo_core::Environment;
+use mbmpo_envs::{NAMES, RobotEnvironment, Variant, catalogue, make};
 
-/// Sizes, horizon and time step of the catalogue are those of the environment, in both variants.
+/// Sizes, horizon and time step of the catalogue are those of the environment, in every variant.
 #[test]
 fn catalogue_tells_the_truth() {
-    let catalogue = catalogue();
+    let catalogue = catalogue().unwrap();
     let names: Vec<_> = catalogue.iter().map(|info| info.name).collect();
     assert_eq!(names, NAMES);
     for info in catalogue {
-        for variant in [Variant::Paper, Variant::Authors] {
+        for variant in Variant::ALL {
             let mut environment = make(info.name, variant).unwrap();
             assert_eq!(environment.name(), info.name);
             assert_eq!(environment.observation_dim(), info.observation_dim);
             assert_eq!(environment.action_space().dim(), info.action_dim);
             assert_eq!(environment.horizon(), info.horizon);
-            assert_eq!(environment.control_time_step(), info.control_time_step);
+            if variant != Variant::Gym {
+                assert_eq!(environment.control_time_step(), info.control_time_step);
+            }
             assert!(environment.task().required_observation_dim() <= info.observation_dim);
             assert_eq!(
                 environment.reset(&mut stream(0)).len(),
@@ -43,4 +46,115 @@ fn unknown_name() {
         error.contains("`half-cheetah`") && error.contains("`point-2d`"),
         "{error}"
     );
+}
+
+/// Control steps \[s\], sizes and first states of the paper's robots (reference: appendix A.3 and the authors' code).
+#[test]
+fn robots_are_those_of_the_paper() {
+    for (name, authors, gym, observation, action) in [
+        ("half-cheetah", 0.01, 0.05, 17, 6),
+        ("swimmer", 0.01, 0.04, 8, 2),
+        ("hopper", 0.02, 0.008, 11, 3),
+        ("walker2d", 0.02, 0.008, 17, 6),
+        ("ant", 0.02, 0.05, 27, 8),
+        ("pr2-reacher", 0.05, 0.05, 17, 7),
+    ] {
+        for (variant, time_step) in [
+            (Variant::Paper, authors),
+            (Variant::Authors, authors),
+            (Variant::Gym, gym),
+        ] {
+            let robot = RobotEnvironment::by_name(name, variant).unwrap();
+            assert!(
+                (robot.control_time_step() - time_step).abs() < 1e-12,
+                "{name}"
+            );
+            assert_eq!(robot.observation_dim(), observation, "{name}");
+            assert_eq!(robot.action_space().dim(), action, "{name}");
+            assert_eq!(robot.horizon(), 200, "{name}");
+        }
+    }
+    let ant = RobotEnvironment::by_name("ant", Variant::Paper).unwrap();
+    let initial = [
+        0.0, 0.0, 0.55, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 1.0,
+    ];
+    assert_eq!(ant.positions(), initial);
+}
+
+/// The component of the observation that is the forward velocity, and what the robots are paid for a step of which
+/// everything but that velocity is 0, with full actions (the authors' rewards of imagined steps).
+#[test]
+fn rewards_are_those_of_the_authors() {
+    use mbmpo_core::task::Transition;
+    for (name, component, expected) in [
+        ("half-cheetah", 8, 3.0 - 0.1 * 6.0),
+        ("swimmer", 3, 3.0 - 1e-4 * 2.0),
+        ("hopper", 5, 3.0 + 1.0 - 1e-3 * 3.0),
+        ("walker2d", 8, 3.0 + 1.0 - 1e-3 * 6.0),
+        ("ant", 13, 3.0 + 1.0 - 0.005 * 8.0),
+    ] {
+        let robot = make(name, Variant::Paper).unwrap();
+        let mut next = vec![0.0; robot.observation_dim()];
+        next[component] = 3.0;
+        let reward = robot.task().reward(&Transition {
+            observation: &vec![0.0; next.len()],
+            action: &vec![1.0; robot.action_space().dim()],
+            next_observation: &next,
+        });
+        assert!((reward - expected).abs() < 1e-6, "{name}: {reward}");
+    }
+    for (variant, weight) in [
+        (Variant::Paper, 0.05),
+        (Variant::Gym, 0.05),
+        (Variant::Authors, 0.005),
+    ] {
+        let arm = make("pr2-reacher", variant).unwrap();
+        let mut before = [0.0; 17];
+        before[14..].copy_from_slice(&[0.1, 0.2, 0.2]);
+        let reward = arm.task().reward(&Transition {
+            observation: &before,
+            action: &[1.0; 7],
+            next_observation: &[9.0; 17],
+        });
+        assert!(
+            (reward + 0.09 + 7.0 * weight).abs() < 1e-6,
+            "{variant}: {reward}"
+        );
+    }
+}
+
+/// What ends an episode: a state a little outside of each healthy range, and nothing a little inside.
+#[test]
+fn episodes_end_where_the_authors_end_them() {
+    use mbmpo_core::task::Transition;
+    for (name, component, inside, outside) in [
+        ("hopper", 0, 0.71, 0.69),
+        ("hopper", 1, -0.19, -0.21),
+        ("hopper", 4, 99.0, 101.0),
+        ("hopper", 10, -99.0, -101.0),
+        ("walker2d", 0, 1.99, 2.01),
+        ("walker2d", 0, 0.81, 0.79),
+        ("walker2d", 1, 0.99, 1.01),
+        ("ant", 0, 0.21, 0.19),
+        ("ant", 0, 0.99, 1.01),
+        ("ant", 0, 0.5, f32::NAN),
+    ] {
+        let robot = make(name, Variant::Paper).unwrap();
+        let ends = |value: f32| {
+            let mut next = vec![0.0; robot.observation_dim()];
+            next[0] = if name == "ant" { 0.5 } else { 1.2 };
+            next[component] = value;
+            let transition = Transition {
+                observation: &next,
+                action: &vec![0.0; robot.action_space().dim()],
+                next_observation: &next,
+            };
+            robot.task().termination(&transition) == 1.0
+        };
+        assert!(!ends(inside) && ends(outside), "{name} {component}");
+    }
+    for name in ["half-cheetah", "swimmer", "pr2-reacher"] {
+        let robot = make(name, Variant::Paper).unwrap();
+        assert!(robot.task().termination.is_empty(), "{name}");
+    }
 }

@@ -3,9 +3,8 @@
 
 mod common;
 
-use common::{stream, uniform};
+use common::{cheetah, stream, uniform};
 use mbmpo_core::{Environment, Error};
-use mbmpo_envs::HalfCheetah;
 use rand::RngExt;
 
 /// 5,000 control steps each without a reset of uniform, bang-bang and held bang-bang actions stay finite, slower than
@@ -13,7 +12,7 @@ use rand::RngExt;
 #[test]
 fn violent_actions() {
     for hold in [0, 1, 50] {
-        let mut cheetah = HalfCheetah::new().unwrap();
+        let mut cheetah = cheetah();
         let mut random = stream(hold);
         cheetah.reset(&mut random);
         let mut action = vec![0.0; 6];
@@ -40,7 +39,7 @@ fn violent_actions() {
 /// A state that is absurdly fast is reported with environment, step and joint; the next reset is as good as any.
 #[test]
 fn divergence_is_reported() {
-    let mut cheetah = HalfCheetah::new().unwrap();
+    let mut cheetah = cheetah();
     for speed in [1e5, 1e300, f64::INFINITY, f64::NAN] {
         let mut velocity = [0.0; 9];
         velocity[4] = speed;
@@ -56,7 +55,7 @@ fn divergence_is_reported() {
         };
         assert_eq!((environment.as_str(), *step), ("half-cheetah", 1));
         assert!(what.contains("joint `"), "{what}");
-        let mut fresh = HalfCheetah::new().unwrap();
+        let mut fresh = common::cheetah();
         assert_eq!(cheetah.reset(&mut stream(1)), fresh.reset(&mut stream(1)));
         for _ in 0..50 {
             let action = [0.3; 6];
@@ -68,14 +67,14 @@ fn divergence_is_reported() {
 /// An action of the wrong size is an error and changes nothing.
 #[test]
 fn wrong_size() {
-    let mut cheetah = HalfCheetah::new().unwrap();
+    let mut cheetah = cheetah();
     cheetah.reset(&mut stream(1));
-    let before = cheetah.state();
+    let before = cheetah.snapshot();
     for action in [&[][..], &[0.0; 5], &[0.0; 7]] {
         let error = cheetah.step(action).unwrap_err();
         assert!(matches!(error, Error::Shape { expected: 6, .. }), "{error}");
     }
-    assert_eq!(cheetah.state(), before);
+    assert_eq!(cheetah.snapshot(), before);
     assert!(cheetah.set_state(&[0.0; 8], &[0.0; 9]).is_err());
     assert!(cheetah.set_state(&[0.0; 9], &[0.0; 10]).is_err());
 }
@@ -84,7 +83,7 @@ fn wrong_size() {
 #[test]
 fn actions_are_clipped() {
     let step = |action: [f32; 6]| {
-        let mut cheetah = HalfCheetah::new().unwrap();
+        let mut cheetah = cheetah();
         cheetah.reset(&mut stream(1));
         cheetah.step(&action).unwrap()
     };

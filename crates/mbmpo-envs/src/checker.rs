@@ -1,0 +1,478 @@
+//! Whether an environment keeps the promises of [`Environment`], bit for bit.
+
+use crate::PointMass;
+use mbmpo_core::task::Transition;
+use mbmpo_core::{Environment, Purpose, Step, Stream, Streams};
+use rand::RngExt;
+use std::fmt;
+use std::time::Instant;
+
+/// Control steps of each sequence.
+const STEPS: usize = 1000;
+
+/// What [`check`] found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckReport {
+    /// Name of the environment.
+    pub environment: String,
+    /// One entry a property.
+    pub checks: Vec<CheckOutcome>,
+    /// Control steps a second on one thread, under random actions, of which this is a short measurement.
+    pub steps_per_second: f64,
+}
+
+/// Whether an environment has a property.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckOutcome {
+    /// The property.
+    pub name: &'static str,
+    /// Where it fails, or what is wrong.
+    pub failure: Option<String>,
+}
+
+impl CheckOutcome {
+    /// The property called `name`, which fails with the error of `outcome`.
+    pub fn new(name: &'static str, outcome: Result<(), String>) -> Self {
+        Self {
+            name,
+            failure: outcome.err(),
+        }
+    }
+}
+
+impl CheckReport {
+    /// Number of properties that the environment does not have.
+    pub fn failures(&self) -> usize {
+        let failed = |check: &&CheckOutcome| check.failure.is_some();
+        self.checks.iter().filter(failed).count()
+    }
+}
+
+/// A line a property, then the speed.
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for check in &self.checks {
+            match &check.failure {
+                None => writeln!(f, "ok    {}", check.name)?,
+                Some(failure) => writeln!(f, "FAIL  {}: {failure}", check.name)?,
+            }
+        }
+        let (all, failures) = (self.checks.len(), self.failures());
+        write!(
+            f,
+            "{}: {} of {all} checks passed, {:.0} control steps a second",
+            self.environment,
+            all - failures,
+            self.steps_per_second
+        )
+    }
+}
+
+/// Checks `environment`, in the spirit of Gymnasium's `check_env`, but exactly: over a thousand control steps each,
+///
+/// - shapes, bounds of the actions, horizon and time step; an action of the wrong size is refused and changes nothing;
+/// - every observation and reward is finite under random and under bang-bang actions, and no step is an error;
+/// - actions beyond the bounds act as the nearest within;
+/// - a reset depends on its stream alone, steps on state and actions alone, in every copy, whatever came before;
+/// - a copy goes its own way;
+/// - after restoring a snapshot, in the environment and in a copy, every later byte is as it was; what is not a snapshot
+///   is refused;
+/// - reward and termination are those of [`Environment::task`].
+///
+/// That the task means the same on tensors is not checked here, as this crate has none.
+pub fn check(environment: &dyn Environment) -> CheckReport {
+    let subject = Subject(environment);
+    let checks = [
+        ("shapes and bounds", subject.shapes()),
+        (
+            "finite under random actions",
+            subject.finite(Actions::Uniform),
+        ),
+        (
+            "finite under bang-bang actions",
+            subject.finite(Actions::BangBang),
+        ),
+        ("actions are clipped", subject.clipping()),
+        ("resets are deterministic", subject.deterministic_resets()),
+        ("steps are deterministic", subject.deterministic_steps()),
+        (
+            "a reset forgets what was before",
+            subject.forgetful_resets(),
+        ),
+        ("copies go their own way", subject.copies()),
+        ("snapshots restore every byte", subject.snapshots()),
+        (
+            "what is no snapshot is refused",
+            subject.foreign_snapshots(),
+        ),
+        ("the reward is the task's", subject.rewards()),
+        ("the termination is the task's", subject.terminations()),
+    ];
+    CheckReport {
+        environment: environment.name().to_owned(),
+        checks: checks
+            .into_iter()
+            .map(|(name, outcome)| CheckOutcome::new(name, outcome))
+            .collect(),
+        steps_per_second: subject.speed(),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Actions {
+    /// Uniform in the box.
+    Uniform,
+    /// A corner of the box, held for some steps.
+    BangBang,
+}
+
+/// A control step as it was taken.
+struct Taken {
+    before: Vec<f32>,
+    action: Vec<f32>,
+    step: Step,
+}
+
+/// Observations, rewards and terminations as bytes.
+type Bytes = Vec<u8>;
+
+fn push(bytes: &mut Bytes, numbers: &[f32]) {
+    bytes.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
+}
+
+fn push_step(bytes: &mut Bytes, step: &Step) {
+    push(bytes, &step.observation);
+    push(bytes, &[step.reward]);
+    bytes.push(u8::from(step.terminated));
+}
+
+fn stream(index: u64) -> Stream {
+    Streams::new(0).stream(Purpose::Test, 1, index)
+}
+
+/// The error where two records differ.
+fn same(what: &str, a: &[u8], b: &[u8]) -> Result<(), String> {
+    if a == b {
+        return Ok(());
+    }
+    let at = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (a, b) = (a.len(), b.len());
+    Err(format!("{what} differ from byte {at} on (of {a} and {b})"))
+}
+
+struct Subject<'a>(&'a dyn Environment);
+
+impl Subject<'_> {
+    fn fresh(&self) -> Box<dyn Environment> {
+        self.0.boxed_clone()
+    }
+
+    fn action(&self, actions: Actions, random: &mut Stream, previous: &mut Vec<f32>) -> Vec<f32> {
+        let space = self.0.action_space();
+        let bounds = space.low.iter().zip(&space.high);
+        match actions {
+            Actions::Uniform => bounds
+                .map(|(low, high)| low + (high - low) * random.random::<f32>())
+                .collect(),
+            Actions::BangBang => {
+                if previous.is_empty() || random.random_range(0..10) == 0 {
+                    let corner = |(&low, &high)| if random.random() { high } else { low };
+                    *previous = bounds.map(corner).collect();
+                }
+                previous.clone()
+            }
+        }
+    }
+
+    /// Steps from the present state, resetting where an episode ends, and hands every step to `see`.
+    fn go_on(
+        &self,
+        environment: &mut dyn Environment,
+        actions: Actions,
+        random: &mut Stream,
+        mut before: Vec<f32>,
+        steps: usize,
+        mut see: impl FnMut(&Taken) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut held = vec![];
+        for t in 0..steps {
+            let action = self.action(actions, random, &mut held);
+            let step = environment
+                .step(&action)
+                .map_err(|error| format!("step {t}: {error}"))?;
+            let taken = Taken {
+                before,
+                action,
+                step,
+            };
+            see(&taken).map_err(|failure| format!("step {t}: {failure}"))?;
+            before = if taken.step.terminated {
+                environment.reset(random)
+            } else {
+                taken.step.observation
+            };
+        }
+        Ok(())
+    }
+
+    /// [`Self::go_on`] from a reset.
+    fn drive(
+        &self,
+        environment: &mut dyn Environment,
+        actions: Actions,
+        index: u64,
+        see: impl FnMut(&Taken) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut random = stream(index);
+        let first = environment.reset(&mut random);
+        self.go_on(environment, actions, &mut random, first, STEPS, see)
+    }
+
+    /// What [`Self::go_on`] sees, as bytes; an error ends it.
+    fn record(
+        &self,
+        environment: &mut dyn Environment,
+        random: &mut Stream,
+        steps: usize,
+    ) -> Bytes {
+        let mut bytes = vec![];
+        let outcome = self.go_on(
+            environment,
+            Actions::Uniform,
+            random,
+            vec![],
+            steps,
+            |taken| {
+                push_step(&mut bytes, &taken.step);
+                Ok(())
+            },
+        );
+        bytes.extend(outcome.err().unwrap_or_default().into_bytes());
+        bytes
+    }
+
+    /// A whole record from a reset.
+    fn episode(&self, environment: &mut dyn Environment, index: u64, steps: usize) -> Bytes {
+        let mut random = stream(index);
+        let mut bytes = vec![];
+        push(&mut bytes, &environment.reset(&mut random));
+        bytes.extend(self.record(environment, &mut random, steps));
+        bytes
+    }
+
+    fn shapes(&self) -> Result<(), String> {
+        let demand = |condition: bool, what: String| if condition { Ok(()) } else { Err(what) };
+        let environment = self.0;
+        let space = environment.action_space();
+        let (dim, actions) = (environment.observation_dim(), space.dim());
+        demand(dim > 0, "an observation has no component".to_owned())?;
+        demand(actions > 0, "an action has no component".to_owned())?;
+        let unit = space.low.iter().all(|x| *x == -1.0) && space.high.iter().all(|x| *x == 1.0);
+        demand(
+            unit && space.high.len() == actions,
+            format!("the action space is {space:?}, not [-1, 1] in each component"),
+        )?;
+        demand(environment.horizon() > 0, "the horizon is 0".to_owned())?;
+        let time = environment.control_time_step();
+        let positive = time > 0.0 && time.is_finite();
+        demand(positive, format!("the control step is {time} s"))?;
+        let required = environment.task().required_observation_dim();
+        demand(
+            required <= dim,
+            format!("the task uses {required} components of the observation, there are {dim}"),
+        )?;
+        let mut copy = self.fresh();
+        let length = |what: &str, observation: &[f32]| {
+            let given = observation.len();
+            demand(
+                given == dim,
+                format!("{what} has {given} components instead of {dim}"),
+            )
+        };
+        length("the first observation", &copy.reset(&mut stream(0)))?;
+        let state = copy.snapshot();
+        for wrong in [actions - 1, actions + 1] {
+            let refused = copy.step(&vec![0.0; wrong]).is_err();
+            demand(
+                refused,
+                format!("an action of {wrong} components is accepted, right are {actions}"),
+            )?;
+            demand(
+                copy.snapshot() == state,
+                format!("an action of {wrong} components is refused but changes the state"),
+            )?;
+        }
+        self.drive(copy.as_mut(), Actions::Uniform, 0, |taken| {
+            length("the observation", &taken.step.observation)
+        })
+    }
+
+    fn finite(&self, actions: Actions) -> Result<(), String> {
+        let finite = |what: &str, numbers: &[f32]| match numbers.iter().position(|x| !x.is_finite())
+        {
+            None => Ok(()),
+            Some(i) => Err(format!("{what} has {} at {i}", numbers[i])),
+        };
+        self.drive(self.fresh().as_mut(), actions, 2, |taken| {
+            finite("the observation before it", &taken.before)?;
+            finite("the observation", &taken.step.observation)?;
+            finite("the reward", &[taken.step.reward])
+        })
+    }
+
+    fn clipping(&self) -> Result<(), String> {
+        let space = self.0.action_space();
+        for (wild, tame) in [
+            (f32::INFINITY, &space.high),
+            (f32::MAX, &space.high),
+            (f32::NEG_INFINITY, &space.low),
+            (f32::NAN, &space.low),
+        ] {
+            let outcome = |action: &[f32]| {
+                let mut copy = self.fresh();
+                copy.reset(&mut stream(3));
+                let step = copy.step(action).map_err(|error| error.to_string())?;
+                let mut bytes = copy.snapshot();
+                push_step(&mut bytes, &step);
+                Ok::<_, String>(bytes)
+            };
+            let what = format!("a step with {wild} and one at the bound");
+            same(&what, &outcome(&vec![wild; space.dim()])?, &outcome(tame)?)?;
+        }
+        Ok(())
+    }
+
+    fn deterministic_resets(&self) -> Result<(), String> {
+        let mut copies = [self.fresh(), self.fresh()];
+        for index in 0..20 {
+            let [a, b] = &mut copies;
+            let [a, b] = [a, b].map(|copy| {
+                let mut bytes = vec![];
+                push(&mut bytes, &copy.reset(&mut stream(index)));
+                (bytes, copy.snapshot())
+            });
+            same("the observations of two resets", &a.0, &b.0)?;
+            same("the states after two resets", &a.1, &b.1)?;
+        }
+        Ok(())
+    }
+
+    fn deterministic_steps(&self) -> Result<(), String> {
+        let [a, b] = [(); 2].map(|()| self.episode(self.fresh().as_mut(), 4, STEPS));
+        same("two copies with the same actions", &a, &b)
+    }
+
+    fn forgetful_resets(&self) -> Result<(), String> {
+        let mut used = self.fresh();
+        for index in 0..3 {
+            self.episode(used.as_mut(), 10 + index, STEPS / 4);
+        }
+        let used = self.episode(used.as_mut(), 5, STEPS);
+        let fresh = self.episode(self.fresh().as_mut(), 5, STEPS);
+        same("a used environment and a fresh one", &used, &fresh)
+    }
+
+    fn copies(&self) -> Result<(), String> {
+        let mut original = self.fresh();
+        self.episode(original.as_mut(), 6, STEPS / 10);
+        let state = original.snapshot();
+        let mut copy = original.boxed_clone();
+        same("the states of a copy", &copy.snapshot(), &state)?;
+        let theirs = self.record(copy.as_mut(), &mut stream(7), STEPS);
+        let what = "the original's states before and after its copy moved";
+        same(what, &original.snapshot(), &state)?;
+        let ours = self.record(original.as_mut(), &mut stream(7), STEPS);
+        same("a copy and its original", &theirs, &ours)
+    }
+
+    fn snapshots(&self) -> Result<(), String> {
+        let mut original = self.fresh();
+        original.reset(&mut stream(8));
+        for round in 0..10 {
+            let state = original.snapshot();
+            let mut random = stream(20 + round);
+            let expected = self.record(original.as_mut(), &mut random.clone(), STEPS / 10);
+            let later = original.snapshot();
+            let mut other = self.fresh();
+            self.episode(other.as_mut(), 9, 10);
+            for environment in [&mut original, &mut other] {
+                environment
+                    .restore(&state)
+                    .map_err(|error| format!("its own snapshot is refused: {error}"))?;
+                let what = "a snapshot and one taken after restoring it";
+                same(what, &environment.snapshot(), &state)?;
+                let again = self.record(environment.as_mut(), &mut random.clone(), STEPS / 10);
+                same("steps before and after restoring", &again, &expected)?;
+                same("the states after them", &environment.snapshot(), &later)?;
+            }
+            // the next round starts elsewhere
+            self.record(original.as_mut(), &mut random, 7);
+        }
+        Ok(())
+    }
+
+    fn foreign_snapshots(&self) -> Result<(), String> {
+        let mut copy = self.fresh();
+        copy.reset(&mut stream(1));
+        let state = copy.snapshot();
+        let mut foreign = vec![vec![], vec![7; state.len()], [&state[..], &[0]].concat()];
+        foreign.extend(state.split_last().map(|(_, most)| most.to_vec()));
+        let elsewhere = PointMass::new(crate::Variant::Paper);
+        if elsewhere.name() != copy.name() {
+            foreign.push(elsewhere.snapshot());
+        }
+        for bytes in foreign {
+            let length = bytes.len();
+            if copy.restore(&bytes).is_ok() {
+                return Err(format!("{length} foreign bytes are accepted"));
+            }
+            let what = "the states before and after foreign bytes were refused";
+            same(what, &copy.snapshot(), &state)?;
+        }
+        Ok(())
+    }
+
+    /// Compares what `evaluate` makes of each transition with the task.
+    fn judged(
+        &self,
+        what: &str,
+        given: impl Fn(&Step) -> f32,
+        expected: impl Fn(&Transition) -> f32,
+    ) -> Result<(), String> {
+        let space = self.0.action_space();
+        for actions in [Actions::Uniform, Actions::BangBang] {
+            self.drive(self.fresh().as_mut(), actions, 11, |taken| {
+                let transition = Transition {
+                    observation: &taken.before,
+                    action: &space.clip(&taken.action),
+                    next_observation: &taken.step.observation,
+                };
+                let (given, expected) = (given(&taken.step), expected(&transition));
+                if given.to_bits() == expected.to_bits() {
+                    return Ok(());
+                }
+                Err(format!("{what} is {given}, that of the task {expected}"))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn rewards(&self) -> Result<(), String> {
+        let task = self.0.task();
+        self.judged("the reward", |step| step.reward, |t| task.reward(t))
+    }
+
+    fn terminations(&self) -> Result<(), String> {
+        let task = self.0.task();
+        let given = |step: &Step| f32::from(u8::from(step.terminated));
+        self.judged("the termination", given, |t| task.termination(t))
+    }
+
+    fn speed(&self) -> f64 {
+        let mut environment = self.fresh();
+        let start = Instant::now();
+        // a failure is what the other checks are for
+        let _ = self.drive(environment.as_mut(), Actions::Uniform, 12, |_| Ok(()));
+        STEPS as f64 / start.elapsed().as_secs_f64().max(1e-9)
+    }
+}

@@ -1,0 +1,239 @@
+//! The task of a robot, as a file in RON describes it.
+
+use mbmpo_core::task::{RewardTerm, Task, TerminationTerm};
+use mbmpo_core::{Check, Checker, Error, Result};
+use ron::extensions::Extensions;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a robot is shown and paid for. Every field but `reward` has a default.
+///
+/// Coordinates have the names of their joints; those of a free joint `root` are `root.x .y .z .qw .qx .qy .qz`, and its
+/// velocities `root.vx .vy .vz .wx .wy .wz`. Components of the observation are known by labels: a coordinate by its name,
+/// the velocity of a slide or hinge `knee` as `knee velocity`, the way to the goal as `goal x`, `goal y`, `goal z`.
+///
+/// ```
+/// use mbmpo_envs::TaskDescription;
+///
+/// let task = TaskDescription::from_ron(r#"(
+///     frame_skip: 5,
+///     observation: [Positions(of: AllBut(["rootx"])), Velocities(clip: 10)],
+///     reward: [
+///         NextObservation(component: "rootx velocity", weight: 1),
+///         Alive(bonus: 1),
+///         ControlCost(weight: 0.001),
+///     ],
+///     termination: [Outside(components: ["rootz"], low: 0.7, high: inf)],
+/// )"#)?;
+/// assert_eq!(task.horizon, 200);
+/// # Ok::<(), mbmpo_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskDescription {
+    /// MuJoCo time steps in a control step, 1 to 10,000. Default: 1.
+    #[serde(default = "defaults::frame_skip")]
+    pub frame_skip: usize,
+    /// Default length of an episode \[control steps\], 1 to 1,000,000. Default: 200 (paper A.3).
+    #[serde(default = "defaults::horizon")]
+    pub horizon: usize,
+    /// Parts of the observation, one after the other. Default: all positions, then all velocities.
+    #[serde(default = "defaults::observation")]
+    pub observation: Vec<ObservationTerm>,
+    /// A point that shall be reached. Default: none.
+    #[serde(default)]
+    pub goal: Option<Goal>,
+    /// The reward is the sum of these, at least one; see [`RewardTerm`].
+    pub reward: Vec<RewardTerm<String>>,
+    /// The sum is clipped to plus or minus this. Default: not clipped.
+    #[serde(default)]
+    pub reward_clip: Option<f64>,
+    /// The episode ends as soon as one of these holds, see [`TerminationTerm`]. Default: never.
+    #[serde(default)]
+    pub termination: Vec<TerminationTerm<String>>,
+    /// The first state.
+    #[serde(default)]
+    pub reset: Reset,
+}
+
+/// A part of the observation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum ObservationTerm {
+    /// Generalised coordinates \[m, rad, or parts of a quaternion\].
+    Positions {
+        /// Which. Default: all.
+        #[serde(default)]
+        of: Selection,
+        /// Clipped to plus or minus this. Default: not clipped.
+        #[serde(default)]
+        clip: Option<f64>,
+    },
+    /// Generalised velocities \[m/s or rad/s\].
+    Velocities {
+        /// Of which. Default: all.
+        #[serde(default)]
+        of: Selection,
+        /// Clipped to plus or minus this. Default: not clipped.
+        #[serde(default)]
+        clip: Option<f64>,
+    },
+    /// From the site of the goal to the goal: three components \[m\].
+    ToGoal,
+}
+
+/// Some of the coordinates, or of the velocities.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub enum Selection {
+    /// All, in MuJoCo's order.
+    #[default]
+    All,
+    /// All but these, in MuJoCo's order.
+    AllBut(Vec<String>),
+    /// These, in this order.
+    Only(Vec<String>),
+}
+
+/// A point that shall be reached with a site of the robot, uniform in a box, new in every episode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Goal {
+    /// Name of the site.
+    pub site: String,
+    /// Lowest x, y and z in the world \[m\].
+    pub low: [f64; 3],
+    /// Highest x, y and z in the world \[m\], at least `low`.
+    pub high: [f64; 3],
+}
+
+/// The first state: an initial state plus normal noise. A quaternion is normalised after the noise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Reset {
+    /// Standard deviation of every coordinate \[m or rad\], from 0 on. Default: 0.01 (the authors' `mujoco_env.py`).
+    pub position_noise: f64,
+    /// Standard deviation of every velocity about 0 \[m/s or rad/s\], from 0 on. Default: 0.1 (the authors'
+    /// `mujoco_env.py`).
+    pub velocity_noise: f64,
+    /// Initial coordinates by name \[m or rad\]. Default: the pose of the MJCF file.
+    pub initial_positions: BTreeMap<String, f64>,
+}
+
+impl Default for Reset {
+    fn default() -> Self {
+        Self {
+            position_noise: 0.01,
+            velocity_noise: 0.1,
+            initial_positions: BTreeMap::new(),
+        }
+    }
+}
+
+mod defaults {
+    use super::{ObservationTerm, Selection};
+
+    pub(super) fn frame_skip() -> usize {
+        1
+    }
+
+    pub(super) fn horizon() -> usize {
+        200
+    }
+
+    pub(super) fn observation() -> Vec<ObservationTerm> {
+        let (of, clip) = (Selection::All, None);
+        vec![
+            ObservationTerm::Positions {
+                of: of.clone(),
+                clip,
+            },
+            ObservationTerm::Velocities { of, clip },
+        ]
+    }
+}
+
+/// Bound on lengths, angles and speeds \[m, rad, m/s, rad/s\]: what is beyond diverges at once.
+const LARGEST: f64 = 1e6;
+
+impl TaskDescription {
+    /// Reads a task file; ranges are not checked, see [`Check`].
+    ///
+    /// # Errors
+    /// When the text is not RON, a key is unknown or missing, or a value is of the wrong type.
+    pub fn from_ron(text: &str) -> Result<Self> {
+        ron::Options::default()
+            .with_default_extension(Extensions::IMPLICIT_SOME)
+            .from_str(text)
+            .map_err(|error| Error::Description(format!("task: {error}")))
+    }
+
+    /// Reward and termination, by labels.
+    pub fn task(&self) -> Task<String> {
+        Task {
+            reward: self.reward.clone(),
+            reward_clip: self.reward_clip,
+            termination: self.termination.clone(),
+        }
+    }
+}
+
+impl Check for TaskDescription {
+    fn inspect(&self, checker: &mut Checker) {
+        checker.range("frame_skip", self.frame_skip, 1..=10_000);
+        checker.range("horizon", self.horizon, 1..=1_000_000);
+        let (parts, terms) = (self.observation.len(), self.reward.len());
+        checker.demand("observation", "empty", parts > 0, "at least one part");
+        checker.demand("reward", "empty", terms > 0, "at least one term");
+        for (i, term) in self.observation.iter().enumerate() {
+            checker.nested(&format!("observation[{i}]"), term);
+        }
+        let shown = self.observation.contains(&ObservationTerm::ToGoal);
+        match &self.goal {
+            Some(goal) => {
+                checker.nested("goal", goal);
+                let allowed = "a goal only where the observation has `ToGoal`";
+                checker.demand("goal", "given", shown, allowed);
+            }
+            None => {
+                let allowed = "a goal, as the observation has `ToGoal`";
+                checker.demand("goal", "missing", !shown, allowed);
+            }
+        }
+        self.task().inspect(checker);
+        checker.nested("reset", &self.reset);
+    }
+}
+
+impl Check for ObservationTerm {
+    fn inspect(&self, checker: &mut Checker) {
+        if let Self::Positions { clip, .. } | Self::Velocities { clip, .. } = self
+            && let Some(bound) = clip
+        {
+            checker.positive("clip", *bound);
+        }
+    }
+}
+
+impl Check for Goal {
+    fn inspect(&self, checker: &mut Checker) {
+        for (axis, low, high) in [
+            ("x", self.low[0], self.high[0]),
+            ("y", self.low[1], self.high[1]),
+            ("z", self.low[2], self.high[2]),
+        ] {
+            checker.range(&format!("low ({axis})"), low, -LARGEST..=LARGEST);
+            checker.range(&format!("high ({axis})"), high, low..=LARGEST);
+        }
+    }
+}
+
+impl Check for Reset {
+    fn inspect(&self, checker: &mut Checker) {
+        checker.range("position_noise", self.position_noise, 0.0..=LARGEST);
+        checker.range("velocity_noise", self.velocity_noise, 0.0..=LARGEST);
+        for (name, position) in &self.initial_positions {
+            let key = format!("initial_positions[{name}]");
+            checker.range(&key, *position, -LARGEST..=LARGEST);
+        }
+    }
+}

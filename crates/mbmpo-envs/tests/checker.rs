@@ -1,0 +1,185 @@
+//! The checker passes what keeps the promises of an environment, and each of its checks finds what it is there for.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use mbmpo_core::{BoxSpace, Environment, Error, Result, Step, Stream, Task};
+use mbmpo_envs::{NAMES, PointMass, RobotEnvironment, Variant, check, make};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+fn passes(environment: &dyn Environment) {
+    let report = check(environment);
+    assert_eq!(report.failures(), 0, "{report}");
+    assert!(report.steps_per_second > 0.0);
+}
+
+#[test]
+fn every_environment_passes_in_every_variant() {
+    for name in NAMES {
+        for variant in Variant::ALL {
+            passes(make(name, variant).unwrap().as_ref());
+        }
+    }
+}
+
+#[test]
+fn the_example_robot_passes() {
+    let robot = include_str!("../../../assets/inverted_pendulum.xml");
+    let task = include_str!("../../../assets/inverted_pendulum.ron");
+    passes(&RobotEnvironment::from_text("inverted-pendulum", robot, task).unwrap());
+}
+
+/// Ways to break a promise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fault {
+    Nothing,
+    SizeOfObservation,
+    Horizon,
+    ActionSpace,
+    NotANumber,
+    Fails,
+    Unclipped,
+    AnySize,
+    RandomReset,
+    DriftsBetweenCopies,
+    Remembers,
+    SharesState,
+    RestoreForgets,
+    RestoreTakesAnything,
+    RewardLies,
+    NeverEnds,
+}
+
+/// A point that breaks one promise.
+#[derive(Clone)]
+struct Broken {
+    point: PointMass,
+    fault: Fault,
+    space: BoxSpace,
+    /// Part of the state that snapshots forget: shifts observations.
+    hidden: f32,
+}
+
+/// What copies must not share.
+static SHARED: AtomicU32 = AtomicU32::new(0);
+
+impl Broken {
+    fn new(fault: Fault) -> Self {
+        let mut space = BoxSpace::unit(2);
+        if fault == Fault::ActionSpace {
+            space.high[0] = 3.0;
+        }
+        Self {
+            point: PointMass::new(Variant::Authors),
+            fault,
+            space,
+            hidden: 0.0,
+        }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+}
+
+impl Environment for Broken {
+    fn name(&self) -> &str {
+        "broken"
+    }
+    fn observation_dim(&self) -> usize {
+        if self.has(Fault::SizeOfObservation) {
+            3
+        } else {
+            2
+        }
+    }
+    fn action_space(&self) -> &BoxSpace {
+        &self.space
+    }
+    fn horizon(&self) -> usize {
+        usize::from(!self.has(Fault::Horizon))
+    }
+    fn control_time_step(&self) -> f64 {
+        1.0
+    }
+    fn task(&self) -> &Task {
+        self.point.task()
+    }
+    fn reset(&mut self, stream: &mut Stream) -> Vec<f32> {
+        let mut first = self.point.reset(stream);
+        match self.fault {
+            Fault::RandomReset => first[0] += SHARED.fetch_add(1, Ordering::Relaxed) as f32,
+            Fault::Remembers => first[0] += self.hidden,
+            _ => self.hidden = 0.0,
+        }
+        first
+    }
+    fn step(&mut self, action: &[f32]) -> Result<Step> {
+        if self.has(Fault::AnySize) && action.len() != 2 {
+            return self.step(&[0.0; 2]);
+        }
+        let mut step = self.point.step(action)?;
+        self.hidden += 1.0;
+        match self.fault {
+            Fault::NotANumber if self.hidden == 50.0 => step.observation[1] = f32::NAN,
+            Fault::Fails if self.hidden == 50.0 => {
+                return Err(Error::Description("too far".to_owned()));
+            }
+            Fault::Unclipped => step.reward = if action[0] > 1.0 { 0.0 } else { step.reward },
+            Fault::DriftsBetweenCopies | Fault::SharesState => {
+                step.observation[0] += SHARED.fetch_add(1, Ordering::Relaxed) as f32;
+            }
+            Fault::RestoreForgets => step.observation[0] += self.hidden,
+            Fault::RewardLies => step.reward += 1e-3,
+            Fault::NeverEnds => step.terminated = true,
+            _ => {}
+        }
+        Ok(step)
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        self.point.snapshot()
+    }
+    fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
+        if self.has(Fault::RestoreTakesAnything) {
+            let _ = self.point.restore(snapshot);
+            return Ok(());
+        }
+        self.point.restore(snapshot)
+    }
+    fn boxed_clone(&self) -> Box<dyn Environment> {
+        Box::new(self.clone())
+    }
+}
+
+/// For every check there is an environment that only fails for what it should.
+#[test]
+fn every_check_can_fail() {
+    passes(&Broken::new(Fault::Nothing));
+    for (fault, expected) in [
+        (Fault::SizeOfObservation, "shapes and bounds"),
+        (Fault::Horizon, "shapes and bounds"),
+        (Fault::ActionSpace, "shapes and bounds"),
+        (Fault::AnySize, "shapes and bounds"),
+        (Fault::NotANumber, "finite under random actions"),
+        (Fault::NotANumber, "finite under bang-bang actions"),
+        (Fault::Fails, "finite under random actions"),
+        (Fault::Unclipped, "actions are clipped"),
+        (Fault::RandomReset, "resets are deterministic"),
+        (Fault::DriftsBetweenCopies, "steps are deterministic"),
+        (Fault::Remembers, "a reset forgets what was before"),
+        (Fault::SharesState, "copies go their own way"),
+        (Fault::RestoreForgets, "snapshots restore every byte"),
+        (
+            Fault::RestoreTakesAnything,
+            "what is no snapshot is refused",
+        ),
+        (Fault::RewardLies, "the reward is the task's"),
+        (Fault::NeverEnds, "the termination is the task's"),
+    ] {
+        let report = check(&Broken::new(fault));
+        let mut failed = report.checks.iter().filter(|check| check.failure.is_some());
+        assert!(
+            failed.any(|check| check.name == expected),
+            "{fault:?}: {report}"
+        );
+        assert!(report.to_string().contains(&format!("FAIL  {expected}: ")));
+    }
+}
