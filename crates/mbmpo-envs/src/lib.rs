@@ -1,4 +1,4 @@
-//! Environments: locomotion on the Rapier physics engine, as close to MuJoCo as Rapier comes, and a point mass.
+//! Environments: the MuJoCo locomotion tasks in pure Rust, any robot with any task, and a point mass.
 //!
 //! - [`make`] and [`catalogue`]: environments by name;
 //! - [`RobotEnvironment`]: any robot with any task, read from an MJCF file and a [`TaskDescription`] in RON;
@@ -6,7 +6,8 @@
 //! - [`VectorEnvironment`]: copies of an environment that step in parallel;
 //! - [`check`]: whether an environment keeps the promises of the trait;
 //! - [`RobotDescription`]: what a robot is made of, read from an MJCF file;
-//! - [`Simulation`]: a robot in motion.
+//! - [`Simulation`]: a robot in motion;
+//! - [`picture()`]: a robot as SVG.
 //!
 //! ```
 //! use mbmpo_core::{Purpose, Streams};
@@ -23,6 +24,7 @@
 //! ```
 
 mod checker;
+mod picture;
 mod point_mass;
 mod registry;
 pub mod robot;
@@ -33,6 +35,7 @@ pub mod task_file;
 mod vector;
 
 pub use checker::{CheckOutcome, CheckReport, check};
+pub use picture::{Frame, picture};
 pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
 pub use robot::RobotDescription;

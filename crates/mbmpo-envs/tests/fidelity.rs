@@ -8,8 +8,9 @@
 
 mod common;
 
-use common::{distance, numbers, read};
-use mbmpo_envs::{RobotDescription, Simulation};
+use common::{distance, numbers, read, stream, uniform};
+use mbmpo_core::Environment;
+use mbmpo_envs::{RobotDescription, RobotEnvironment, Simulation, Variant};
 use serde_json::Value;
 
 /// Environment, MJCF file, reference.
@@ -162,5 +163,153 @@ fn nothing_left_behind() {
                 assert_eq!(go(&mut simulation), clean, "{file}, {dof}, {speed}");
             }
         }
+    }
+}
+
+/// Rewards and terminations of the recorded sequences, until the episode would end. The reference's reward is that of
+/// the authors' imagination, in single precision here.
+#[test]
+fn rewards() {
+    for (name, _, reference) in ROBOTS {
+        let reference = read(&format!("{reference}.json"));
+        // the PR2's reference has no goal, so no reward
+        for sequence in ["zero", "random", "bang_bang"] {
+            let sequence = &reference["sequences"][sequence];
+            let Some(rewards) = sequence["reward"].as_array() else {
+                continue;
+            };
+            let mut environment = RobotEnvironment::by_name(name, Variant::Paper).unwrap();
+            let start = numbers(&reference["model"]["init_qpos"]);
+            let rest = vec![0.0; environment.velocities().len()];
+            environment.set_state(&start, &rest).unwrap();
+            let actions: Vec<Vec<f32>> =
+                serde_json::from_value(sequence["actions"].clone()).unwrap();
+            for (t, (action, reward)) in actions.iter().zip(rewards).enumerate() {
+                let step = environment.step(action).unwrap();
+                let reward = reward.as_f64().unwrap();
+                let error = (f64::from(step.reward) - reward).abs();
+                assert!(
+                    error < 1e-3 * reward.abs().max(1.0),
+                    "{name}, {t}: {} {reward}",
+                    step.reward
+                );
+                assert_eq!(
+                    step.terminated,
+                    sequence["terminated"][t].as_bool().unwrap(),
+                    "{name}, {t}"
+                );
+                if step.terminated {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What 200 episodes of uniform random actions gave: mean and standard error.
+#[derive(Default)]
+struct Statistics {
+    returns: Vec<f64>,
+    returns_until_end: Vec<f64>,
+    lengths: Vec<f64>,
+    velocities: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+/// Episodes as in the reference: 200 control steps whatever happens, with the length until the episode would have ended.
+fn random_episodes(name: &str, episodes: u64) -> Statistics {
+    let mut environment = RobotEnvironment::by_name(name, Variant::Paper).unwrap();
+    let mut statistics = Statistics {
+        squares: vec![0.0; environment.velocities().len()],
+        ..Statistics::default()
+    };
+    let dim = environment.action_space().dim();
+    for episode in 0..episodes {
+        let mut stream = stream(episode);
+        environment.reset(&mut stream);
+        let (mut total, mut until_end, mut length, mut velocity) = (0.0, 0.0, None, 0.0);
+        for t in 1..=200 {
+            let step = environment.step(&uniform(dim, &mut stream)).unwrap();
+            total += f64::from(step.reward);
+            if length.is_none() {
+                until_end += f64::from(step.reward);
+                length = step.terminated.then_some(t);
+            }
+            velocity += environment.velocities()[0] / 200.0;
+            for (sum, v) in statistics.squares.iter_mut().zip(environment.velocities()) {
+                *sum += v * v;
+            }
+        }
+        statistics.returns.push(total);
+        statistics.returns_until_end.push(until_end);
+        statistics.lengths.push(f64::from(length.unwrap_or(200)));
+        statistics.velocities.push(velocity);
+    }
+    statistics
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    let squares = values.iter().map(|x| (x - mean).powi(2));
+    (squares.sum::<f64>() / values.len() as f64).sqrt()
+}
+
+/// 200 episodes of uniform random actions: mean return and forward velocity agree within three standard errors of the
+/// difference, the length within 10 % or three standard errors, the root mean square of every velocity within 10 %.
+/// Actions and first states are other draws than the reference's.
+#[test]
+fn random_actions() {
+    const EPISODES: u64 = 200;
+    for (name, _, reference) in ROBOTS {
+        let reference = read(&format!("{reference}.json"));
+        let theirs = &reference["statistics"];
+        let ours = random_episodes(name, EPISODES);
+        let number = |key: &str, part: &str| theirs[key][part].as_f64().unwrap();
+        let episodes = EPISODES as f64;
+        let check = |values: &[f64], key: &str| {
+            let error =
+                ((deviation(values).powi(2) + number(key, "std").powi(2)) / episodes).sqrt();
+            let (ours, theirs) = (mean(values), number(key, "mean"));
+            println!("{name}, {key}: {ours:.2}, MuJoCo {theirs:.2}, standard error {error:.2}");
+            (ours - theirs, error)
+        };
+        // the PR2's reference has no goal, so no reward
+        if theirs["return_no_termination"]["mean"].is_f64() {
+            for (values, key) in [
+                (&ours.returns, "return_no_termination"),
+                (&ours.returns_until_end, "return_with_termination"),
+            ] {
+                let (difference, error) = check(values, key);
+                assert!(
+                    difference.abs() < 3.0 * error,
+                    "{name}, {key}: {difference} {error}"
+                );
+            }
+            let (difference, error) = check(&ours.lengths, "episode_length");
+            let length = number("episode_length", "mean");
+            assert!(
+                difference.abs() <= 0.1 * length || difference.abs() < 3.0 * error,
+                "{name}: {difference} {error}"
+            );
+        }
+        let steps = 200.0 * episodes;
+        let rms = numbers(&theirs["qvel_rms"]);
+        for (i, (sum, theirs)) in ours.squares.iter().zip(&rms).enumerate() {
+            let ratio = (sum / steps).sqrt() / theirs;
+            println!("{name}, qvel {i}: {ratio:.3} of MuJoCo's {theirs:.3}");
+            assert!(
+                (0.9..1.1).contains(&ratio),
+                "{name}, qvel {i}: ratio {ratio}"
+            );
+        }
+        println!(
+            "{name}, forward velocity {:.3} ± {:.3}",
+            mean(&ours.velocities),
+            deviation(&ours.velocities)
+        );
     }
 }
