@@ -157,3 +157,46 @@ fn episodes_end_where_the_authors_end_them() {
         assert!(robot.task().termination.is_empty(), "{name}");
     }
 }
+
+/// The arm's observation ends with the goal minus the tip; the goal is drawn in the authors' box at every reset and stays
+/// for the episode. Fails when it is that of the last episode, or the difference has the wrong sign.
+#[test]
+fn goal_of_the_arm() {
+    let mut arm = RobotEnvironment::by_name("pr2-reacher", Variant::Paper).unwrap();
+    let sites = &arm.simulation().robot().sites;
+    let tip = sites.iter().position(|site| site.name == "tip").unwrap();
+    let goal = |arm: &RobotEnvironment, observation: &[f32]| {
+        let at = arm.simulation().site(tip);
+        [0, 1, 2].map(|i| f64::from(observation[14 + i]) + at[i])
+    };
+    let mut goals = vec![];
+    for episode in 0..20 {
+        let first = arm.reset(&mut stream(episode));
+        let drawn = goal(&arm, &first);
+        for (x, range) in drawn.iter().zip([0.4..=0.6, 0.25..=0.75, 0.6..=1.0]) {
+            assert!(range.contains(x), "{drawn:?}");
+        }
+        for _ in 0..10 {
+            let step = arm.step(&[1.0; 7]).unwrap();
+            let now = goal(&arm, &step.observation);
+            assert!(drawn.iter().zip(now).all(|(a, b)| (a - b).abs() < 1e-6));
+        }
+        goals.push(drawn);
+    }
+    let spread = |axis: usize| {
+        let along = goals.iter().map(|goal| goal[axis]);
+        along.clone().fold(f64::MIN, f64::max) - along.fold(f64::MAX, f64::min)
+    };
+    assert!(spread(0) > 0.1 && spread(1) > 0.25 && spread(2) > 0.2);
+}
+
+/// The ant's first orientation has noise in it and is of length 1.
+#[test]
+fn orientation_of_the_ant() {
+    let mut ant = RobotEnvironment::by_name("ant", Variant::Paper).unwrap();
+    ant.reset(&mut stream(1));
+    let quaternion = &ant.positions()[3..7];
+    assert!(quaternion[1..].iter().all(|&x| x != 0.0));
+    let squares = quaternion.iter().map(|x| x * x);
+    assert!((squares.sum::<f64>() - 1.0).abs() < 1e-12);
+}
