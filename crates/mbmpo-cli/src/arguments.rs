@@ -1,5 +1,5 @@
 use clap::{Args, Parser, Subcommand};
-use mbmpo_experiments::DeviceKind;
+use mbmpo_experiments::{DeviceKind, EnvironmentChoice, RobotFiles, Variant};
 use std::path::PathBuf;
 
 /// Model-based reinforcement learning via meta-policy optimisation (MB-MPO)
@@ -12,7 +12,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Learn to act in an environment
+    /// Learn to act in an environment, or with a robot of your own
     Train(TrainArguments),
     /// Measure the policy of a run
     Evaluate(EvaluateArguments),
@@ -28,6 +28,52 @@ pub enum Command {
 pub enum EnvCommand {
     /// All environments and their sizes
     List,
+    /// Whether an environment, or a robot of your own, keeps its promises, bit for bit
+    Check(CheckArguments),
+}
+
+/// What to learn in.
+#[derive(Debug, Args)]
+pub struct EnvironmentArguments {
+    /// Environment, see `mbmpo env list`
+    #[arg(value_name = "ENV")]
+    pub environment: Option<String>,
+
+    /// A robot of your own, in MJCF; see docs/your-own-robot.md
+    #[arg(
+        long,
+        value_name = "FILE.xml",
+        requires = "task",
+        conflicts_with = "environment"
+    )]
+    pub robot: Option<PathBuf>,
+
+    /// What it shall do, in RON
+    #[arg(long, value_name = "FILE.ron", requires = "robot")]
+    pub task: Option<PathBuf>,
+}
+
+impl EnvironmentArguments {
+    pub fn choice(&self) -> EnvironmentChoice {
+        match (&self.environment, &self.robot, &self.task) {
+            (Some(name), ..) => EnvironmentChoice::Name(name.clone()),
+            (None, Some(robot), Some(task)) => EnvironmentChoice::Files(RobotFiles {
+                robot: robot.clone(),
+                task: task.clone(),
+            }),
+            _ => EnvironmentChoice::OfPreset,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    #[command(flatten)]
+    pub environment: EnvironmentArguments,
+
+    /// Where sources differ, which to follow: paper, authors, gym
+    #[arg(long, default_value_t = Variant::Paper)]
+    pub variant: Variant,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,9 +85,8 @@ pub enum ConfigCommand {
 /// What decides about the hyper-parameters.
 #[derive(Debug, Args)]
 pub struct ConfigArguments {
-    /// Environment, see `mbmpo env list`
-    #[arg(value_name = "ENV")]
-    pub environment: String,
+    #[command(flatten)]
+    pub environment: EnvironmentArguments,
 
     /// quick (minutes), paper (the paper's text), authors (their scripts), or the path of a RON file
     #[arg(long, default_value = "paper", value_name = "NAME|FILE.ron")]

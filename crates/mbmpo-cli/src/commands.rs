@@ -1,7 +1,7 @@
-use crate::arguments::{ConfigArguments, EvaluateArguments, TrainArguments};
+use crate::arguments::{CheckArguments, ConfigArguments, EvaluateArguments, TrainArguments};
 use crate::output::say;
 use crate::progress::{self, Display};
-use mbmpo_experiments::{Result, RunDirectory, RunInfo, preset};
+use mbmpo_experiments::{Error, Result, RunDirectory, RunInfo, preset};
 use std::thread::available_parallelism;
 
 /// `mbmpo train`
@@ -19,11 +19,11 @@ pub fn train(arguments: &TrainArguments) -> Result<()> {
         preset,
         overrides,
     } = selection;
-    let config = preset::resolve(environment, preset, overrides)?;
+    let config = preset::resolve(environment.choice(), preset, overrides)?;
     device.device()?;
     let threads = threads.map_or_else(cores, usize::from);
     let info = RunInfo::begin(
-        environment,
+        &config.environment.name,
         preset,
         *seed,
         *device,
@@ -73,7 +73,7 @@ pub fn list_environments() -> Result<()> {
         "{:<14} {:>11} {:>7} {:>8} {:>9}  {}\n",
         "environment", "observation", "action", "horizon", "step [s]", "what it is"
     );
-    for info in mbmpo_experiments::environments() {
+    for info in mbmpo_experiments::environments()? {
         text += &format!(
             "{:<14} {:>11} {:>7} {:>8} {:>9}  {}\n",
             info.name,
@@ -87,6 +87,21 @@ pub fn list_environments() -> Result<()> {
     say(text.trim_end())
 }
 
+/// `mbmpo env check`
+pub fn check_environment(arguments: &CheckArguments) -> Result<()> {
+    let environment = arguments.environment.choice().make(arguments.variant)?;
+    let report = mbmpo_experiments::check_environment(environment.as_ref())?;
+    say(&report.to_string())?;
+    match report.failures() {
+        0 => Ok(()),
+        failures => Err(Error::ChecksFailed {
+            environment: report.environment,
+            failures,
+            checks: report.checks.len(),
+        }),
+    }
+}
+
 /// `mbmpo config show`
 pub fn show_config(arguments: &ConfigArguments) -> Result<()> {
     let ConfigArguments {
@@ -94,9 +109,9 @@ pub fn show_config(arguments: &ConfigArguments) -> Result<()> {
         preset,
         overrides,
     } = arguments;
-    let config = preset::resolve(environment, preset, overrides)?;
+    let config = preset::resolve(environment.choice(), preset, overrides)?;
     let text = if overrides.is_empty() {
-        preset::source(environment, preset)?
+        preset::source(environment.choice(), preset)?
     } else {
         config.to_ron()?
     };

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => commands::train(&arguments),
         Command::Evaluate(arguments) => commands::evaluate(&arguments),
         Command::Env(EnvCommand::List) => commands::list_environments(),
+        Command::Env(EnvCommand::Check(arguments)) => commands::check_environment(&arguments),
         Command::Config(ConfigCommand::Show(arguments)) => commands::show_config(&arguments),
     };
     match outcome {

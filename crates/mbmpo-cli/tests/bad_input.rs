@@ -142,3 +142,108 @@ fn damaged_policy() {
         "{message}"
     );
 }
+
+/// A robot and a task in files of their own, and what `mbmpo train` says about them.
+fn robot_refused(robot: &str, task: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("my.xml"), robot).unwrap();
+    std::fs::write(directory.path().join("my_task.ron"), task).unwrap();
+    let arguments = ["train", "--robot", "my.xml", "--task", "my_task.ron"];
+    let message = refused_in(directory.path(), &arguments);
+    assert!(
+        !directory.path().join("runs").exists(),
+        "nothing is left behind"
+    );
+    let check = ["env", "check", "--robot", "my.xml", "--task", "my_task.ron"];
+    assert_eq!(refused_in(directory.path(), &check), message);
+    message
+}
+
+const ROBOT: &str = r#"<mujoco model="cart">
+    <worldbody>
+        <body name="cart">
+            <joint name="slider" type="slide" axis="1 0 0"/>
+            <geom type="capsule" fromto="-.1 0 0 .1 0 0" size=".05" contype="0" conaffinity="0"/>
+        </body>
+    </worldbody>
+    <actuator><motor joint="slider" ctrllimited="true" ctrlrange="-1 1"/></actuator>
+</mujoco>"#;
+
+const MOTOR: &str = r#"<motor joint="slider" ctrllimited="true" ctrlrange="-1 1"/>"#;
+
+const TASK: &str = "(reward: [Alive(bonus: 1)])";
+
+#[test]
+fn task_of_an_own_robot() {
+    for (task, expected) in [
+        (
+            "(\n    rewards: [],\n)",
+            "my_task.ron:2:5: unknown key `rewards`, did you mean `reward`?",
+        ),
+        (
+            "(\n    reward: [Alive(bonus: yes)],\n)",
+            "my_task.ron:2:26: `reward[0].Alive.bonus`: expected a number",
+        ),
+        (
+            "(reward: [Alife(bonus: 1)])",
+            "`reward[0]` cannot be `Alife`, did you mean `Alive`?",
+        ),
+        ("(horizon: 5)", "key `reward` is missing"),
+        (
+            "(reward: [Alive(bonus: inf)])",
+            "my_task.ron: `reward[0].bonus` is inf, allowed is -1000000000 to 1000000000",
+        ),
+        (
+            "(reward: [Alive(bonus: 1)], reset: (position_noise: NaN))",
+            "my_task.ron: `reset.position_noise` is NaN",
+        ),
+        (
+            "(reward: [NextObservation(component: \"slidr\", weight: 1)])",
+            "my_task.ron with my.xml: reward or termination: there is no component of the observation `slidr`, \
+             did you mean `slider`? (there are `slider`, `slider velocity`)",
+        ),
+        (
+            "(reward: [Alive(bonus: 1)], observation: [Positions(of: Only([\"knee\"]))])",
+            "there is no coordinate `knee` (there are `slider`)",
+        ),
+        ("not ron", "my_task.ron:1:1: "),
+        ("", "my_task.ron:1:1: "),
+    ] {
+        let message = robot_refused(ROBOT, task);
+        assert!(
+            message.contains(expected),
+            "{message}\nshould name\n{expected}"
+        );
+    }
+}
+
+#[test]
+fn own_robot() {
+    for (robot, expected) in [
+        ("not xml".to_owned(), "my.xml: "),
+        (ROBOT.replace("slide\"", "ball\""), "my.xml: MJCF, line 4"),
+        (ROBOT.replace(MOTOR, ""), "robot `cart` has no motors"),
+        (ROBOT.replace("-1 1\"/>", "1 -1\"/>"), "my.xml: "),
+        (ROBOT.replace("-1 1\"/>", "-1 nan\"/>"), "my.xml: "),
+    ] {
+        let message = robot_refused(&robot, TASK);
+        assert!(
+            message.contains(expected),
+            "{message}\nshould name\n{expected}"
+        );
+    }
+}
+
+#[test]
+fn files_of_an_own_robot() {
+    let missing = ["train", "--robot", "absent.xml", "--task", "absent.ron"];
+    assert!(refused(&missing).contains("cannot read absent.xml"));
+    assert!(refused(&["train", "--robot", "my.xml"]).contains("--task <FILE.ron>"));
+    assert!(refused(&["train", "--task", "my.ron"]).contains("--robot <FILE.xml>"));
+    let both = ["train", "hopper", "--robot", "my.xml", "--task", "my.ron"];
+    assert!(refused(&both).contains("cannot be used with"));
+    assert!(refused(&["train"]).contains("which environment?"));
+    assert!(refused(&["env", "check"]).contains("which environment?"));
+    assert!(refused(&["env", "check", "hoper"]).contains("did you mean `hopper`?"));
+    assert!(refused(&["env", "check", "hopper", "--variant", "papr"]).contains("`authors`"));
+}

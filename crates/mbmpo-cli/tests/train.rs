@@ -178,6 +178,11 @@ fn lists_environments_and_shows_configurations() {
         list.contains("point-2d") && list.contains("half-cheetah"),
         "{list}"
     );
+    for name in ["swimmer", "hopper", "walker2d", "ant", "pr2-reacher"] {
+        assert!(list.contains(name), "{list}");
+    }
+    let deeper = mbmpo(&["config", "show", "ant"]);
+    assert!(deeper.contains("[512, 512, 512], // paper A.3"), "{deeper}");
     let commented = mbmpo(&["config", "show", "half-cheetah"]);
     assert!(commented.contains("// paper A.3"), "{commented}");
     let changed = mbmpo(&[
@@ -188,4 +193,64 @@ fn lists_environments_and_shows_configurations() {
         "algorithm.horizon=7",
     ]);
     assert!(changed.contains("horizon: 7,"), "{changed}");
+}
+
+/// The tutorial's robot: its files are checked, learned with, and kept in the run, which can then be evaluated.
+#[test]
+fn a_robot_of_ones_own() {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+    let [robot, task] = ["inverted_pendulum.xml", "inverted_pendulum.ron"]
+        .map(|file| assets.join(file).display().to_string());
+    let report = mbmpo(&["env", "check", "--robot", &robot, "--task", &task]);
+    assert!(!report.contains("FAIL"), "{report}");
+    assert!(
+        report.contains("ok    the task is the same on tensors"),
+        "{report}"
+    );
+    assert!(report.contains("13 of 13 checks passed"), "{report}");
+
+    let parent = tempfile::tempdir().unwrap();
+    let run = parent.path().join("run").display().to_string();
+    let mut arguments = vec![
+        "train", "--robot", &robot, "--task", &task, "--preset", "quick",
+    ];
+    arguments.extend(["--out", &run]);
+    arguments.extend(TINY.iter().flat_map(|change| ["--set", change]));
+    let shown = mbmpo(&arguments);
+    assert!(
+        shown.contains("inverted_pendulum-quick-seed1: return "),
+        "{shown}"
+    );
+    let evaluation = mbmpo(&["evaluate", &run, "--episodes", "2"]);
+    assert!(
+        evaluation.starts_with("inverted_pendulum: return "),
+        "{evaluation}"
+    );
+}
+
+/// A check that fails is no input error: exit code 1.
+#[test]
+fn a_robot_that_diverges_fails_the_checks() {
+    let parent = tempfile::tempdir().unwrap();
+    let [robot, task] = ["wild.xml", "wild.ron"].map(|file| parent.path().join(file));
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
+    let pendulum = fs::read_to_string(assets.join("inverted_pendulum.xml")).unwrap();
+    fs::write(&robot, pendulum.replace("gear=\"10\"", "gear=\"1e7\"")).unwrap();
+    fs::copy(assets.join("inverted_pendulum.ron"), &task).unwrap();
+    let output = Command::cargo_bin("mbmpo")
+        .unwrap()
+        .args(["env", "check", "--robot"])
+        .arg(&robot)
+        .arg("--task")
+        .arg(&task)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        report.contains("FAIL  finite under random actions: step "),
+        "{report}"
+    );
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.starts_with("error: wild fails "), "{message}");
 }

@@ -82,16 +82,15 @@ impl fmt::Display for CheckReport {
 /// That the task means the same on tensors is not checked here, as this crate has none.
 pub fn check(environment: &dyn Environment) -> CheckReport {
     let subject = Subject(environment);
+    let start = Instant::now();
+    let uniform = subject.drive(Actions::Uniform);
+    let seconds = start.elapsed().as_secs_f64();
+    let bang_bang = subject.drive(Actions::BangBang);
+    let both = [&uniform, &bang_bang];
     let checks = [
-        ("shapes and bounds", subject.shapes()),
-        (
-            "finite under random actions",
-            subject.finite(Actions::Uniform),
-        ),
-        (
-            "finite under bang-bang actions",
-            subject.finite(Actions::BangBang),
-        ),
+        ("shapes and bounds", subject.shapes(&uniform)),
+        ("finite under random actions", uniform.finite()),
+        ("finite under bang-bang actions", bang_bang.finite()),
         ("actions are clipped", subject.clipping()),
         ("resets are deterministic", subject.deterministic_resets()),
         ("steps are deterministic", subject.deterministic_steps()),
@@ -105,8 +104,8 @@ pub fn check(environment: &dyn Environment) -> CheckReport {
             "what is no snapshot is refused",
             subject.foreign_snapshots(),
         ),
-        ("the reward is the task's", subject.rewards()),
-        ("the termination is the task's", subject.terminations()),
+        ("the reward is the task's", subject.rewards(both)),
+        ("the termination is the task's", subject.terminations(both)),
     ];
     CheckReport {
         environment: environment.name().to_owned(),
@@ -114,7 +113,7 @@ pub fn check(environment: &dyn Environment) -> CheckReport {
             .into_iter()
             .map(|(name, outcome)| CheckOutcome::new(name, outcome))
             .collect(),
-        steps_per_second: subject.speed(),
+        steps_per_second: uniform.taken.len() as f64 / seconds.max(1e-9),
     }
 }
 
@@ -133,14 +132,52 @@ struct Taken {
     step: Step,
 }
 
-/// Observations, rewards and terminations as bytes.
-type Bytes = Vec<u8>;
+/// Control steps in a row, with a reset where an episode ends.
+#[derive(Default)]
+struct Sequence {
+    taken: Vec<Taken>,
+    /// The error that ended it.
+    failure: Option<String>,
+}
 
-fn push(bytes: &mut Bytes, numbers: &[f32]) {
+impl Sequence {
+    fn each(&self, mut inspect: impl FnMut(&Taken) -> Result<(), String>) -> Result<(), String> {
+        let steps = self.taken.iter().enumerate();
+        for (t, taken) in steps {
+            inspect(taken).map_err(|failure| format!("step {t}: {failure}"))?;
+        }
+        Ok(())
+    }
+
+    fn finite(&self) -> Result<(), String> {
+        let finite = |what: &str, numbers: &[f32]| {
+            let wrong = numbers.iter().position(|x| !x.is_finite());
+            wrong.map_or(Ok(()), |i| Err(format!("{what} has {} at {i}", numbers[i])))
+        };
+        self.each(|taken| {
+            finite("the observation before it", &taken.before)?;
+            finite("the observation", &taken.step.observation)?;
+            finite("the reward", &[taken.step.reward])
+        })?;
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    /// Observations, rewards and terminations.
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![];
+        for taken in &self.taken {
+            push_step(&mut bytes, &taken.step);
+        }
+        bytes.extend(self.failure.iter().flat_map(|failure| failure.bytes()));
+        bytes
+    }
+}
+
+fn push(bytes: &mut Vec<u8>, numbers: &[f32]) {
     bytes.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
 }
 
-fn push_step(bytes: &mut Bytes, step: &Step) {
+fn push_step(bytes: &mut Vec<u8>, step: &Step) {
     push(bytes, &step.observation);
     push(bytes, &[step.reward]);
     bytes.push(u8::from(step.terminated));
@@ -184,7 +221,7 @@ impl Subject<'_> {
         }
     }
 
-    /// Steps from the present state, resetting where an episode ends, and hands every step to `see`.
+    /// Steps from the present state, in which `before` was observed.
     fn go_on(
         &self,
         environment: &mut dyn Environment,
@@ -192,67 +229,52 @@ impl Subject<'_> {
         random: &mut Stream,
         mut before: Vec<f32>,
         steps: usize,
-        mut see: impl FnMut(&Taken) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let mut held = vec![];
+    ) -> Sequence {
+        let (mut sequence, mut held) = (Sequence::default(), vec![]);
         for t in 0..steps {
             let action = self.action(actions, random, &mut held);
-            let step = environment
-                .step(&action)
-                .map_err(|error| format!("step {t}: {error}"))?;
-            let taken = Taken {
-                before,
-                action,
-                step,
+            let step = match environment.step(&action) {
+                Ok(step) => step,
+                Err(error) => {
+                    sequence.failure = Some(format!("step {t}: {error}"));
+                    break;
+                }
             };
-            see(&taken).map_err(|failure| format!("step {t}: {failure}"))?;
-            before = if taken.step.terminated {
+            let next = if step.terminated {
                 environment.reset(random)
             } else {
-                taken.step.observation
+                step.observation.clone()
             };
+            sequence.taken.push(Taken {
+                before: std::mem::replace(&mut before, next),
+                action,
+                step,
+            });
         }
-        Ok(())
+        sequence
     }
 
-    /// [`Self::go_on`] from a reset.
-    fn drive(
-        &self,
-        environment: &mut dyn Environment,
-        actions: Actions,
-        index: u64,
-        see: impl FnMut(&Taken) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let mut random = stream(index);
+    /// A long sequence from a reset.
+    fn drive(&self, actions: Actions) -> Sequence {
+        let mut environment = self.fresh();
+        let mut random = stream(2);
         let first = environment.reset(&mut random);
-        self.go_on(environment, actions, &mut random, first, STEPS, see)
+        self.go_on(environment.as_mut(), actions, &mut random, first, STEPS)
     }
 
-    /// What [`Self::go_on`] sees, as bytes; an error ends it.
+    /// Random steps from the present state, as bytes.
     fn record(
         &self,
         environment: &mut dyn Environment,
         random: &mut Stream,
         steps: usize,
-    ) -> Bytes {
-        let mut bytes = vec![];
-        let outcome = self.go_on(
-            environment,
-            Actions::Uniform,
-            random,
-            vec![],
-            steps,
-            |taken| {
-                push_step(&mut bytes, &taken.step);
-                Ok(())
-            },
-        );
-        bytes.extend(outcome.err().unwrap_or_default().into_bytes());
-        bytes
+    ) -> Vec<u8> {
+        self.go_on(environment, Actions::Uniform, random, vec![], steps)
+            .bytes()
     }
 
-    /// A whole record from a reset.
-    fn episode(&self, environment: &mut dyn Environment, index: u64, steps: usize) -> Bytes {
+    /// The same from a reset, with the first observation.
+    fn episode(&self, environment: &mut dyn Environment, index: u64, steps: usize) -> Vec<u8> {
         let mut random = stream(index);
         let mut bytes = vec![];
         push(&mut bytes, &environment.reset(&mut random));
@@ -260,7 +282,7 @@ impl Subject<'_> {
         bytes
     }
 
-    fn shapes(&self) -> Result<(), String> {
+    fn shapes(&self, sequence: &Sequence) -> Result<(), String> {
         let demand = |condition: bool, what: String| if condition { Ok(()) } else { Err(what) };
         let environment = self.0;
         let space = environment.action_space();
@@ -302,22 +324,7 @@ impl Subject<'_> {
                 format!("an action of {wrong} components is refused but changes the state"),
             )?;
         }
-        self.drive(copy.as_mut(), Actions::Uniform, 0, |taken| {
-            length("the observation", &taken.step.observation)
-        })
-    }
-
-    fn finite(&self, actions: Actions) -> Result<(), String> {
-        let finite = |what: &str, numbers: &[f32]| match numbers.iter().position(|x| !x.is_finite())
-        {
-            None => Ok(()),
-            Some(i) => Err(format!("{what} has {} at {i}", numbers[i])),
-        };
-        self.drive(self.fresh().as_mut(), actions, 2, |taken| {
-            finite("the observation before it", &taken.before)?;
-            finite("the observation", &taken.step.observation)?;
-            finite("the reward", &[taken.step.reward])
-        })
+        sequence.each(|taken| length("the observation", &taken.step.observation))
     }
 
     fn clipping(&self) -> Result<(), String> {
@@ -432,47 +439,44 @@ impl Subject<'_> {
         Ok(())
     }
 
-    /// Compares what `evaluate` makes of each transition with the task.
+    /// Compares what a step gave with what the task says of it.
     fn judged(
         &self,
+        sequences: [&Sequence; 2],
         what: &str,
         given: impl Fn(&Step) -> f32,
         expected: impl Fn(&Transition) -> f32,
     ) -> Result<(), String> {
         let space = self.0.action_space();
-        for actions in [Actions::Uniform, Actions::BangBang] {
-            self.drive(self.fresh().as_mut(), actions, 11, |taken| {
-                let transition = Transition {
-                    observation: &taken.before,
-                    action: &space.clip(&taken.action),
-                    next_observation: &taken.step.observation,
-                };
-                let (given, expected) = (given(&taken.step), expected(&transition));
-                if given.to_bits() == expected.to_bits() {
-                    return Ok(());
-                }
-                Err(format!("{what} is {given}, that of the task {expected}"))
-            })?;
-        }
-        Ok(())
+        let required = self.0.task().required_observation_dim();
+        let judge = |taken: &Taken| {
+            let shown = [&taken.before, &taken.step.observation].map(Vec::len);
+            if shown.iter().any(|&components| components < required) {
+                return Err(format!("the task needs {required} components: {shown:?}"));
+            }
+            let transition = Transition {
+                observation: &taken.before,
+                action: &space.clip(&taken.action),
+                next_observation: &taken.step.observation,
+            };
+            let (given, expected) = (given(&taken.step), expected(&transition));
+            if given.to_bits() == expected.to_bits() {
+                return Ok(());
+            }
+            Err(format!("{what} is {given}, that of the task {expected}"))
+        };
+        sequences.into_iter().try_for_each(|s| s.each(judge))
     }
 
-    fn rewards(&self) -> Result<(), String> {
+    fn rewards(&self, sequences: [&Sequence; 2]) -> Result<(), String> {
         let task = self.0.task();
-        self.judged("the reward", |step| step.reward, |t| task.reward(t))
+        let given = |step: &Step| step.reward;
+        self.judged(sequences, "the reward", given, |t| task.reward(t))
     }
 
-    fn terminations(&self) -> Result<(), String> {
+    fn terminations(&self, sequences: [&Sequence; 2]) -> Result<(), String> {
         let task = self.0.task();
         let given = |step: &Step| f32::from(u8::from(step.terminated));
-        self.judged("the termination", given, |t| task.termination(t))
-    }
-
-    fn speed(&self) -> f64 {
-        let mut environment = self.fresh();
-        let start = Instant::now();
-        // a failure is what the other checks are for
-        let _ = self.drive(environment.as_mut(), Actions::Uniform, 12, |_| Ok(()));
-        STEPS as f64 / start.elapsed().as_secs_f64().max(1e-9)
+        self.judged(sequences, "the termination", given, |t| task.termination(t))
     }
 }

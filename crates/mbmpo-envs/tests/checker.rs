@@ -58,6 +58,9 @@ struct Broken {
     hidden: f32,
 }
 
+/// Tells its snapshots from those of a point.
+const MARK: &[u8] = b"broken";
+
 /// What copies must not share.
 static SHARED: AtomicU32 = AtomicU32::new(0);
 
@@ -135,14 +138,17 @@ impl Environment for Broken {
         Ok(step)
     }
     fn snapshot(&self) -> Vec<u8> {
-        self.point.snapshot()
+        [MARK, &self.point.snapshot()].concat()
     }
     fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
+        let outcome = match snapshot.strip_prefix(MARK) {
+            Some(snapshot) => self.point.restore(snapshot),
+            None => Err(Error::Description("not mine".to_owned())),
+        };
         if self.has(Fault::RestoreTakesAnything) {
-            let _ = self.point.restore(snapshot);
             return Ok(());
         }
-        self.point.restore(snapshot)
+        outcome
     }
     fn boxed_clone(&self) -> Box<dyn Environment> {
         Box::new(self.clone())

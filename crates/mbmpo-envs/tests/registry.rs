@@ -5,6 +5,7 @@ mod common;
 
 use common::stream;
 use mbmpo_core::Environment;
+use mbmpo_core::task::Transition;
 use mbmpo_envs::{NAMES, RobotEnvironment, Variant, catalogue, make};
 
 /// Sizes, horizon and time step of the catalogue are those of the environment, in every variant.
@@ -85,7 +86,6 @@ fn robots_are_those_of_the_paper() {
 /// everything but that velocity is 0, with full actions (the authors' rewards of imagined steps).
 #[test]
 fn rewards_are_those_of_the_authors() {
-    use mbmpo_core::task::Transition;
     for (name, component, expected) in [
         ("half-cheetah", 8, 3.0 - 0.1 * 6.0),
         ("swimmer", 3, 3.0 - 1e-4 * 2.0),
@@ -126,7 +126,6 @@ fn rewards_are_those_of_the_authors() {
 /// What ends an episode: a state a little outside of each healthy range, and nothing a little inside.
 #[test]
 fn episodes_end_where_the_authors_end_them() {
-    use mbmpo_core::task::Transition;
     for (name, component, inside, outside) in [
         ("hopper", 0, 0.71, 0.69),
         ("hopper", 1, -0.19, -0.21),

@@ -1,6 +1,5 @@
-use crate::{Error, Result};
+use crate::{EnvironmentConfig, Error, Result, text};
 use mbmpo_core::{Check, Checker};
-use mbmpo_envs::Variant;
 use mbmpo_meta::MbMpoConfig;
 use ron::ser::PrettyConfig;
 use serde::{Deserialize, Serialize};
@@ -18,22 +17,9 @@ pub struct ExperimentConfig {
     pub algorithm: MbMpoConfig,
 }
 
-/// Which environment, see [`mbmpo_envs::make`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EnvironmentConfig {
-    /// Its name, see [`mbmpo_envs::NAMES`].
-    pub name: String,
-    /// Whether it follows the paper's text or the authors' code.
-    pub variant: Variant,
-}
-
 impl Check for ExperimentConfig {
     fn inspect(&self, checker: &mut Checker) {
-        let name = self.environment.name.as_str();
-        let known = mbmpo_envs::NAMES.contains(&name);
-        let allowed = format!("one of {}", mbmpo_envs::NAMES.join(", "));
-        checker.demand("environment.name", format!("`{name}`"), known, &allowed);
+        checker.nested("environment", &self.environment);
         checker.range("real_steps", self.real_steps, 1..);
         checker.nested("algorithm", &self.algorithm);
     }
@@ -46,7 +32,8 @@ impl ExperimentConfig {
     /// When the library refuses, which no configuration of ours makes it do.
     pub fn to_ron(&self) -> Result<String> {
         let pretty = PrettyConfig::new().compact_arrays(true);
-        ron::ser::to_string_pretty(self, pretty)
+        text::options()
+            .to_string_pretty(self, pretty)
             .map(|text| text + "\n")
             .map_err(|error| Error::System(error.to_string()))
     }
@@ -54,9 +41,8 @@ impl ExperimentConfig {
     /// Makes the environment, not yet reset.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// When there is none of that name, or a file of the robot is wrong.
     pub fn make_environment(&self) -> Result<Box<dyn mbmpo_core::Environment>> {
-        let EnvironmentConfig { name, variant } = &self.environment;
-        Ok(mbmpo_envs::make(name, *variant)?)
+        self.environment.make()
     }
 }

@@ -59,6 +59,24 @@ pub enum Error {
         /// The values.
         violations: Violations,
     },
+    /// A robot of one's own that cannot be used.
+    #[error("{origin}: {source}")]
+    Robot {
+        /// The file or files.
+        origin: String,
+        /// What is wrong.
+        source: mbmpo_core::Error,
+    },
+    /// An environment that breaks promises.
+    #[error("{environment} fails {failures} of {checks} checks")]
+    ChecksFailed {
+        /// Its name.
+        environment: String,
+        /// How many.
+        failures: usize,
+        /// Of how many.
+        checks: usize,
+    },
     /// Parts that do not fit together.
     #[error("{0}")]
     Mismatch(String),
@@ -120,7 +138,7 @@ impl Error {
     /// Whether it is due to what was typed or what a file contains, and not to what happened while running.
     pub fn is_input(&self) -> bool {
         match self {
-            Self::Write { .. } | Self::System(_) => false,
+            Self::Write { .. } | Self::System(_) | Self::ChecksFailed { .. } => false,
             Self::Learning(error) => matches!(error, mbmpo_core::Error::Invalid(_)),
             _ => true,
         }

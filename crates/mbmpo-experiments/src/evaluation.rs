@@ -69,7 +69,10 @@ pub fn evaluate(path: &Path, episodes: usize, seed: u64) -> Result<Evaluation> {
         )));
     }
     let plan = Plan {
-        horizon: config.algorithm.horizon,
+        horizon: config
+            .algorithm
+            .horizon
+            .unwrap_or_else(|| environment.horizon()),
         min_steps: 1,
         purpose: Purpose::Evaluate,
         iteration: u64::MAX,

@@ -2,6 +2,8 @@
 //!
 //! - [`ExperimentConfig`]: everything that decides what a run does, apart from its seed; [`preset`] has the
 //!   embedded ones, [`overrides`] changes single values;
+//! - [`EnvironmentChoice`]: one of the [`environments`], or a robot of one's own; [`check_environment`] tells whether it
+//!   keeps the promises of [`Environment`](mbmpo_core::Environment);
 //! - [`RunDirectory`]: where a run leaves its configuration, metrics, policy and learning curve;
 //! - [`train`]: drives an [`Algorithm`](mbmpo_core::Algorithm); [`run`] does so for an experiment, in a run directory;
 //! - [`evaluate`]: measures the policy of a run;
@@ -14,14 +16,16 @@
 //!
 //! let overrides = ["algorithm.horizon=100".to_owned()];
 //! let config = preset::resolve("half-cheetah", "paper", &overrides)?;
-//! assert_eq!(config.algorithm.horizon, 100);
+//! assert_eq!(config.algorithm.horizon, Some(100));
 //! assert_eq!(config.algorithm.meta_steps, 30);
 //! # Ok::<(), mbmpo_experiments::Error>(())
 //! ```
 
+mod check;
 mod config;
 mod curve;
 mod device;
+mod environment;
 mod error;
 mod evaluation;
 pub mod overrides;
@@ -31,12 +35,14 @@ pub mod suite;
 mod text;
 mod trainer;
 
-pub use config::{EnvironmentConfig, ExperimentConfig};
+pub use check::check_environment;
+pub use config::ExperimentConfig;
 pub use curve::learning_curve;
 pub use device::DeviceKind;
+pub use environment::{EnvironmentChoice, EnvironmentConfig, RobotFiles};
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, evaluate};
-pub use mbmpo_envs::catalogue as environments;
+pub use mbmpo_core::nearest;
+pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};
 pub use run_directory::{RunDirectory, RunInfo, Status, free_path, read_metrics};
-pub use text::nearest;
 pub use trainer::{Progress, Sink, run, train, with_threads};

@@ -1,7 +1,7 @@
 //! Changing single values of a configuration, as `--set key.path=value` does.
 
-use crate::text::{nearest, plain_types};
-use crate::{Error, ExperimentConfig, Result};
+use crate::text::plain_types;
+use crate::{Error, ExperimentConfig, Result, nearest};
 use serde_json::Value;
 
 /// `config` with every `key.path=value` applied, in order. A value is written as in RON: `3`, `1e-3`, `[128, 128]`,

@@ -1,6 +1,7 @@
 //! Configurations that come with the program, and those in files.
 
-use crate::{Error, ExperimentConfig, Result, nearest, overrides, text};
+use crate::environment::{check_name, undecided};
+use crate::{EnvironmentChoice, Error, ExperimentConfig, Result, nearest, overrides, text};
 use mbmpo_core::{Check, Checked};
 use std::path::Path;
 
@@ -8,83 +9,116 @@ use std::path::Path;
 pub const NAMES: [&str; 3] = ["quick", "paper", "authors"];
 
 macro_rules! embed {
-    ($($environment:literal: $($preset:literal)*),* $(,)?) => {
-        [$($((
-            $environment,
-            $preset,
-            include_str!(concat!("../../../configs/", $environment, "/", $preset, ".ron")),
-        ),)*)*]
+    ($file:literal) => {
+        include_str!(concat!("../../../configs/", $file))
     };
 }
 
-const EMBEDDED: [(&str, &str, &str); 6] = embed! {
-    "point-2d": "quick" "paper" "authors",
-    "half-cheetah": "quick" "paper" "authors",
-};
+/// The embedded preset of that name; those of robots go with any robot.
+fn embedded(environment: &EnvironmentChoice, preset: &str) -> Option<&'static str> {
+    let name = match environment {
+        EnvironmentChoice::Name(name) => name.as_str(),
+        EnvironmentChoice::Files(_) | EnvironmentChoice::OfPreset => "",
+    };
+    Some(match (name, preset) {
+        ("point-2d", "quick") => embed!("point-2d/quick.ron"),
+        ("point-2d", "paper") => embed!("point-2d/paper.ron"),
+        ("point-2d", "authors") => embed!("point-2d/authors.ron"),
+        (_, "quick") => embed!("robot/quick.ron"),
+        ("ant" | "walker2d", "paper") => embed!("robot/paper-ant-walker2d.ron"),
+        (_, "paper") => embed!("robot/paper.ron"),
+        (_, "authors") => embed!("robot/authors.ron"),
+        _ => return None,
+    })
+}
 
 /// The text of a preset: `preset` is one of [`NAMES`], or the path of a RON file.
 ///
 /// # Errors
 /// When there is no such environment, preset or file.
-pub fn source(environment: &str, preset: &str) -> Result<String> {
-    check_environment(environment)?;
+pub fn source(environment: impl Into<EnvironmentChoice>, preset: &str) -> Result<String> {
+    let environment = environment.into();
+    if let EnvironmentChoice::Name(name) = &environment {
+        check_name(name)?;
+    }
     if is_path(preset) {
         return text::read(Path::new(preset));
     }
-    EMBEDDED
-        .iter()
-        .find(|(e, p, _)| (*e, *p) == (environment, preset))
-        .map(|(_, _, text)| (*text).to_owned())
-        .ok_or_else(|| {
-            let known = EMBEDDED.iter().filter(|(e, _, _)| *e == environment);
-            let mut known: Vec<_> = known.map(|(_, p, _)| (*p).to_owned()).collect();
-            let nearest = nearest(preset, known.iter().map(String::as_str)).map(str::to_owned);
-            known.push("FILE.ron".to_owned());
-            Error::UnknownName {
-                kind: "preset",
-                name: preset.to_owned(),
-                nearest,
-                known,
-            }
-        })
+    let Some(text) = embedded(&environment, preset) else {
+        let known = NAMES.into_iter().chain(["FILE.ron"]);
+        return Err(Error::UnknownName {
+            kind: "preset",
+            name: preset.to_owned(),
+            nearest: nearest(preset, NAMES).map(str::to_owned),
+            known: known.map(str::to_owned).collect(),
+        });
+    };
+    Ok(text.to_owned())
 }
 
-/// A preset, by name or by path, with every `key.path=value` of `overrides` applied, and checked.
+/// A preset, by name or by path, for an environment, with every `key.path=value` of `overrides` applied, and checked.
+/// Where it has no horizon it gets that of the environment.
 ///
 /// # Errors
 /// When there is no such environment, preset or file, a file or an override is wrong, a value is out of range, or
 /// the configuration is for another environment.
 pub fn resolve(
-    environment: &str,
+    environment: impl Into<EnvironmentChoice>,
     preset: &str,
     overrides: &[String],
 ) -> Result<Checked<ExperimentConfig>> {
-    let source = source(environment, preset)?;
-    let origin = if is_path(preset) {
-        preset.to_owned()
-    } else {
-        format!("preset `{preset}` of {environment}")
+    let environment = environment.into();
+    let source = source(environment.clone(), preset)?;
+    let chosen = environment.name();
+    let origin = match &chosen {
+        _ if is_path(preset) => preset.to_owned(),
+        Some(name) => format!("preset `{preset}` of {name}"),
+        None => return Err(undecided()),
     };
-    let config = read(&source, &origin)?;
-    let config = overrides::apply(config.into_inner(), overrides)?;
+    let mut config: ExperimentConfig = text::parse(&source, &origin)?;
+    if is_path(preset) {
+        let directory = Path::new(preset).parent().unwrap_or(Path::new(""));
+        config.environment.rebase(directory);
+    }
+    if config.environment.name.is_empty() {
+        config.environment.name = chosen.clone().ok_or_else(undecided)?;
+    }
+    let asked = chosen.unwrap_or_else(|| config.environment.name.clone());
+    if let EnvironmentChoice::Files(files) = environment {
+        config.environment.files = Some(files);
+    }
+    let config = check(config, &origin)?;
+    let mut config = overrides::apply(config.into_inner(), overrides)?;
     let of_config = &config.environment.name;
-    if of_config != environment {
+    if *of_config != asked {
         return Err(Error::Mismatch(format!(
-            "{origin}: the configuration is for `{of_config}`, the environment asked for is `{environment}`"
+            "{origin}: the configuration is for `{of_config}`, the environment asked for is `{asked}`"
         )));
     }
-    config.check().map_err(|violations| Error::Invalid {
-        origin: format!("{origin}, with --set"),
-        violations,
-    })
+    let horizon = config.make_environment()?.horizon();
+    config.algorithm.horizon.get_or_insert(horizon);
+    check(config, &format!("{origin}, with --set"))
 }
 
-/// Parses and checks a configuration; `origin` is what error messages call it.
+/// Parses and checks a configuration; `origin` is what error messages call it. Paths are left as they are.
 ///
 /// # Errors
 /// When it is not RON, a key is unknown or missing, or a value is of the wrong type or out of range.
 pub fn read(source: &str, origin: &str) -> Result<Checked<ExperimentConfig>> {
-    let config: ExperimentConfig = text::parse(source, origin)?;
+    check(text::parse(source, origin)?, origin)
+}
+
+/// [`read`] from a file, whose paths are relative to its directory.
+pub(crate) fn read_file(path: &Path) -> Result<Checked<ExperimentConfig>> {
+    let origin = path.to_string_lossy();
+    let mut config = read(&text::read(path)?, &origin)?.into_inner();
+    config
+        .environment
+        .rebase(path.parent().unwrap_or(Path::new("")));
+    check(config, &origin)
+}
+
+fn check(config: ExperimentConfig, origin: &str) -> Result<Checked<ExperimentConfig>> {
     config.check().map_err(|violations| Error::Invalid {
         origin: origin.to_owned(),
         violations,
@@ -102,16 +136,4 @@ pub fn label(preset: &str) -> String {
 
 fn is_path(preset: &str) -> bool {
     preset.ends_with(".ron") || preset.contains(['/', '\\'])
-}
-
-fn check_environment(name: &str) -> Result<()> {
-    if mbmpo_envs::NAMES.contains(&name) {
-        return Ok(());
-    }
-    Err(Error::UnknownName {
-        kind: "environment",
-        name: name.to_owned(),
-        nearest: nearest(name, mbmpo_envs::NAMES).map(str::to_owned),
-        known: mbmpo_envs::NAMES.map(str::to_owned).to_vec(),
-    })
 }

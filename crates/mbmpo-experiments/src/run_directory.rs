@@ -1,5 +1,7 @@
-use crate::{DeviceKind, Error, ExperimentConfig, Result, Sink, learning_curve, preset, text};
-use mbmpo_core::{Checked, IterationMetrics};
+use crate::{
+    DeviceKind, Error, ExperimentConfig, Result, RobotFiles, Sink, learning_curve, preset, text,
+};
+use mbmpo_core::{Checked, Environment, IterationMetrics};
 use mbmpo_policy::GaussianPolicy;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -12,6 +14,8 @@ const INFO: &str = "run.json";
 const METRICS: &str = "metrics.jsonl";
 const POLICY: &str = "policy.safetensors";
 const CURVE: &str = "learning_curve.svg";
+const ROBOT: &str = "robot.xml";
+const TASK: &str = "task.ron";
 
 /// What `run.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,7 +92,8 @@ pub enum Status {
 }
 
 /// The directory of a run: `config.ron` (resolved), `run.json`, and, after each iteration, `metrics.jsonl`,
-/// `policy.safetensors` and `learning_curve.svg`.
+/// `policy.safetensors` and `learning_curve.svg`. With a robot of one's own also `robot.xml` and `task.ron`, copies of its
+/// files as they were when the run began, which the run uses.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
@@ -118,12 +123,26 @@ impl RunDirectory {
                 found: found.to_owned(),
             });
         }
-        let ron = config.to_ron()?;
+        let mut own = (**config).clone();
+        let copies = match own.environment.files.take() {
+            Some(files) => {
+                own.environment.files = Some(copied_files());
+                vec![
+                    (ROBOT, text::read(&files.robot)?),
+                    (TASK, text::read(&files.task)?),
+                ]
+            }
+            None => vec![],
+        };
+        let ron = own.to_ron()?;
         let unwritable = |source| Error::Unwritable {
             path: path.clone(),
             source,
         };
         fs::create_dir_all(&path).map_err(unwritable)?;
+        for (name, text) in copies {
+            fs::write(path.join(name), text).map_err(unwritable)?;
+        }
         fs::write(path.join(CONFIG), ron).map_err(unwritable)?;
         write_info(&path, &info).map_err(unwritable)?;
         let metrics = File::create(path.join(METRICS)).map_err(unwritable)?;
@@ -138,6 +157,14 @@ impl RunDirectory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The environment of the run, with the copies that it has of a robot's files.
+    pub(crate) fn environment(&self, config: &ExperimentConfig) -> Result<Box<dyn Environment>> {
+        let mut environment = config.environment.clone();
+        let files = environment.files.take();
+        environment.files = files.map(|_| copied_files().within(&self.path));
+        environment.make()
     }
 
     /// What `run.json` says.
@@ -213,7 +240,7 @@ pub(crate) fn load(path: &Path) -> Result<(Checked<ExperimentConfig>, GaussianPo
     };
     let config = require(CONFIG)?;
     let policy = require(POLICY)?;
-    let config = preset::read(&text::read(&config)?, &config.to_string_lossy())?;
+    let config = preset::read_file(&config)?;
     let bytes = fs::read(&policy).map_err(|source| Error::Unreadable {
         path: policy.clone(),
         source,
@@ -240,8 +267,16 @@ pub fn read_metrics(path: &Path) -> Result<Vec<IterationMetrics>> {
     text::read(&file)?.lines().enumerate().map(parse).collect()
 }
 
+/// As `config.ron` of a run has them.
+fn copied_files() -> RobotFiles {
+    RobotFiles {
+        robot: ROBOT.into(),
+        task: TASK.into(),
+    }
+}
+
 fn found_in(path: &Path) -> Option<&'static str> {
-    let ours = [CONFIG, INFO, METRICS, POLICY, CURVE];
+    let ours = [CONFIG, INFO, METRICS, POLICY, CURVE, ROBOT, TASK];
     ours.into_iter().find(|name| path.join(name).exists())
 }
 

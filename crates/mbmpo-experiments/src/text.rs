@@ -1,29 +1,9 @@
 //! RON with errors that a person can act on.
 
-use crate::{Error, Result};
+use crate::{Error, Result, nearest};
+use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
 use std::path::Path;
-
-/// The most similar of `known`, where one is similar at all.
-///
-/// ```
-/// assert_eq!(mbmpo_experiments::nearest("half-chetah", ["point-2d", "half-cheetah"]), Some("half-cheetah"));
-/// assert_eq!(mbmpo_experiments::nearest("zebra", ["point-2d", "half-cheetah"]), None);
-/// ```
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|(similarity, _)| *similarity > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
 
 /// `, did you mean …?` or the list of what there is.
 pub(crate) fn suggestion(name: &str, known: &[&str]) -> String {
@@ -36,6 +16,11 @@ pub(crate) fn suggestion(name: &str, known: &[&str]) -> String {
 fn quote(names: &[&str]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(", ")
+}
+
+/// How we read and write RON: `Some` is never spelled out.
+pub(crate) fn options() -> ron::Options {
+    ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
 }
 
 /// Reads a file that a person named.
@@ -57,7 +42,8 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
             message: explain(&spanned.code, key),
         }
     };
-    let mut deserializer = ron::Deserializer::from_str(text).map_err(|e| error(e, "."))?;
+    let mut deserializer =
+        ron::Deserializer::from_str_with_options(text, &options()).map_err(|e| error(e, "."))?;
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
         let key = e.path().to_string();
         error(deserializer.span_error(e.into_inner()), &key)

@@ -60,7 +60,7 @@ pub fn run(
     let threads = directory.info().threads;
     let outcome = with_threads(threads, || {
         let (seed, device) = (directory.info().seed, directory.info().device.device()?);
-        let environment = config.make_environment()?;
+        let environment = directory.environment(config)?;
         let algorithm = config.part(|config| &config.algorithm);
         let mut algorithm = MbMpo::new(algorithm, environment, seed, &device)?;
         train(

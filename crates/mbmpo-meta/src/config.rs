@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MbMpoConfig {
-    /// Length of real and imagined rollouts \[control steps\]. Paper A.3: 200 (2D point: 30).
-    pub horizon: usize,
+    /// Length of real and imagined rollouts \[control steps\]; the environment's own where absent. Paper A.3: 200 (2D
+    /// point: 30).
+    #[serde(default)]
+    pub horizon: Option<usize>,
     /// Uniform random steps of the first iteration. Paper: like every iteration; authors: 8000.
     pub initial_random_steps: usize,
     /// Real steps of every later iteration. Paper A.3: 4000.
@@ -45,7 +47,8 @@ pub struct MbMpoConfig {
 
 impl Check for MbMpoConfig {
     fn inspect(&self, checker: &mut Checker) {
-        checker.range("horizon", self.horizon, 1..=100_000);
+        let horizon = self.horizon.unwrap_or(1);
+        checker.range("horizon", horizon, 1..=100_000);
         checker.range(
             "initial_random_steps",
             self.initial_random_steps,
@@ -58,7 +61,7 @@ impl Check for MbMpoConfig {
         let rollouts = self.imagined_rollouts_per_task;
         checker.range("imagined_rollouts_per_task", rollouts, 1..=1_000_000);
         // What a task imagines is in memory at once.
-        let samples = rollouts.saturating_mul(self.horizon);
+        let samples = rollouts.saturating_mul(horizon);
         let allowed = "at most 10,000,000 steps a task (rollouts times horizon)";
         checker.demand(
             "imagined_rollouts_per_task",

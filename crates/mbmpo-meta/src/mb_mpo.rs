@@ -6,7 +6,7 @@ use crate::objective::{Arithmetic, InnerSamples, MetaObjective};
 use burn::tensor::{DType, Device};
 use mbmpo_core::collect::{Plan, collect};
 use mbmpo_core::{
-    Algorithm, Checked, Environment, Error, IterationMetrics, Observer, Phase, PhaseSeconds,
+    Algorithm, Check, Checked, Environment, Error, IterationMetrics, Observer, Phase, PhaseSeconds,
     Purpose, Result, Streams, Trajectories, UniformPolicy,
 };
 use mbmpo_models::{Ensemble, FitReport, Predictor};
@@ -37,6 +37,7 @@ use std::time::Instant;
 /// ```
 pub struct MbMpo {
     config: Checked<MbMpoConfig>,
+    horizon: usize,
     environment: Box<dyn Environment>,
     device: Device,
     streams: Streams,
@@ -56,7 +57,7 @@ impl MbMpo {
     /// Line 1: initialises the policy and the models, and leaves the data empty.
     ///
     /// # Errors
-    /// When the environment's task uses observations that the environment does not have.
+    /// When the environment's task uses observations that the environment does not have, or its horizon is out of range.
     pub fn new(
         config: Checked<MbMpoConfig>,
         environment: Box<dyn Environment>,
@@ -72,6 +73,10 @@ impl MbMpo {
             let what = "observation components that the task uses";
             Error::check_shape(what, observation_dim, required)?;
         }
+        let mut config = config.into_inner();
+        let horizon = *config.horizon.get_or_insert(environment.horizon());
+        // what is imagined must fit into memory with this horizon, too
+        let config = config.check()?;
         let streams = Streams::new(seed);
         let policy_config = config.part(|config| &config.policy);
         let network = GaussianMlp::new(&policy_config, observation_dim, action_dim);
@@ -93,6 +98,7 @@ impl MbMpo {
             iteration: 0,
             real_steps: 0,
             config,
+            horizon,
             environment,
             streams,
             network,
@@ -103,7 +109,7 @@ impl MbMpo {
     /// Line 3: real trajectories of the adapted policies (at first: of a uniform random controller), added to 𝒟.
     fn collect_real_trajectories(&mut self) -> Result<()> {
         let plan = |min_steps| Plan {
-            horizon: self.config.horizon,
+            horizon: self.horizon,
             min_steps,
             purpose: Purpose::Collect,
             iteration: self.iteration as u64,
@@ -194,7 +200,7 @@ impl MbMpo {
         let imagination = Imagination {
             network: &self.network,
             task: self.environment.task(),
-            horizon: self.config.horizon,
+            horizon: self.horizon,
             rollouts: self.config.imagined_rollouts_per_task,
             observation_clip: self.config.observation_clip,
             device: &self.device,
@@ -241,7 +247,7 @@ impl MbMpo {
         let episodes = self.config.evaluation_episodes;
         let run = |policies: &[GaussianPolicy], half: u64| {
             let plan = Plan {
-                horizon: self.config.horizon,
+                horizon: self.horizon,
                 min_steps: 0,
                 purpose: Purpose::Evaluate,
                 iteration: 2 * self.iteration as u64 + half,

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn config(horizon: usize) -> MbMpoConfig {
     MbMpoConfig {
-        horizon,
+        horizon: Some(horizon),
         initial_random_steps: 600,
         real_steps_per_iteration: 300,
         buffer_capacity: 300_000,
@@ -154,6 +154,12 @@ impl Environment for Counting {
     fn step(&mut self, action: &[f32]) -> Result<Step> {
         self.steps.fetch_add(1, Ordering::Relaxed);
         self.inner.step(action)
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        self.inner.snapshot()
+    }
+    fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
+        self.inner.restore(snapshot)
     }
     fn boxed_clone(&self) -> Box<dyn Environment> {
         Box::new(Self {

@@ -1,0 +1,158 @@
+//! Which environment: one that comes with the program, or a robot of one's own.
+
+use crate::{Error, Result, preset, text};
+use mbmpo_core::{Check, Checker, Environment};
+use mbmpo_envs::{NAMES, RobotDescription, RobotEnvironment, TaskDescription, Variant};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Which environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentConfig {
+    /// One of [`mbmpo_envs::NAMES`], or what a robot of one's own is called. A preset without it is for any environment
+    /// that the command line names.
+    #[serde(default)]
+    pub name: String,
+    /// Which source it follows where sources differ. Without effect on a robot of one's own.
+    pub variant: Variant,
+    /// A robot of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<RobotFiles>,
+}
+
+/// The files of a robot of one's own. In a file, their paths are relative to the directory of that file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RobotFiles {
+    /// The robot, in MJCF.
+    pub robot: PathBuf,
+    /// Its task, a [`TaskDescription`] in RON.
+    pub task: PathBuf,
+}
+
+/// What a command was asked to do something with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvironmentChoice {
+    /// One of [`mbmpo_envs::NAMES`].
+    Name(String),
+    /// A robot of one's own, which is called what its file is.
+    Files(RobotFiles),
+    /// The one of the preset, which is a file that names it.
+    OfPreset,
+}
+
+impl From<&str> for EnvironmentChoice {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl EnvironmentChoice {
+    /// The name, where it is chosen here.
+    pub(crate) fn name(&self) -> Option<String> {
+        match self {
+            Self::Name(name) => Some(name.clone()),
+            Self::Files(files) => Some(preset::label(&files.robot.to_string_lossy())),
+            Self::OfPreset => None,
+        }
+    }
+
+    /// The environment, not yet reset.
+    ///
+    /// # Errors
+    /// When there is no such environment, or a file of the robot is wrong.
+    pub fn make(&self, variant: Variant) -> Result<Box<dyn Environment>> {
+        let config = EnvironmentConfig {
+            name: self.name().ok_or_else(undecided)?,
+            variant,
+            files: match self {
+                Self::Files(files) => Some(files.clone()),
+                Self::Name(_) | Self::OfPreset => None,
+            },
+        };
+        if let Self::Name(name) = self {
+            check_name(name)?;
+        }
+        config.make()
+    }
+}
+
+/// That there is an environment of that name.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if NAMES.contains(&name) {
+        return Ok(());
+    }
+    Err(Error::UnknownName {
+        kind: "environment",
+        name: name.to_owned(),
+        nearest: crate::nearest(name, NAMES).map(str::to_owned),
+        known: NAMES.map(str::to_owned).to_vec(),
+    })
+}
+
+pub(crate) fn undecided() -> Error {
+    Error::Mismatch(
+        "which environment? Name one (see `mbmpo env list`), give a robot of your own with --robot FILE.xml --task \
+         FILE.ron, or a --preset FILE.ron that names one"
+            .to_owned(),
+    )
+}
+
+impl Check for EnvironmentConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        let (name, value) = (self.name.as_str(), format!("`{}`", self.name));
+        if self.files.is_some() {
+            // run directories are named after it
+            let plain = !name.is_empty() && !name.contains(['/', '\\']);
+            checker.demand("name", value, plain, "a word without slashes");
+        } else {
+            let allowed = format!("one of {}", NAMES.join(", "));
+            checker.demand("name", value, NAMES.contains(&name), &allowed);
+        }
+    }
+}
+
+impl EnvironmentConfig {
+    /// The environment, not yet reset.
+    ///
+    /// # Errors
+    /// When there is none of that name, or a file of the robot is wrong.
+    pub fn make(&self) -> Result<Box<dyn Environment>> {
+        match &self.files {
+            None => Ok(mbmpo_envs::make(&self.name, self.variant)?),
+            Some(files) => Ok(Box::new(files.load(&self.name)?)),
+        }
+    }
+
+    /// Takes relative paths as relative to `directory`.
+    pub(crate) fn rebase(&mut self, directory: &Path) {
+        if let Some(files) = &mut self.files {
+            *files = files.within(directory);
+        }
+    }
+}
+
+impl RobotFiles {
+    pub(crate) fn within(&self, directory: &Path) -> Self {
+        Self {
+            robot: directory.join(&self.robot),
+            task: directory.join(&self.task),
+        }
+    }
+
+    fn load(&self, name: &str) -> Result<RobotEnvironment> {
+        let (robot_file, task_file) = (&self.robot, self.task.display().to_string());
+        let refused = |origin: String| move |source| Error::Robot { origin, source };
+        let mjcf = text::read(robot_file)?;
+        let robot = RobotDescription::from_mjcf(&mjcf)
+            .map_err(refused(robot_file.display().to_string()))?;
+        let task: TaskDescription = text::parse(&text::read(&self.task)?, &task_file)?;
+        let task = task.check().map_err(|violations| Error::Invalid {
+            origin: task_file.clone(),
+            violations,
+        })?;
+        let both = format!("{task_file} with {}", robot_file.display());
+        RobotEnvironment::new(name, &robot, task).map_err(refused(both))
+    }
+}
