@@ -122,7 +122,7 @@ fn without_termination_every_rollout_is_one_full_path() {
 #[test]
 fn terminated_rollouts_start_again() {
     let inside = |component| TerminationTerm::Outside {
-        component,
+        components: vec![component],
         low: -2.2,
         high: 2.2,
     };
