@@ -2,10 +2,10 @@
 
 mod names;
 
-use crate::{Frame, Simulation};
 use crate::robot::{JointKind, RobotDescription};
 use crate::snapshot;
 use crate::task_file::TaskDescription;
+use crate::{Frame, Simulation};
 use mbmpo_core::{BoxSpace, Check, Checked, Environment, Error, Result, Step, Stream, Task};
 use names::Names;
 use rand::RngExt;
