@@ -30,6 +30,8 @@ pub enum EnvCommand {
     List,
     /// Whether an environment, or a robot of your own, keeps its promises, bit for bit
     Check(CheckArguments),
+    /// Draw a robot at rest and in motion, as SVG
+    Show(ShowArguments),
 }
 
 /// What to learn in.
@@ -74,6 +76,36 @@ pub struct CheckArguments {
     /// Where sources differ, which to follow: paper, authors, gym
     #[arg(long, default_value_t = Variant::Paper)]
     pub variant: Variant,
+}
+
+#[derive(Debug, Args)]
+pub struct ShowArguments {
+    #[command(flatten)]
+    pub environment: EnvironmentArguments,
+
+    /// Act with the policy of this run, in its environment, instead of at random
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["environment", "robot", "task", "variant"])]
+    pub run: Option<PathBuf>,
+
+    /// Where sources differ, which to follow: paper, authors, gym
+    #[arg(long, default_value_t = Variant::Paper)]
+    pub variant: Variant,
+
+    /// Length of the rollout [control steps], unless the episode ends before
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub steps: u32,
+
+    /// Moments of the rollout to draw side by side
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub frames: u32,
+
+    /// Decides the first state and the actions
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Directory for ENV.svg and ENV-rollout.svg
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,10 @@
-use crate::arguments::{CheckArguments, ConfigArguments, EvaluateArguments, TrainArguments};
+use crate::arguments::{
+    CheckArguments, ConfigArguments, EvaluateArguments, ShowArguments, TrainArguments,
+};
 use crate::output::say;
 use crate::progress::{self, Display};
-use mbmpo_experiments::{Error, Result, RunDirectory, RunInfo, preset};
+use mbmpo_experiments::{DrawingOptions, Error, Result, RunDirectory, RunInfo, preset};
+use std::fs;
 use std::thread::available_parallelism;
 
 /// `mbmpo train`
@@ -100,6 +103,36 @@ pub fn check_environment(arguments: &CheckArguments) -> Result<()> {
             checks: report.checks.len(),
         }),
     }
+}
+
+/// `mbmpo env show`
+pub fn show_environment(arguments: &ShowArguments) -> Result<()> {
+    let options = DrawingOptions {
+        steps: arguments.steps as usize,
+        frames: arguments.frames as usize,
+        seed: arguments.seed,
+    };
+    let drawing = match &arguments.run {
+        Some(run) => mbmpo_experiments::draw_run(run, options)?,
+        None => {
+            let environment = arguments.environment.choice();
+            mbmpo_experiments::draw(&environment, arguments.variant, options)?
+        }
+    };
+    let out = &arguments.out;
+    fs::create_dir_all(out).map_err(|source| Error::Unwritable {
+        path: out.clone(),
+        source,
+    })?;
+    let portrait = out.join(format!("{}.svg", drawing.name));
+    let strip = out.join(format!("{}-rollout.svg", drawing.name));
+    for (path, svg) in [(&portrait, &drawing.portrait), (&strip, &drawing.strip)] {
+        fs::write(path, svg).map_err(|source| Error::Unwritable {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    say(&format!("{}\n{}", portrait.display(), strip.display()))
 }
 
 /// `mbmpo config show`

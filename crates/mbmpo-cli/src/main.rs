@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Evaluate(arguments) => commands::evaluate(&arguments),
         Command::Env(EnvCommand::List) => commands::list_environments(),
         Command::Env(EnvCommand::Check(arguments)) => commands::check_environment(&arguments),
+        Command::Env(EnvCommand::Show(arguments)) => commands::show_environment(&arguments),
         Command::Config(ConfigCommand::Show(arguments)) => commands::show_config(&arguments),
     };
     match outcome {

@@ -2,10 +2,10 @@
 
 mod names;
 
-use crate::Simulation;
 use crate::robot::{JointKind, RobotDescription};
 use crate::snapshot;
 use crate::task_file::TaskDescription;
+use crate::{Frame, Simulation};
 use mbmpo_core::{BoxSpace, Check, Checked, Environment, Error, Result, Step, Stream, Task};
 use names::Names;
 use rand::RngExt;
@@ -174,6 +174,14 @@ impl RobotEnvironment {
         self.simulation.set_state(positions, velocities)?;
         self.steps = 0;
         Ok(())
+    }
+
+    /// The present moment for [`crate::picture()`], with the goal where there is one.
+    pub fn frame(&self) -> Frame {
+        let time = self.steps as f64 * self.simulation.control_time_step();
+        let mut frame = Frame::of(&self.simulation, time);
+        frame.markers.extend(self.plan.site.map(|_| self.goal));
+        frame
     }
 
     fn observe(&self) -> Vec<f32> {

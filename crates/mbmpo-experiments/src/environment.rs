@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, preset, text};
 use mbmpo_core::{Check, Checker, Environment};
-use mbmpo_envs::{NAMES, RobotDescription, RobotEnvironment, TaskDescription, Variant};
+use mbmpo_envs::{NAMES, PointMass, RobotDescription, RobotEnvironment, TaskDescription, Variant};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -63,18 +63,29 @@ impl EnvironmentChoice {
     /// # Errors
     /// When there is no such environment, or a file of the robot is wrong.
     pub fn make(&self, variant: Variant) -> Result<Box<dyn Environment>> {
-        let config = EnvironmentConfig {
+        self.config(variant)?.make()
+    }
+
+    /// The robot of the environment.
+    ///
+    /// # Errors
+    /// As [`Self::make`], and when the environment has none.
+    pub fn make_robot(&self, variant: Variant) -> Result<RobotEnvironment> {
+        self.config(variant)?.make_robot()
+    }
+
+    fn config(&self, variant: Variant) -> Result<EnvironmentConfig> {
+        if let Self::Name(name) = self {
+            check_name(name)?;
+        }
+        Ok(EnvironmentConfig {
             name: self.name().ok_or_else(undecided)?,
             variant,
             files: match self {
                 Self::Files(files) => Some(files.clone()),
                 Self::Name(_) | Self::OfPreset => None,
             },
-        };
-        if let Self::Name(name) = self {
-            check_name(name)?;
-        }
-        config.make()
+        })
     }
 }
 
@@ -122,6 +133,21 @@ impl EnvironmentConfig {
         match &self.files {
             None => Ok(mbmpo_envs::make(&self.name, self.variant)?),
             Some(files) => Ok(Box::new(files.load(&self.name)?)),
+        }
+    }
+
+    /// The robot of the environment.
+    ///
+    /// # Errors
+    /// As [`Self::make`], and when the environment has none.
+    pub fn make_robot(&self) -> Result<RobotEnvironment> {
+        match &self.files {
+            None if self.name == PointMass::NAME => Err(Error::Mismatch(format!(
+                "{} has no robot to draw: it is a point",
+                self.name
+            ))),
+            None => Ok(RobotEnvironment::by_name(&self.name, self.variant)?),
+            Some(files) => files.load(&self.name),
         }
     }
 

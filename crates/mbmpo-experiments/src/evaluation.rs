@@ -1,6 +1,7 @@
 use crate::{Error, Result, run_directory};
 use mbmpo_core::collect::{Plan, collect};
-use mbmpo_core::{Purpose, Streams};
+use mbmpo_core::{Environment, Purpose, Streams};
+use mbmpo_policy::GaussianPolicy;
 use std::path::Path;
 
 /// How good a policy is.
@@ -56,18 +57,7 @@ pub fn evaluate(path: &Path, episodes: usize, seed: u64) -> Result<Evaluation> {
     }
     let (config, policy) = run_directory::load(path)?;
     let environment = config.make_environment()?;
-    let sizes = policy.network().sizes();
-    let (observation, action) = (
-        environment.observation_dim(),
-        environment.action_space().dim(),
-    );
-    if sizes.first() != Some(&observation) || sizes.last() != Some(&action) {
-        return Err(Error::Mismatch(format!(
-            "{}: the policy has layers {sizes:?}, but {} has {observation} observation and {action} action components",
-            path.display(),
-            environment.name(),
-        )));
-    }
+    require_fit(&policy, environment.as_ref(), path)?;
     let plan = Plan {
         horizon: config
             .algorithm
@@ -84,4 +74,25 @@ pub fn evaluate(path: &Path, episodes: usize, seed: u64) -> Result<Evaluation> {
         returns: paths.returns(),
         lengths: paths.lengths,
     })
+}
+
+/// That the policy of the run in `path` is one for this environment.
+pub(crate) fn require_fit(
+    policy: &GaussianPolicy,
+    environment: &dyn Environment,
+    path: &Path,
+) -> Result<()> {
+    let sizes = policy.network().sizes();
+    let (observation, action) = (
+        environment.observation_dim(),
+        environment.action_space().dim(),
+    );
+    if sizes.first() == Some(&observation) && sizes.last() == Some(&action) {
+        return Ok(());
+    }
+    Err(Error::Mismatch(format!(
+        "{}: the policy has layers {sizes:?}, but {} has {observation} observation and {action} action components",
+        path.display(),
+        environment.name(),
+    )))
 }

@@ -6,7 +6,7 @@
 //!   keeps the promises of [`Environment`](mbmpo_core::Environment);
 //! - [`RunDirectory`]: where a run leaves its configuration, metrics, policy and learning curve;
 //! - [`train`]: drives an [`Algorithm`](mbmpo_core::Algorithm); [`run`] does so for an experiment, in a run directory;
-//! - [`evaluate`]: measures the policy of a run;
+//! - [`evaluate`]: measures the policy of a run; [`draw`] and [`draw_run`] show what a robot does;
 //! - [`suite`]: several experiments, several seeds.
 //!
 //! The crate shows nothing on a terminal: who wants to, implements [`Progress`].
@@ -25,6 +25,7 @@ mod check;
 mod config;
 mod curve;
 mod device;
+mod drawing;
 mod environment;
 mod error;
 mod evaluation;
@@ -39,6 +40,7 @@ pub use check::check_environment;
 pub use config::ExperimentConfig;
 pub use curve::learning_curve;
 pub use device::DeviceKind;
+pub use drawing::{Drawing, DrawingOptions, draw, draw_run};
 pub use environment::{EnvironmentChoice, EnvironmentConfig, RobotFiles};
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, evaluate};

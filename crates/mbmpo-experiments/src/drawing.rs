@@ -1,0 +1,92 @@
+//! What a robot looks like, at rest and in motion.
+
+use crate::evaluation::require_fit;
+use crate::{EnvironmentChoice, Error, Result, run_directory};
+use mbmpo_core::{Environment, Policy, Purpose, Streams, UniformPolicy};
+use mbmpo_envs::{Frame, RobotEnvironment, Variant, picture};
+use std::path::Path;
+
+/// SVG documents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drawing {
+    /// What is drawn.
+    pub name: String,
+    /// The robot as an episode begins, without noise.
+    pub portrait: String,
+    /// Moments of a rollout, side by side.
+    pub strip: String,
+}
+
+/// Which rollout to draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrawingOptions {
+    /// Length of the rollout \[control steps\], unless the episode ends before.
+    pub steps: usize,
+    /// Number of moments that are shown.
+    pub frames: usize,
+    /// Decides the first state and the actions.
+    pub seed: u64,
+}
+
+/// Draws a robot under random actions.
+///
+/// # Errors
+/// When there is no such environment or it has no robot, a file is wrong, or the simulation diverges.
+pub fn draw(
+    environment: &EnvironmentChoice,
+    variant: Variant,
+    options: DrawingOptions,
+) -> Result<Drawing> {
+    let robot = environment.make_robot(variant)?;
+    let policy = UniformPolicy(robot.action_space().clone());
+    rollout(robot, &policy, options)
+}
+
+/// Draws what the policy of a run does.
+///
+/// # Errors
+/// When `path` is not a run, its environment has no robot, or the simulation diverges.
+pub fn draw_run(path: &Path, options: DrawingOptions) -> Result<Drawing> {
+    let (config, policy) = run_directory::load(path)?;
+    let robot = config.environment.make_robot()?;
+    require_fit(&policy, &robot, path)?;
+    rollout(robot, &policy, options)
+}
+
+fn rollout(
+    mut robot: RobotEnvironment,
+    policy: &dyn Policy,
+    options: DrawingOptions,
+) -> Result<Drawing> {
+    let DrawingOptions {
+        steps,
+        frames,
+        seed,
+    } = options;
+    if steps == 0 || frames == 0 {
+        return Err(Error::Mismatch(
+            "steps and frames: allowed is at least 1".to_owned(),
+        ));
+    }
+    let portrait = robot.frame();
+    let mut stream = Streams::new(seed).stream(Purpose::Evaluate, u64::MAX, 0);
+    let mut observation = robot.reset(&mut stream);
+    let mut moments = vec![robot.frame()];
+    while moments.len() <= steps {
+        let step = robot.step(&policy.act(&observation, &mut stream))?;
+        moments.push(robot.frame());
+        observation = step.observation;
+        if step.terminated {
+            break;
+        }
+    }
+    let last = moments.len() - 1;
+    let at = |i: usize| moments[i * last / (frames - 1).max(1)].clone();
+    let shown: Vec<Frame> = (0..frames).map(at).collect();
+    let description = robot.simulation().robot();
+    Ok(Drawing {
+        name: robot.name().to_owned(),
+        portrait: picture(description, &[portrait]),
+        strip: picture(description, &shown),
+    })
+}
