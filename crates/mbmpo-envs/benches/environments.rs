@@ -8,34 +8,34 @@ mod episodes;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use episodes::{Episodes, STEPS};
+use episodes::{ALL_STEPS, Episodes};
 use mbmpo_envs::NAMES;
-use rayon::prelude::*;
+use rayon::ThreadPoolBuilder;
 
 fn main() {
     divan::main();
 }
 
-#[allow(clippy::unwrap_used, reason = "there is an environment of every name")]
-fn episodes(name: &str, index: u64) -> Episodes {
-    Episodes::new(name, index).unwrap()
-}
-
-/// An episode at a time.
-#[divan::bench(args = NAMES, sample_size = 5)]
+#[divan::bench(args = NAMES, sample_size = 1)]
 fn one_thread(bencher: Bencher, name: &str) {
-    let mut episodes = episodes(name, 0);
-    bencher
-        .counter(ItemsCount::new(STEPS))
-        .bench_local(|| episodes.run());
+    measure(bencher, name, 1);
 }
 
-/// As many episodes at a time as there are threads, each in a copy of its own.
-#[divan::bench(args = NAMES, sample_size = 5)]
+#[divan::bench(args = NAMES, sample_size = 1)]
 fn all_threads(bencher: Bencher, name: &str) {
-    let copies = 0..rayon::current_num_threads();
-    let mut copies: Vec<_> = copies.map(|copy| episodes(name, copy as u64)).collect();
+    measure(bencher, name, 0);
+}
+
+/// 0 threads are all that there are.
+#[allow(
+    clippy::unwrap_used,
+    reason = "there is an environment of every name, and threads can be had"
+)]
+fn measure(bencher: Bencher, name: &str, threads: usize) {
+    let mut episodes = Episodes::new(name).unwrap();
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.unwrap();
     bencher
-        .counter(ItemsCount::new(STEPS * copies.len()))
-        .bench_local(|| copies.par_iter_mut().for_each(Episodes::run));
+        .counter(ItemsCount::new(ALL_STEPS))
+        .bench_local(|| pool.install(|| episodes.run().unwrap()));
 }

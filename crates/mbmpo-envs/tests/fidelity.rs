@@ -129,6 +129,7 @@ fn rest_posture() {
         }
         let ours =
             simulation.positions()[reference["height_coordinate"].as_u64().unwrap() as usize];
+        println!("{file}: {ours}, MuJoCo {height}");
         assert!(
             (ours - height).abs() < 0.03,
             "{file}: {ours}, MuJoCo {height}"

@@ -1,45 +1,53 @@
 //! What the benchmark and the comparison with MuJoCo measure.
 
-use mbmpo_core::{Environment, Purpose, Result, Stream, Streams};
-use mbmpo_envs::{Variant, make};
+use mbmpo_core::{Purpose, Result, Stream, Streams};
+use mbmpo_envs::{Variant, VectorEnvironment, make};
 use rand::RngExt;
 
 /// Control steps of an episode.
-pub const STEPS: usize = 200;
+const STEPS: usize = 200;
 
-/// An environment and the uniform actions that every episode in it takes, drawn beforehand: drawing them is not
+/// Environments that step together: enough for the threads to share out evenly.
+const COPIES: usize = 64;
+
+/// Control steps of [`Episodes::run`].
+pub const ALL_STEPS: usize = STEPS * COPIES;
+
+/// Copies of an environment and the uniform actions that every episode takes, drawn beforehand: drawing them is not
 /// what is measured.
 pub struct Episodes {
-    environment: Box<dyn Environment>,
+    copies: VectorEnvironment,
     actions: Vec<Vec<f32>>,
-    stream: Stream,
+    streams: Vec<Stream>,
 }
 
 impl Episodes {
-    /// Copies with different indices get different actions and first states.
-    ///
     /// # Errors
     /// When there is no environment of that name.
-    pub fn new(name: &str, index: u64) -> Result<Self> {
+    pub fn new(name: &str) -> Result<Self> {
         let environment = make(name, Variant::Paper)?;
-        let mut stream = Streams::new(1).stream(Purpose::Test, 0, index);
-        let dim = environment.action_space().dim();
-        let mut action = || (0..dim).map(|_| stream.random_range(-1.0..1.0)).collect();
-        let actions = (0..STEPS).map(|_| action()).collect();
+        let streams = Streams::new(1);
+        let mut random = streams.stream(Purpose::Test, 0, COPIES as u64);
+        let dim = environment.action_space().dim() * COPIES;
+        let mut actions = || (0..dim).map(|_| random.random_range(-1.0..1.0)).collect();
         Ok(Self {
-            environment,
-            actions,
-            stream,
+            actions: (0..STEPS).map(|_| actions()).collect(),
+            copies: VectorEnvironment::new(environment.as_ref(), COPIES),
+            streams: (0..COPIES as u64)
+                .map(|copy| streams.stream(Purpose::Test, 0, copy))
+                .collect(),
         })
     }
 
-    /// A reset and [`STEPS`] steps, past termination and back to a first state when the physics gives up.
-    pub fn run(&mut self) {
-        self.environment.reset(&mut self.stream);
-        for action in &self.actions {
-            if self.environment.step(action).is_err() {
-                self.environment.reset(&mut self.stream);
-            }
+    /// A reset and [`STEPS`] steps of all copies, past termination, on the threads of the current pool.
+    ///
+    /// # Errors
+    /// When the physics gives up, which tests of robustness exclude.
+    pub fn run(&mut self) -> Result<()> {
+        self.copies.reset(&mut self.streams)?;
+        for actions in &self.actions {
+            self.copies.step(actions)?;
         }
+        Ok(())
     }
 }
