@@ -74,7 +74,7 @@ pub struct CheckArguments {
     pub environment: EnvironmentArguments,
 
     /// Where sources differ, which to follow: paper, authors, gym
-    #[arg(long, default_value_t = Variant::Paper)]
+    #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot")]
     pub variant: Variant,
 }
 
@@ -88,7 +88,7 @@ pub struct ShowArguments {
     pub run: Option<PathBuf>,
 
     /// Where sources differ, which to follow: paper, authors, gym
-    #[arg(long, default_value_t = Variant::Paper)]
+    #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot")]
     pub variant: Variant,
 
     /// Length of the rollout [control steps], unless the episode ends before

@@ -46,7 +46,8 @@ pub trait Environment: Send + Sync {
     /// When the simulation diverges, or `action` has the wrong number of components.
     fn step(&mut self, action: &[f32]) -> Result<Step>;
 
-    /// The whole state between two steps as bytes, little endian; the same on every platform.
+    /// The whole state between two steps as bytes, little endian; the same on every platform. After a step that was an
+    /// error there is no state to come back to, and [`Self::restore`] may refuse the bytes.
     fn snapshot(&self) -> Vec<u8>;
 
     /// Goes back to the state of a [`Self::snapshot`], after which every bit is as it was then.

@@ -428,6 +428,10 @@ impl Subject<'_> {
         if elsewhere.name() != copy.name() {
             foreign.push(elsewhere.snapshot());
         }
+        for number in [f64::NAN, f64::INFINITY] {
+            let kept = state.len().saturating_sub(8);
+            foreign.push([&state[..kept], &number.to_le_bytes()].concat());
+        }
         for bytes in foreign {
             let length = bytes.len();
             if copy.restore(&bytes).is_ok() {

@@ -146,7 +146,12 @@ impl Environment for PointMass {
 
     fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
         let numbers = snapshot::read(Self::NAME, Self::DIM, snapshot)?;
-        self.state = std::array::from_fn(|i| numbers[i] as f32);
+        let state = std::array::from_fn(|i| numbers[i] as f32);
+        if !state.iter().all(|x: &f32| x.is_finite()) {
+            let what = "the snapshot has numbers that no state has";
+            return Err(Error::Description(format!("{}: {what}", Self::NAME)));
+        }
+        self.state = state;
         Ok(())
     }
 

@@ -265,6 +265,32 @@ impl RobotDescription {
         mjcf::parse(xml)
     }
 
+    /// That every index points to something that comes before what it is for: fields can be filled in by hand.
+    pub(crate) fn check(&self) -> Result<()> {
+        let bodies = self.bodies.len();
+        let known = |body: Option<usize>| body.is_none_or(|body| body < bodies);
+        let parents = self.bodies.iter().enumerate();
+        let driven = |motor: &Actuator| {
+            let joint = self.joints.get(motor.joint);
+            joint.is_some_and(|joint| joint.kind != JointKind::Free)
+        };
+        let sound = parents.fold(true, |sound, (i, body)| {
+            sound && body.parent.is_none_or(|parent| parent < i)
+        }) && self.joints.iter().all(|joint| joint.body < bodies)
+            && self.joints.is_sorted_by_key(|joint| joint.body)
+            && self.geoms.iter().all(|geom| known(geom.body))
+            && self.sites.iter().all(|site| known(site.body))
+            && self.actuators.iter().all(driven);
+        if sound {
+            return Ok(());
+        }
+        Err(mbmpo_core::Error::Description(format!(
+            "robot `{}`: a body's parent, or the body or joint of something, is not there, does not come before it or \
+             cannot be driven",
+            self.name
+        )))
+    }
+
     /// Number of degrees of freedom, the components of `qvel`.
     pub fn dofs(&self) -> usize {
         self.joints.iter().map(|joint| joint.kind.dofs()).sum()

@@ -51,6 +51,9 @@ pub struct RobotEnvironment {
     steps: usize,
 }
 
+/// Beyond anything in the state of an environment that has not diverged.
+const LARGEST: f64 = 1e15;
+
 /// What never changes: shared by all copies.
 struct Plan {
     name: String,
@@ -95,7 +98,7 @@ impl RobotEnvironment {
         robot: &RobotDescription,
         description: Checked<TaskDescription>,
     ) -> Result<Self> {
-        let names = Names::of(robot);
+        let names = Names::of(robot)?;
         let mut initial_positions = robot.initial_positions();
         for (coordinate, value) in &description.reset.initial_positions {
             initial_positions[names.position("reset.initial_positions", coordinate)?] = *value;
@@ -212,7 +215,7 @@ fn require_orientations(robot: &RobotDescription, positions: &[f64]) -> Result<(
             if squares.sum::<f64>() < 1e-6 {
                 let name = &joint.name;
                 return Err(Error::Description(format!(
-                    "reset.initial_positions: the quaternion of `{name}` ({name}.qw to {name}.qz) is 0"
+                    "the quaternion of `{name}` ({name}.qw to {name}.qz) in reset.initial_positions or the snapshot is 0"
                 )));
             }
         }
@@ -322,9 +325,18 @@ impl Environment for RobotEnvironment {
         let numbers = snapshot::read(&self.plan.name, qpos + qvel + 4, snapshot)?;
         let (positions, rest) = numbers.split_at(qpos);
         let (velocities, rest) = rest.split_at(qvel);
+        let steps = rest[3];
+        let moderate = |x: &f64| x.abs() <= LARGEST;
+        if !(numbers.iter().all(moderate) && steps >= 0.0 && steps.fract() == 0.0) {
+            return Err(Error::Description(format!(
+                "{}: the snapshot has numbers that no state has",
+                self.plan.name
+            )));
+        }
+        require_orientations(self.simulation.robot(), positions)?;
         self.simulation.set_state(positions, velocities)?;
         self.goal.copy_from_slice(&rest[..3]);
-        self.steps = rest[3] as usize;
+        self.steps = steps as usize;
         Ok(())
     }
 

@@ -49,8 +49,14 @@ impl Simulation {
     /// The robot at rest in the pose of its description. A control step takes `frame_skip` MuJoCo time steps.
     ///
     /// # Errors
-    /// When nothing of the robot can move, or a joint moves nothing that has mass.
+    /// When nothing of the robot can move, a joint moves nothing that has mass, an index of the description points
+    /// nowhere, or `frame_skip` is 0.
     pub fn new(robot: &RobotDescription, frame_skip: usize) -> Result<Self> {
+        robot.check()?;
+        if frame_skip == 0 {
+            let what = "frame_skip is 0, allowed is at least 1";
+            return Err(Error::Description(what.to_owned()));
+        }
         let (model, dynamics, attachments) = Model::new(robot)?;
         Ok(Self {
             positions: robot.initial_positions(),
@@ -175,6 +181,9 @@ impl Simulation {
     }
 
     /// World position of `robot.sites[index]` \[m\].
+    ///
+    /// # Panics
+    /// When there is no such site.
     pub fn site(&self, index: usize) -> [f64; 3] {
         let site = &self.plan.robot.sites[index];
         let point = Vector::from(site.position);
@@ -183,6 +192,9 @@ impl Simulation {
     }
 
     /// World position \[m\] and orientation (quaternion w, x, y, z) of `robot.bodies[index]`.
+    ///
+    /// # Panics
+    /// When there is no such body.
     pub fn body_pose(&self, index: usize) -> ([f64; 3], [f64; 4]) {
         let pose = self.pose(index);
         let Rotation { x, y, z, w } = pose.rotation;

@@ -179,7 +179,7 @@ impl TaskDescription {
 
 impl Check for TaskDescription {
     fn inspect(&self, checker: &mut Checker) {
-        checker.range("frame_skip", self.frame_skip, 1..=10_000);
+        checker.range("frame_skip", self.frame_skip, 1..=1_000);
         checker.range("horizon", self.horizon, 1..=1_000_000);
         let (parts, terms) = (self.observation.len(), self.reward.len());
         checker.demand("observation", "empty", parts > 0, "at least one part");

@@ -45,7 +45,7 @@ enum Fault {
     RestoreForgets,
     RestoreTakesAnything,
     RewardLies,
-    NeverEnds,
+    AlwaysEnds,
 }
 
 /// A point that breaks one promise.
@@ -132,7 +132,7 @@ impl Environment for Broken {
             }
             Fault::RestoreForgets => step.observation[0] += self.hidden,
             Fault::RewardLies => step.reward += 1e-3,
-            Fault::NeverEnds => step.terminated = true,
+            Fault::AlwaysEnds => step.terminated = true,
             _ => {}
         }
         Ok(step)
@@ -178,7 +178,7 @@ fn every_check_can_fail() {
             "what is no snapshot is refused",
         ),
         (Fault::RewardLies, "the reward is the task's"),
-        (Fault::NeverEnds, "the termination is the task's"),
+        (Fault::AlwaysEnds, "the termination is the task's"),
     ] {
         let report = check(&Broken::new(fault));
         let mut failed = report.checks.iter().filter(|check| check.failure.is_some());

@@ -111,7 +111,33 @@ fn violent_controls() {
     }
 }
 
-/// After four seconds without control the root is as high as MuJoCo's, to 3 cm.
+/// Robots with what those of the paper lack: tilted axes, several joints in a body, welded parts, free bodies that touch,
+/// contacts without friction, a fluid in three dimensions. Measured: below 1e-11.
+#[test]
+fn odd_robots() {
+    for reference in read("mujoco_odd.json")["robots"].as_array().unwrap() {
+        let name = &reference["name"];
+        let robot = RobotDescription::from_mjcf(reference["xml"].as_str().unwrap()).unwrap();
+        let (qpos, qvel) = (rows(&reference["qpos"]), rows(&reference["qvel"]));
+        let mut simulation = Simulation::new(&robot, 10).unwrap();
+        simulation.set_state(&qpos[0], &qvel[0]).unwrap();
+        for (i, controls) in rows(&reference["controls"]).iter().enumerate() {
+            simulation.step(controls).unwrap();
+            let errors = [
+                distance(simulation.positions(), &qpos[i + 1]),
+                distance(simulation.velocities(), &qvel[i + 1]),
+            ];
+            println!("{name}, {:?}, {i}: {errors:?}", robot.integrator);
+            assert!(
+                errors.iter().all(|&error| error < 1e-8),
+                "{name}, {i}: {errors:?}"
+            );
+        }
+    }
+}
+
+/// After four seconds without control, a fall included, the root is as high as MuJoCo's. Measured: 1e-6 for the hopper, whose
+/// joints hang at their limits, 1e-13 for the others.
 #[test]
 fn rest_posture() {
     let reference = read("mujoco_long.json");
@@ -129,9 +155,8 @@ fn rest_posture() {
         }
         let ours =
             simulation.positions()[reference["height_coordinate"].as_u64().unwrap() as usize];
-        println!("{file}: {ours}, MuJoCo {height}");
         assert!(
-            (ours - height).abs() < 0.03,
+            (ours - height).abs() < 1e-5,
             "{file}: {ours}, MuJoCo {height}"
         );
     }
@@ -293,10 +318,18 @@ fn random_actions() {
             let (difference, error) = check(&ours.lengths, "episode_length");
             let length = number("episode_length", "mean");
             assert!(
-                difference.abs() <= 0.1 * length || difference.abs() < 3.0 * error,
+                difference.abs() <= 0.1 * length,
                 "{name}: {difference} {error}"
             );
         }
+        // the reference has the spread of velocities over single steps; episodes are what is independent
+        let error = deviation(&ours.velocities) * (2.0 / episodes).sqrt();
+        let difference = mean(&ours.velocities) - number("qvel0_per_step", "mean");
+        println!("{name}, forward velocity: {difference:.3} more, standard error {error:.3}");
+        assert!(
+            difference.abs() < 3.0 * error,
+            "{name}: {difference} {error}"
+        );
         let steps = 200.0 * episodes;
         let rms = numbers(&theirs["qvel_rms"]);
         for (i, (sum, theirs)) in ours.squares.iter().zip(&rms).enumerate() {
@@ -307,10 +340,5 @@ fn random_actions() {
                 "{name}, qvel {i}: ratio {ratio}"
             );
         }
-        println!(
-            "{name}, forward velocity {:.3} ± {:.3}",
-            mean(&ours.velocities),
-            deviation(&ours.velocities)
-        );
     }
 }

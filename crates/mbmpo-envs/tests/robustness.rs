@@ -46,10 +46,14 @@ fn violent_actions() {
         ("walker2d", 200.0),
         ("ant", 30.0),
         ("pr2-reacher", 60.0),
+        ("inverted-pendulum", 100.0),
     ];
     for (name, bound) in bounds {
         let fastest = [0, 1, 50].into_par_iter().map(|hold| {
-            let mut environment = RobotEnvironment::by_name(name, Variant::Paper).unwrap();
+            let mut environment = match name {
+                "inverted-pendulum" => common::pendulum(),
+                _ => RobotEnvironment::by_name(name, Variant::Paper).unwrap(),
+            };
             violent_run(&mut environment, hold)
         });
         let fastest: Vec<_> = fastest.collect();
@@ -117,4 +121,38 @@ fn actions_are_clipped() {
         tame,
         step([f32::NAN, 7.0, f32::NEG_INFINITY, f32::INFINITY, 0.5, 1e30])
     );
+}
+
+/// A snapshot with numbers that no state has is refused and changes nothing: coordinates out of this world, a quaternion of
+/// length 0, a number of steps that is none.
+#[test]
+fn impossible_snapshots() {
+    let mut ant = RobotEnvironment::by_name("ant", Variant::Paper).unwrap();
+    ant.reset(&mut stream(1));
+    let state = ant.snapshot();
+    let at = |number: usize| state.len() - 8 * (15 + 14 + 4 - number);
+    let forge = |numbers: &[(usize, f64)]| {
+        let mut bytes = state.clone();
+        for &(number, value) in numbers {
+            bytes[at(number)..at(number) + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        bytes
+    };
+    assert_eq!(
+        forge(&[(32, 0.0)]),
+        state,
+        "the last number is that of steps"
+    );
+    let no_orientation = [(3, 0.0), (4, 0.0), (5, 0.0), (6, 0.0)];
+    for numbers in [
+        &[(0, 1e308)][..],
+        &[(20, f64::NAN)],
+        &[(32, 1e300)],
+        &[(32, -5.0)],
+        &[(32, 0.5)],
+        &no_orientation,
+    ] {
+        assert!(ant.restore(&forge(numbers)).is_err(), "{numbers:?}");
+        assert_eq!(ant.snapshot(), state);
+    }
 }

@@ -37,7 +37,7 @@ pub fn check_environment(environment: &dyn Environment) -> Result<CheckReport> {
 fn evaluators(environment: &dyn Environment, device: &Device) -> Result<(), String> {
     let policies = [UniformPolicy(environment.action_space().clone())];
     let plan = Plan {
-        horizon: environment.horizon(),
+        horizon: environment.horizon().min(1000),
         min_steps: 1000,
         purpose: Purpose::Test,
         iteration: 0,

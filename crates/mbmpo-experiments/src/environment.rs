@@ -105,7 +105,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 pub(crate) fn undecided() -> Error {
     Error::Mismatch(
         "which environment? Name one (see `mbmpo env list`), give a robot of your own with --robot FILE.xml --task \
-         FILE.ron, or a --preset FILE.ron that names one"
+         FILE.ron, or, to train, a --preset FILE.ron that names one"
             .to_owned(),
     )
 }

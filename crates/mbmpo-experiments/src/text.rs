@@ -23,12 +23,26 @@ pub(crate) fn options() -> ron::Options {
     ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
 }
 
+/// Files that a person writes are kilobytes, metrics of the longest runs a few megabytes.
+const LARGEST_FILE: u64 = 64 << 20;
+
 /// Reads a file that a person named.
 pub(crate) fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+    let unreadable = |source| Error::Unreadable {
         path: path.to_owned(),
         source,
-    })
+    };
+    let refused = |what: &str| unreadable(std::io::Error::other(what.to_owned()));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    // a pipe or a device may never end
+    if !metadata.is_file() {
+        return Err(refused("it is not a file"));
+    }
+    if metadata.len() > LARGEST_FILE {
+        return Err(refused("it is larger than 64 MiB"));
+    }
+    std::io::read_to_string(file).map_err(unreadable)
 }
 
 /// Parses RON; `file` is what error messages call it.

@@ -5,7 +5,7 @@ use super::attributes::{MINIMUM, refusal};
 use mbmpo_core::Result;
 use mjcf_rs::body::{Geom, GeomType};
 use mjcf_rs::glam::{DQuat, DVec3};
-use rapier3d_f64::prelude::{MassProperties, Pose};
+use rapier3d_f64::prelude::{MassProperties, Pose, Vector};
 use roxmltree::Node;
 
 /// MuJoCo's default density \[kg/m³\].
@@ -84,6 +84,20 @@ fn check_lengths(geom: &Geom, node: Node, count: usize) -> Result<()> {
     Err(refusal(node, &what))
 }
 
+/// From a capsule or cylinder that stands along y, as the library has it, to one from `a` to `b`.
+///
+/// Its principal axes are those of MuJoCo's geom: two of its moments are equal, so any turn about its axis has the same
+/// inertia, but a fluid drags on the box with these axes.
+fn lay_down(upright: MassProperties, geom: &Geom, a: DVec3, b: DVec3) -> MassProperties {
+    let rotation = match geom.fromto {
+        Some(_) => DQuat::from_rotation_arc(DVec3::Z, (a - b).normalize()),
+        None => geom.pose.rotation,
+    };
+    let moments = upright.principal_inertia();
+    let moments = Vector::new(moments.x, moments.x, moments.y);
+    MassProperties::with_principal_inertia_frame(a.midpoint(b), upright.mass(), moments, rotation)
+}
+
 /// Mass properties of `geom`, which has `shape`; all of a floor are 0.
 pub(super) fn mass_properties(geom: &Geom, shape: &Shape) -> MassProperties {
     let density = match geom.mass {
@@ -92,10 +106,12 @@ pub(super) fn mass_properties(geom: &Geom, shape: &Shape) -> MassProperties {
     };
     let mut properties = match *shape {
         Shape::Capsule { a, b, radius } => {
-            MassProperties::from_capsule(density, a.into(), b.into(), radius)
+            let half = Vector::Y * (DVec3::from(a).distance(b.into()) / 2.0);
+            let upright = MassProperties::from_capsule(density, -half, half, radius);
+            lay_down(upright, geom, a.into(), b.into())
         }
         Shape::Sphere { center, radius } => MassProperties::from_ball(density, radius)
-            .transform_by(&Pose::from_parts(center.into(), DQuat::IDENTITY)),
+            .transform_by(&Pose::from_parts(center.into(), geom.pose.rotation)),
         Shape::Box {
             center,
             orientation: [w, x, y, z],
@@ -105,11 +121,9 @@ pub(super) fn mass_properties(geom: &Geom, shape: &Shape) -> MassProperties {
             DQuat::from_xyzw(x, y, z, w),
         )),
         Shape::Cylinder { a, b, radius } => {
-            let (a, b) = (DVec3::from_array(a), DVec3::from_array(b));
-            // the library's cylinder stands along y
-            let rotation = DQuat::from_rotation_arc(DVec3::Y, (b - a).normalize());
-            MassProperties::from_cylinder(density, a.distance(b) / 2.0, radius)
-                .transform_by(&Pose::from_parts(a.midpoint(b), rotation))
+            let half = DVec3::from(a).distance(b.into()) / 2.0;
+            let upright = MassProperties::from_cylinder(density, half, radius);
+            lay_down(upright, geom, a.into(), b.into())
         }
         Shape::Floor { .. } => MassProperties::default(),
     };

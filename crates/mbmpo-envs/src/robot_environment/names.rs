@@ -19,7 +19,9 @@ struct Name {
 }
 
 impl Names {
-    pub(super) fn of(robot: &RobotDescription) -> Self {
+    /// # Errors
+    /// When two of them are called the same: a slide `root.x` beside a free joint `root`.
+    pub(super) fn of(robot: &RobotDescription) -> Result<Self> {
         let (mut positions, mut velocities) = (vec![], vec![]);
         for joint in &robot.joints {
             let name = &joint.name;
@@ -38,10 +40,20 @@ impl Names {
                 }
             }
         }
-        Self {
+        for names in [&positions, &velocities] {
+            let mut sorted: Vec<_> = names.iter().map(|name| &name.short).collect();
+            sorted.sort();
+            if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(Error::Description(format!(
+                    "two coordinates of the robot are called `{}`; rename a joint",
+                    twice[0]
+                )));
+            }
+        }
+        Ok(Self {
             positions,
             velocities,
-        }
+        })
     }
 
     /// Index of the coordinate of that name; `place` is where it stands.

@@ -7,6 +7,9 @@ use rapier3d_f64::math::Pose;
 use rapier3d_f64::parry::query::details::closest_points_segment_segment_with_locations_nD;
 use rapier3d_f64::parry::shape::Segment;
 
+/// MuJoCo's `mjMINMU`: less friction than this is this much.
+const MIN_FRICTION: f64 = 1e-5;
+
 /// A geom as the collision detection sees it.
 #[derive(Clone)]
 struct Collider {
@@ -114,7 +117,8 @@ impl Collisions {
                     first,
                     second,
                     margin: a.margin + b.margin,
-                    friction: (a.rubs || b.rubs).then_some(a.friction.max(b.friction)),
+                    friction: (a.rubs || b.rubs)
+                        .then_some(a.friction.max(b.friction).max(MIN_FRICTION)),
                     softness,
                 });
             }

@@ -208,6 +208,8 @@ impl Dynamics {
         self.mass.multiply(&self.acceleration, &mut self.row);
         if self.factor.factorize() {
             self.factor.solve(&mut self.row);
+        } else {
+            self.row.fill(f64::NAN);
         }
         self.acceleration.copy_from_slice(&self.row);
     }
@@ -392,7 +394,7 @@ fn push_contact(
         constraints.push(row, reference, regularization);
     };
     match contact.friction {
-        None | Some(0.0) => push(contact.normal, inverse_mass, 1.0),
+        None => push(contact.normal, inverse_mass, 1.0),
         Some(friction) => {
             let squared = friction * friction;
             for tangent in contact.tangents {

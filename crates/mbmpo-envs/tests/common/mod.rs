@@ -10,6 +10,16 @@ pub fn cheetah() -> RobotEnvironment {
     RobotEnvironment::by_name("half-cheetah", Variant::Paper).unwrap()
 }
 
+/// The example robot.
+pub fn pendulum() -> RobotEnvironment {
+    RobotEnvironment::from_text(
+        "inverted-pendulum",
+        include_str!("../../../../assets/inverted_pendulum.xml"),
+        include_str!("../../../../assets/inverted_pendulum.ron"),
+    )
+    .unwrap()
+}
+
 pub fn read(file: &str) -> Value {
     let path = format!("{}/../../tests/data/{file}", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
