@@ -8,7 +8,7 @@ use rand::RngExt;
 const STEPS: usize = 200;
 
 /// Environments that step together: enough for the threads to share out evenly.
-const COPIES: usize = 64;
+const COPIES: usize = 16;
 
 /// Control steps of [`Episodes::run`].
 pub const ALL_STEPS: usize = STEPS * COPIES;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// One thread and all are measured in turn, so often and for so long, and the median counts: what else the machine does in
 /// the meantime slows both alike.
-const ROUNDS: usize = 21;
+const ROUNDS: usize = 11;
 const TIME: Duration = Duration::from_millis(50);
 
 fn main() -> Result<(), Box<dyn Error>> {
