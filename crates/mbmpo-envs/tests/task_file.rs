@@ -137,11 +137,11 @@ fn mistakes_are_named() {
         (with("frame_skips: 1"), "frame_skips"),
         (
             with("frame_skip: 0"),
-            "`frame_skip` is 0, allowed is 1 to 10000",
+            "`frame_skip` is 0, allowed is 1 to 1000",
         ),
         (
             with("horizon: 0"),
-            "`horizon` is 0, allowed is 1 to 1000000",
+            "`horizon` is 0, allowed is 1 to 100000",
         ),
         (with("observation: []"), "`observation` is empty"),
         (
