@@ -38,11 +38,17 @@ struct Plan {
 #[derive(Clone)]
 pub struct Simulation {
     plan: Arc<Plan>,
-    positions: Vec<f64>,
-    velocities: Vec<f64>,
+    state: State,
     /// Since the state was last set.
     steps: usize,
     dynamics: Dynamics,
+}
+
+/// `qpos` and `qvel`.
+#[derive(Debug, Clone)]
+struct State {
+    positions: Vec<f64>,
+    velocities: Vec<f64>,
 }
 
 impl Simulation {
@@ -59,8 +65,10 @@ impl Simulation {
         }
         let (model, dynamics, attachments) = Model::new(robot)?;
         Ok(Self {
-            positions: robot.initial_positions(),
-            velocities: vec![0.0; robot.dofs()],
+            state: State {
+                positions: robot.initial_positions(),
+                velocities: vec![0.0; robot.dofs()],
+            },
             steps: 0,
             plan: Arc::new(Plan {
                 robot: robot.clone(),
@@ -79,12 +87,12 @@ impl Simulation {
 
     /// `qpos`: slides \[m\] and hinges \[rad\] one component each, a free joint x, y, z and the quaternion w, x, y, z.
     pub fn positions(&self) -> &[f64] {
-        &self.positions
+        &self.state.positions
     }
 
     /// `qvel`: of a free joint first in the world's frame, then about the body's axes.
     pub fn velocities(&self) -> &[f64] {
-        &self.velocities
+        &self.state.velocities
     }
 
     /// Length of a control step \[s\].
@@ -97,13 +105,13 @@ impl Simulation {
     /// # Errors
     /// When a length is wrong.
     pub fn set_state(&mut self, positions: &[f64], velocities: &[f64]) -> Result<()> {
-        Error::check_shape("qpos", self.positions.len(), positions.len())?;
-        Error::check_shape("qvel", self.velocities.len(), velocities.len())?;
-        self.positions.copy_from_slice(positions);
-        self.velocities.copy_from_slice(velocities);
+        Error::check_shape("qpos", self.state.positions.len(), positions.len())?;
+        Error::check_shape("qvel", self.state.velocities.len(), velocities.len())?;
+        self.state.positions.copy_from_slice(positions);
+        self.state.velocities.copy_from_slice(velocities);
         for (joint, coordinate, _) in joints(&self.plan.robot) {
             if joint == JointKind::Free {
-                let quaternion = &mut self.positions[coordinate + 3..coordinate + 7];
+                let quaternion = &mut self.state.positions[coordinate + 3..coordinate + 7];
                 let norm = quaternion.iter().map(|x| x * x).sum::<f64>().sqrt();
                 // what is normalised stays as it is, to the bit
                 if (norm - 1.0).abs() > NORMALIZED {
@@ -121,7 +129,8 @@ impl Simulation {
     /// When `controls` has the wrong length; [`Error::Diverged`] when a coordinate is not finite or a speed is beyond
     /// 1000.
     pub fn step(&mut self, controls: &[f64]) -> Result<()> {
-        let plan = Arc::clone(&self.plan);
+        // copies of a simulation share the plan: counting references here would make their threads wait for each other
+        let plan = &*self.plan;
         let motors = &plan.model.motors;
         Error::check_shape("controls", motors.len(), controls.len())?;
         let clip = |(control, range): (&f64, [f64; 2])| control.max(range[0]).min(range[1]);
@@ -129,55 +138,14 @@ impl Simulation {
         let controls: Vec<_> = controls.iter().zip(ranges).map(clip).collect();
         for _ in 0..plan.frame_skip {
             match plan.robot.integrator {
-                Integrator::Euler => self.euler(&plan, &controls),
-                Integrator::RungeKutta4 => self.runge_kutta(&plan, &controls),
+                Integrator::Euler => self.state.euler(plan, &mut self.dynamics, &controls),
+                Integrator::RungeKutta4 => {
+                    self.state.runge_kutta(plan, &mut self.dynamics, &controls);
+                }
             }
         }
         self.steps += 1;
         self.guard()
-    }
-
-    /// Semi-implicit Euler, implicit in joint damping.
-    fn euler(&mut self, plan: &Plan, controls: &[f64]) {
-        let time_step = plan.robot.time_step;
-        let dynamics = &mut self.dynamics;
-        dynamics.accelerate(&plan.model, &self.positions, &self.velocities, controls);
-        dynamics.damp(&plan.model, time_step);
-        add(&mut self.velocities, time_step, &dynamics.acceleration);
-        displace(
-            &plan.robot,
-            &mut self.positions,
-            &self.velocities,
-            time_step,
-        );
-    }
-
-    /// Classical Runge-Kutta of fourth order, on rotations as Munthe-Kaas (1998) generalised it.
-    fn runge_kutta(&mut self, plan: &Plan, controls: &[f64]) {
-        let time_step = plan.robot.time_step;
-        let dynamics = &mut self.dynamics;
-        let (start, initial) = (self.positions.clone(), self.velocities.clone());
-        let mut rates = initial.clone();
-        let mut mean_rates = vec![0.0; initial.len()];
-        let mut mean_acceleration = mean_rates.clone();
-        for (share, next) in [(1.0, 0.5), (2.0, 0.5), (2.0, 1.0), (1.0, 0.0)] {
-            dynamics.accelerate(&plan.model, &self.positions, &self.velocities, controls);
-            add(&mut mean_rates, share / 6.0, &rates);
-            add(&mut mean_acceleration, share / 6.0, &dynamics.acceleration);
-            self.positions.copy_from_slice(&start);
-            displace(&plan.robot, &mut self.positions, &rates, next * time_step);
-            self.velocities.copy_from_slice(&initial);
-            add(
-                &mut self.velocities,
-                next * time_step,
-                &dynamics.acceleration,
-            );
-            seen_from_start(&plan.robot, &mut rates, next * time_step, &self.velocities);
-        }
-        self.positions.copy_from_slice(&start);
-        displace(&plan.robot, &mut self.positions, &mean_rates, time_step);
-        self.velocities.copy_from_slice(&initial);
-        add(&mut self.velocities, time_step, &mean_acceleration);
     }
 
     /// World position of `robot.sites[index]` \[m\].
@@ -204,7 +172,7 @@ impl Simulation {
     fn pose(&self, body: usize) -> Pose {
         let attachment = &self.plan.attachments[body];
         let link = attachment.link.and_then(|link| {
-            let poses = self.dynamics.kinematics.poses(&self.positions);
+            let poses = self.dynamics.kinematics.poses(&self.state.positions);
             poses.get(link).copied()
         });
         link.unwrap_or(Pose::IDENTITY) * attachment.pose
@@ -213,8 +181,8 @@ impl Simulation {
     fn guard(&self) -> Result<()> {
         let robot = &self.plan.robot;
         for ((kind, coordinate, dof), joint) in joints(robot).zip(&robot.joints) {
-            let positions = &self.positions[coordinate..coordinate + kind.coordinates()];
-            let velocities = &self.velocities[dof..dof + kind.dofs()];
+            let positions = &self.state.positions[coordinate..coordinate + kind.coordinates()];
+            let velocities = &self.state.velocities[dof..dof + kind.dofs()];
             // a NaN is not below the bound either
             let sound = positions.iter().all(|x| x.is_finite())
                 && velocities.iter().all(|v| v.abs() < MAX_SPEED);
@@ -230,6 +198,49 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// Semi-implicit Euler, implicit in joint damping.
+    fn euler(&mut self, plan: &Plan, dynamics: &mut Dynamics, controls: &[f64]) {
+        let time_step = plan.robot.time_step;
+        dynamics.accelerate(&plan.model, &self.positions, &self.velocities, controls);
+        dynamics.damp(&plan.model, time_step);
+        add(&mut self.velocities, time_step, &dynamics.acceleration);
+        displace(
+            &plan.robot,
+            &mut self.positions,
+            &self.velocities,
+            time_step,
+        );
+    }
+
+    /// Classical Runge-Kutta of fourth order, on rotations as Munthe-Kaas (1998) generalised it.
+    fn runge_kutta(&mut self, plan: &Plan, dynamics: &mut Dynamics, controls: &[f64]) {
+        let time_step = plan.robot.time_step;
+        let (start, initial) = (self.positions.clone(), self.velocities.clone());
+        let mut rates = initial.clone();
+        let mut mean_rates = vec![0.0; initial.len()];
+        let mut mean_acceleration = mean_rates.clone();
+        for (share, next) in [(1.0, 0.5), (2.0, 0.5), (2.0, 1.0), (1.0, 0.0)] {
+            dynamics.accelerate(&plan.model, &self.positions, &self.velocities, controls);
+            add(&mut mean_rates, share / 6.0, &rates);
+            add(&mut mean_acceleration, share / 6.0, &dynamics.acceleration);
+            self.positions.copy_from_slice(&start);
+            displace(&plan.robot, &mut self.positions, &rates, next * time_step);
+            self.velocities.copy_from_slice(&initial);
+            add(
+                &mut self.velocities,
+                next * time_step,
+                &dynamics.acceleration,
+            );
+            seen_from_start(&plan.robot, &mut rates, next * time_step, &self.velocities);
+        }
+        self.positions.copy_from_slice(&start);
+        displace(&plan.robot, &mut self.positions, &mean_rates, time_step);
+        self.velocities.copy_from_slice(&initial);
+        add(&mut self.velocities, time_step, &mean_acceleration);
     }
 }
 

@@ -139,10 +139,7 @@ fn mistakes_are_named() {
             with("frame_skip: 0"),
             "`frame_skip` is 0, allowed is 1 to 1000",
         ),
-        (
-            with("horizon: 0"),
-            "`horizon` is 0, allowed is 1 to 100000",
-        ),
+        (with("horizon: 0"), "`horizon` is 0, allowed is 1 to 100000"),
         (with("observation: []"), "`observation` is empty"),
         (
             with("observation: [Positions(clip: 0)]"),
