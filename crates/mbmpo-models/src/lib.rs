@@ -49,6 +49,7 @@
 mod config;
 mod ensemble;
 mod fit;
+mod host;
 mod network;
 mod normalizer;
 mod predictor;
