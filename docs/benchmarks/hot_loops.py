@@ -5,6 +5,9 @@
     cargo build -p xtask    # optimised as well
     python docs/benchmarks/hot_loops.py --ours target/debug/xtask
 
+Ctrl-C ends it early with the medians of what there is. OpenMP's threads wait for each other busily: on a machine that does
+other things too, PyTorch's numbers say little.
+
 Without `--ours` only PyTorch is measured. With it, our program runs in every round as well, so that what else the machine
 does slows both alike; medians over the rounds count. Every way that PyTorch has of doing a loop is timed, and the best one
 is compared.
@@ -30,6 +33,7 @@ import math
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -453,20 +457,26 @@ def main():
         measured = {name: {way: [] for way in loop.ways} for name, loop in loops.items()}
         rates, own = [], []
         # the first round only warms up
-        for index in range(arguments.rounds + 1):
-            rates.append(products())
-            for name, loop in loops.items():
-                for way in list(measured[name]):
-                    try:
-                        measured[name][way].append(timed(loop, way, arguments.threads))
-                    except Exception as error:
-                        if "compile" not in way:
-                            raise
-                        print(f"{name}, {way}: does not work ({type(error).__name__})")
-                        del measured[name][way]
-            if arguments.ours and index > 0:
-                own.append(ours(arguments.ours.resolve(strict=True), arguments.threads))
+        try:
+            for index in range(arguments.rounds + 1):
+                print(f"round {index} of {arguments.rounds}", file=sys.stderr)
+                rates.append(products())
+                for name, loop in loops.items():
+                    for way in list(measured[name]):
+                        try:
+                            measured[name][way].append(timed(loop, way, arguments.threads))
+                        except Exception as error:
+                            if "compile" not in way:
+                                raise
+                            print(f"{name}, {way}: does not work ({type(error).__name__})")
+                            del measured[name][way]
+                if arguments.ours and index > 0:
+                    own.append(ours(arguments.ours.resolve(strict=True), arguments.threads))
+        except KeyboardInterrupt:
+            print("interrupted: medians of what there is", file=sys.stderr)
     rates = rates[1:]
+    if not rates:
+        sys.exit("no round was measured")
 
     print(f"PyTorch {torch.__version__}, {arguments.threads} threads, {arguments.rounds} rounds; GFLOP/s of medians\n")
     print("| matrix product | median | best |\n|---|--:|--:|")
@@ -481,6 +491,8 @@ def main():
     for name, ways in measured.items():
         for way, samples in ways.items():
             samples = samples[1:]
+            if not samples:
+                continue
             seconds = [sample[0] for sample in samples]
             middle = statistics.median(seconds)
             gflops = statistics.median(flop / second / 1e9 for second, flop, _ in samples)
