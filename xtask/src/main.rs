@@ -1,5 +1,6 @@
-//! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask ci`.
+//! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask bench`, `cargo xtask ci`.
 
+mod bench;
 mod ci;
 mod run_benchmark;
 
@@ -18,6 +19,8 @@ struct Cli {
 enum Chore {
     /// Train on every environment and print a table of the returns
     RunBenchmark(run_benchmark::Arguments),
+    /// Time the three hot loops, beside what the machine can do
+    Bench(bench::Arguments),
     /// All checks: format, lints, documentation, tests
     Ci,
 }
@@ -29,6 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::RunBenchmark(arguments) => run_benchmark::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Ci => ci::run(),
     };
     match outcome {

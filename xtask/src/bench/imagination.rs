@@ -1,0 +1,93 @@
+//! Policies acting in the models: one rollout phase of a meta-step.
+
+use super::workload::{HotLoop, Sample, Workload};
+use anyhow::Result;
+use mbmpo_core::{Environment, Purpose, Streams, Task};
+use mbmpo_meta::imagine::{Imagination, Randomness};
+use mbmpo_models::Predictor;
+use mbmpo_policy::GaussianMlp;
+use rayon::prelude::*;
+use std::time::Instant;
+
+/// Rollouts side by side in every model, rewards included; one task a model.
+pub struct Rollouts {
+    models: Predictor,
+    members: usize,
+    rollouts: usize,
+    horizon: usize,
+    observation_clip: f64,
+    environment: Box<dyn Environment>,
+    task: Task,
+    network: GaussianMlp,
+    theta: Vec<f32>,
+    device: burn::tensor::Device,
+    streams: Streams,
+    phase: u64,
+    flop: f64,
+}
+
+impl Rollouts {
+    /// `rollouts` of the paper's horizon in each of `members` models.
+    pub fn new(workload: &Workload, members: usize, rollouts: usize) -> Result<Self> {
+        let mut ensemble = workload.ensemble(members)?;
+        // a model that has seen data stays near them
+        ensemble.fit(&workload.transitions(1), &workload.streams, 0)?;
+        let (model, policy) = (workload.model_layers(), workload.policy_layers());
+        let horizon = workload.horizon();
+        Ok(Self {
+            models: ensemble.predictor(),
+            members,
+            rollouts,
+            horizon,
+            observation_clip: workload.config.observation_clip,
+            environment: workload.environment.boxed_clone(),
+            task: workload.environment.task().clone(),
+            network: workload.network.clone(),
+            theta: workload.theta.iter().map(|&x| x as f32).collect(),
+            device: workload.device.clone(),
+            streams: workload.streams,
+            phase: 0,
+            flop: 2.0 * model.iter().chain(&policy).sum::<f64>(),
+        })
+    }
+}
+
+impl HotLoop for Rollouts {
+    fn unit(&self) -> &'static str {
+        "transitions"
+    }
+
+    fn run(&mut self) -> Result<Sample> {
+        let imagination = Imagination {
+            network: &self.network,
+            task: &self.task,
+            horizon: self.horizon,
+            rollouts: self.rollouts,
+            observation_clip: self.observation_clip,
+            device: &self.device,
+        };
+        self.phase += 1;
+        let stream = |purpose, k: usize| self.streams.stream(purpose, self.phase, k as u64);
+        let clock = Instant::now();
+        let imagined = (0..self.members)
+            .into_par_iter()
+            .map(|k| {
+                let mut environment = self.environment.boxed_clone();
+                let randomness = Randomness {
+                    starts: stream(Purpose::ImaginedStart, k),
+                    actions: stream(Purpose::ImaginedAction, k),
+                };
+                let environment = environment.as_mut();
+                imagination.rollouts(&self.models, k, &self.theta, environment, randomness)
+            })
+            .collect::<mbmpo_core::Result<Vec<_>>>()?;
+        let seconds = clock.elapsed().as_secs_f64();
+        let transitions: usize = imagined.iter().map(|paths| paths.len()).sum();
+        Ok(Sample {
+            seconds,
+            flop: self.flop * transitions as f64,
+            units: transitions as f64,
+            parts: Vec::new(),
+        })
+    }
+}

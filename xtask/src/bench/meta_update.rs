@@ -1,0 +1,208 @@
+//! The outer step: gradient through the inner step, conjugate gradients, line search.
+
+use super::workload::{HotLoop, Sample, Workload, normal};
+use anyhow::Result;
+use burn::tensor::{DType, Device};
+use mbmpo_core::{Checked, Policy, Trajectories};
+use mbmpo_meta::objective::{Arithmetic, InnerSamples, MetaObjective, OuterSamples};
+use mbmpo_policy::trust_region::{self, Objective, TrustRegionConfig};
+use mbmpo_policy::{GaussianMlp, GaussianPolicy};
+use std::cell::Cell;
+use std::time::Instant;
+
+/// A trust-region step on samples of every task, before and after adapting; standard normal observations and
+/// advantages.
+pub struct MetaUpdate {
+    network: GaussianMlp,
+    device: Device,
+    theta: Vec<f64>,
+    samples: Vec<(InnerSamples, OuterSamples)>,
+    /// Samples of all tasks before adapting; there are as many after.
+    count: usize,
+    inner_learning_rate: f64,
+    trust_region: Checked<TrustRegionConfig>,
+    cost: Cost,
+}
+
+impl MetaUpdate {
+    /// `rollouts` of the paper's horizon before and again after adapting, in each of `tasks`.
+    pub fn new(workload: &Workload, tasks: usize, rollouts: usize) -> Result<Self> {
+        let arithmetic = arithmetic(&workload.network, &workload.device);
+        let alpha = workload.config.inner_learning_rate;
+        let theta = &workload.theta;
+        let share = 1.0 / tasks as f64;
+        let samples = (0..tasks).map(|k| {
+            let (pre, advantages) = sampled(workload, theta, 2 * k + 1, rollouts);
+            let inner = arithmetic.inner_samples(&pre, &advantages);
+            let adapted = arithmetic.adapt(theta, &inner, alpha)?;
+            let (post, advantages) = sampled(workload, &adapted, 2 * k + 2, rollouts);
+            let outer = arithmetic.outer_samples(&post, &advantages, share, &adapted);
+            Ok((inner, outer))
+        });
+        let samples = samples.collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            samples,
+            network: workload.network.clone(),
+            device: workload.device.clone(),
+            theta: theta.clone(),
+            count: tasks * rollouts * workload.horizon(),
+            inner_learning_rate: alpha,
+            trust_region: workload.config.part(|config| &config.trust_region),
+            cost: Cost::new(&workload.policy_layers()),
+        })
+    }
+}
+
+impl HotLoop for MetaUpdate {
+    fn unit(&self) -> &'static str {
+        "samples"
+    }
+
+    fn run(&mut self) -> Result<Sample> {
+        let samples = self.samples.clone();
+        let arithmetic = arithmetic(&self.network, &self.device);
+        let clock = Instant::now();
+        let objective = Timed {
+            objective: MetaObjective::new(arithmetic, samples, self.inner_learning_rate),
+            gradients: Meter::default(),
+            products: Meter::default(),
+            evaluations: Meter::default(),
+        };
+        trust_region::step(&self.trust_region, &objective, &self.theta);
+        let seconds = clock.elapsed().as_secs_f64();
+        let (products, evaluations) = (objective.products.calls(), objective.evaluations.calls());
+        Ok(Sample {
+            seconds,
+            flop: self.cost.flop(products, evaluations) * self.count as f64,
+            units: 2.0 * self.count as f64,
+            parts: vec![
+                ("gradient", objective.gradients.seconds()),
+                ("Fisher products", objective.products.seconds()),
+                ("line search", objective.evaluations.seconds()),
+            ],
+        })
+    }
+}
+
+fn arithmetic<'a>(network: &'a GaussianMlp, device: &'a Device) -> Arithmetic<'a> {
+    Arithmetic {
+        network,
+        device,
+        dtype: DType::F32,
+    }
+}
+
+/// What the policy `theta` does where observations are standard normal numbers, and advantages.
+fn sampled(
+    workload: &Workload,
+    theta: &[f64],
+    index: usize,
+    rollouts: usize,
+) -> (Trajectories, Vec<f64>) {
+    let (o, a) = (
+        workload.environment.observation_dim(),
+        workload.network.action_dim(),
+    );
+    let mut stream = workload.stream(index);
+    let policy = GaussianPolicy::new(workload.network.clone(), theta);
+    let mut paths = Trajectories::new(o, a);
+    for _ in 0..rollouts {
+        for _ in 0..workload.horizon() {
+            let observation = normal(&mut stream, o);
+            let action = policy.act(&observation, &mut stream);
+            paths.push(&observation, &action, &observation, 0.0);
+        }
+        paths.end_path(false);
+    }
+    let advantages = normal(&mut stream, paths.len());
+    (paths, advantages.into_iter().map(f64::from).collect())
+}
+
+/// Floating-point operations that one sample before adapting and one after cost together: matrix products alone.
+struct Cost {
+    gradient: f64,
+    product: f64,
+    /// At θ, where the adapted parameters are known.
+    first_evaluation: f64,
+    evaluation: f64,
+}
+
+impl Cost {
+    fn new(layers: &[f64]) -> Self {
+        // a pass through the network, or the gradient by its weights
+        let pass = 2.0 * layers.iter().sum::<f64>();
+        // the gradient by the input of all layers but the first
+        let back = pass - 2.0 * layers[0];
+        let gradient = 2.0 * pass + back;
+        // forward and backward, and the derivative of both along a direction
+        let hessian_product = 3.0 * pass + 5.0 * back;
+        // forward, its derivative along a direction, and backward
+        let gaussian_product = 3.0 * pass + 2.0 * back;
+        Self {
+            gradient: 2.0 * gradient + hessian_product,
+            // through the inner step and back, each by one more inner gradient
+            product: gaussian_product + 2.0 * gradient,
+            first_evaluation: pass,
+            evaluation: gradient + pass,
+        }
+    }
+
+    fn flop(&self, products: usize, evaluations: usize) -> f64 {
+        let trials = evaluations.saturating_sub(1) as f64;
+        self.gradient
+            + self.product * products as f64
+            + self.first_evaluation
+            + self.evaluation * trials
+    }
+}
+
+/// Calls, and how long they took together.
+#[derive(Debug, Default)]
+struct Meter(Cell<(usize, f64)>);
+
+impl Meter {
+    fn time<T>(&self, work: impl FnOnce() -> T) -> T {
+        let clock = Instant::now();
+        let result = work();
+        let (calls, seconds) = self.0.get();
+        self.0
+            .set((calls + 1, seconds + clock.elapsed().as_secs_f64()));
+        result
+    }
+
+    fn calls(&self) -> usize {
+        self.0.get().0
+    }
+
+    fn seconds(&self) -> f64 {
+        self.0.get().1
+    }
+}
+
+/// An objective that notes what the trust region asks of it.
+struct Timed<O> {
+    objective: O,
+    gradients: Meter,
+    products: Meter,
+    evaluations: Meter,
+}
+
+impl<O: Objective> Objective for Timed<O> {
+    fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
+        self.evaluations.time(|| self.objective.evaluate(theta))
+    }
+
+    fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64> {
+        self.gradients
+            .time(|| self.objective.surrogate_gradient(theta))
+    }
+
+    fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
+        self.products.time(|| self.objective.kl_gradient(theta))
+    }
+
+    fn fisher_product(&self, theta: &[f64], v: &[f64], step: f64) -> Vec<f64> {
+        self.products
+            .time(|| self.objective.fisher_product(theta, v, step))
+    }
+}
