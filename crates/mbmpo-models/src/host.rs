@@ -32,7 +32,9 @@ pub(crate) fn relu_of_sum(sum: Tensor<2>, bias: &Tensor<2>) -> Tensor<2> {
         (Ok(entries), Ok(biases)) => {
             for row in entries.chunks_exact_mut(biases.len()) {
                 for (entry, bias) in row.iter_mut().zip(biases) {
-                    *entry = (*entry + bias).max(0.0);
+                    let sum = *entry + bias;
+                    // not `max`: a NaN has to stay one to be found
+                    *entry = if sum < 0.0 { 0.0 } else { sum };
                 }
             }
             Tensor::from_data(sum, &device)
@@ -255,5 +257,10 @@ mod tests {
         let slope = ours.clone().greater_elem(0.0).float();
         let expected = entries(x.clone() * slope);
         assert_eq!(entries(through_relu(x, ours)), expected);
+
+        let nan = Tensor::<2>::from_data([[f32::NAN, -1.0]], &Device::flex());
+        let none = Tensor::<2>::from_data([[0.0_f32, 0.0]], &Device::flex());
+        let after = entries(relu_of_sum(nan, &none));
+        assert!(after[0].is_nan() && after[1] == 0.0, "{after:?}");
     }
 }
