@@ -10,9 +10,6 @@ use rand::seq::SliceRandom;
 /// Rows that validation runs through a network at once: few enough for the activations to stay in the cache.
 const VALIDATION_ROWS: usize = 500;
 
-/// Parts of a batch that different threads can work on, when there are fewer members left to train than threads.
-const PARTS: usize = 2;
-
 /// How a member's training went.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemberReport {
@@ -69,11 +66,10 @@ pub(crate) fn fit(
         for &index in &order {
             let start = index * config.batch_size;
             let batch = &train[start..train.len().min(start + config.batch_size)];
-            let parts = batch.chunks(config.batch_size.div_ceil(PARTS));
-            let parts = parts.map(|rows| data.batch(rows, device)).collect();
+            let (inputs, targets) = data.batch(batch, device);
             // eq. (2), in standardised units and averaged over the components as well
             let scale = 1.0 / (batch.len() * data.target_dim) as f64;
-            let (gradients, squared_error) = network.gradient(parts, scale);
+            let (gradients, squared_error) = network.gradient(inputs, targets, scale);
             network = network.step(gradients, config.learning_rate, config.adam_epsilon);
             train_error = train_error + squared_error;
         }

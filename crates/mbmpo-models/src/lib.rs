@@ -49,7 +49,6 @@
 mod config;
 mod ensemble;
 mod fit;
-mod host;
 mod network;
 mod normalizer;
 mod predictor;

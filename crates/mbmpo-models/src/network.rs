@@ -4,11 +4,9 @@
 //! everything here is a handful of matrix products; `tests` holds it equal to Burn's automatic differentiation and
 //! to finite differences.
 
-use crate::host;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use mbmpo_core::Stream;
 use rand::RngExt;
-use rayon::prelude::*;
 
 /// A layer's parameters, or anything of the same shape.
 #[derive(Debug, Clone)]
@@ -37,12 +35,12 @@ pub(crate) struct Parameter {
 /// Adam's constants at one step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdamStep {
-    pub rate: f64,
-    pub epsilon: f64,
+    rate: f64,
+    epsilon: f64,
 }
 
-pub(crate) const BETA_1: f64 = 0.9;
-pub(crate) const BETA_2: f64 = 0.999;
+const BETA_1: f64 = 0.9;
+const BETA_2: f64 = 0.999;
 
 impl AdamStep {
     /// The constants of step `step`, counted from 1. TensorFlow's form, which is the authors':
@@ -69,7 +67,7 @@ impl Parameter {
         }
     }
 
-    pub fn step(self, gradient: Tensor<2>, adam: AdamStep) -> Self {
+    fn step(self, gradient: Tensor<2>, adam: AdamStep) -> Self {
         let first = self.first * BETA_1 + gradient.clone();
         let second = self.second * BETA_2 + gradient.clone() * gradient;
         let denominator = second.clone().sqrt() + adam.epsilon;
@@ -129,95 +127,77 @@ impl Network {
     }
 
     /// The gradient of `scale` times the sum of squared errors (with `scale` = 1/(batch · dims): the mean squared
-    /// error) by the weights and biases of [`Self::affine`], and that sum `[1]`, over a batch in parts: inputs
-    /// `[rows, in]` and targets `[rows, out]` of each.
-    ///
-    /// Threads that have nothing else to do take parts; the sums are those of one thread.
+    /// error), and that sum `[1]`, for `inputs` `[batch, in]` and `targets` `[batch, out]`.
     pub fn gradient(
         &self,
-        parts: Vec<(Tensor<2>, Tensor<2>)>,
+        inputs: Tensor<2>,
+        targets: Tensor<2>,
         scale: f64,
-    ) -> (Vec<Affine>, Tensor<1>) {
-        let layers = self.affine();
-        let of_parts: Vec<_> = parts
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|(inputs, targets)| part_gradient(&layers, inputs, targets, scale))
-            .collect();
-        let mut squared_errors = vec![];
-        let mut sums: Vec<Affine> = vec![];
-        for (gradients, squared_error) in of_parts {
-            squared_errors.push(squared_error);
-            sums = if sums.is_empty() {
-                gradients
-            } else {
-                let pairs = sums.into_iter().zip(gradients);
-                pairs.map(|(a, b)| (a.0 + b.0, a.1 + b.1)).collect()
-            };
+    ) -> (Vec<Layer<Tensor<2>>>, Tensor<1>) {
+        let last = self.layers.len() - 1;
+        let weights: Vec<Weights> = self.layers.iter().map(Weights::of).collect();
+        // the input of each layer, then the output
+        let mut activations = vec![inputs];
+        for (i, (layer, weights)) in self.layers.iter().zip(&weights).enumerate() {
+            let sum =
+                activations[i].clone().matmul(weights.effective.clone()) + layer.bias.value.clone();
+            activations.push(if i < last { relu(sum) } else { sum });
         }
-        (sums, Tensor::cat(squared_errors, 0).sum())
+        let error = activations.remove(last + 1) - targets;
+        let squared_error = error.clone().square().sum();
+
+        let mut gradients = Vec::with_capacity(weights.len());
+        let mut delta = error * (2.0 * scale);
+        let layers = self.layers.iter().zip(weights).zip(activations);
+        for (i, ((layer, weights), input)) in layers.enumerate().rev() {
+            let by_weights = input.clone().transpose().matmul(delta.clone());
+            let bias = delta.clone().sum_dim(0);
+            if i > 0 {
+                let back = delta.clone().matmul(weights.effective.clone().transpose());
+                // a ReLU's slope is 1 where its output is positive; `mask_fill` is 15 times slower on the CPU
+                let slope = input.greater_elem(0.0).float().cast(back.dtype());
+                delta = back * slope;
+            }
+            let (direction, gain) = weights.pull_back(layer, by_weights);
+            gradients.push(Layer {
+                direction,
+                gain,
+                bias,
+            });
+        }
+        gradients.reverse();
+        (gradients, squared_error)
     }
 
-    /// One step of Adam along `gradients` as [`Self::gradient`] gives them.
-    pub fn step(self, gradients: Vec<Affine>, learning_rate: f64, epsilon: f64) -> Self {
+    /// One step of Adam along `gradients`.
+    pub fn step(self, gradients: Vec<Layer<Tensor<2>>>, learning_rate: f64, epsilon: f64) -> Self {
         let steps = self.steps + 1;
         let adam = AdamStep::new(learning_rate, epsilon, steps);
-        let layers = self.layers.into_iter().zip(gradients);
+        let update = |(layer, gradient): (Layer<Parameter>, Layer<Tensor<2>>)| Layer {
+            direction: layer.direction.step(gradient.direction, adam),
+            gain: match (layer.gain, gradient.gain) {
+                (Some(gain), Some(gradient)) => Some(gain.step(gradient, adam)),
+                (gain, _) => gain,
+            },
+            bias: layer.bias.step(gradient.bias, adam),
+        };
         Self {
-            layers: layers
-                .map(|(layer, gradient)| host::step(layer, gradient, adam))
-                .collect(),
+            layers: self.layers.into_iter().zip(gradients).map(update).collect(),
             steps,
         }
     }
 }
 
-/// The gradient by weights and biases, and the sum of squared errors, of a part of a batch.
-fn part_gradient(
-    layers: &[Affine],
-    inputs: Tensor<2>,
-    targets: Tensor<2>,
-    scale: f64,
-) -> (Vec<Affine>, Tensor<1>) {
-    // the input of each layer
-    let mut activations = vec![inputs];
-    let (hidden, (weights, bias)) = (&layers[..layers.len() - 1], &layers[layers.len() - 1]);
-    for (weights, bias) in hidden {
-        let input = activations[activations.len() - 1].clone();
-        activations.push(host::relu_of_sum(input.matmul(weights.clone()), bias));
-    }
-    let input = activations[activations.len() - 1].clone();
-    let error = input.matmul(weights.clone()) + bias.clone() - targets;
-    let squared_error = error.clone().square().sum();
-
-    let mut gradients = Vec::with_capacity(layers.len());
-    let mut delta = error * (2.0 * scale);
-    for (i, ((weights, _), input)) in layers.iter().zip(activations).enumerate().rev() {
-        let by_weights = input.clone().transpose().matmul(delta.clone());
-        gradients.push((by_weights, delta.clone().sum_dim(0)));
-        if i > 0 {
-            let back = delta.matmul(weights.clone().transpose());
-            delta = host::through_relu(back, input);
-        } else {
-            break;
-        }
-    }
-    gradients.reverse();
-    (gradients, squared_error)
-}
-
 /// Runs `inputs` `[rows, in]` through folded layers: `[rows, out]`.
 pub(crate) fn forward(layers: &[Affine], inputs: Tensor<2>) -> Tensor<2> {
     let last = layers.len().saturating_sub(1);
-    let layers = layers.iter().enumerate();
-    layers.fold(inputs, |x, (i, (weights, bias))| {
-        let sum = x.matmul(weights.clone());
-        if i < last {
-            host::relu_of_sum(sum, bias)
-        } else {
-            sum + bias.clone()
-        }
-    })
+    layers
+        .iter()
+        .enumerate()
+        .fold(inputs, |x, (i, (weights, bias))| {
+            let sum = x.matmul(weights.clone()) + bias.clone();
+            if i < last { relu(sum) } else { sum }
+        })
 }
 
 /// A layer's weights W[:,j] = g[j] v[:,j] / ‖v[:,j]‖ (Salimans and Kingma 2016, eq. (2)).
@@ -243,23 +223,23 @@ impl Weights {
             inverse_length: Some(inverse_length),
         }
     }
-}
 
-/// Gradients by v and g from the gradient by W (Salimans and Kingma 2016, eq. (3)):
-/// ∂g = Σᵢ ∂W v / ‖v‖, ∂v = g/‖v‖ (∂W - ∂g v/‖v‖).
-pub(crate) fn pull_back(
-    layer: &Layer<Parameter>,
-    by_weights: Tensor<2>,
-) -> (Tensor<2>, Option<Tensor<2>>) {
-    let (Some(inverse_length), Some(gain)) = (Weights::of(layer).inverse_length, &layer.gain)
-    else {
-        return (by_weights, None);
-    };
-    let direction = layer.direction.value.clone();
-    let by_gain = (by_weights.clone() * direction.clone()).sum_dim(0) * inverse_length.clone();
-    let scale = gain.value.clone() * inverse_length.clone();
-    let along = by_gain.clone() * inverse_length * scale.clone();
-    (by_weights * scale - direction * along, Some(by_gain))
+    /// Gradients by v and g from the gradient by W (ibid., eq. (3)):
+    /// ∂g = Σᵢ ∂W v / ‖v‖, ∂v = g/‖v‖ (∂W - ∂g v/‖v‖).
+    fn pull_back(
+        self,
+        layer: &Layer<Parameter>,
+        by_weights: Tensor<2>,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        let (Some(inverse_length), Some(gain)) = (self.inverse_length, &layer.gain) else {
+            return (by_weights, None);
+        };
+        let direction = layer.direction.value.clone();
+        let by_gain = (by_weights.clone() * direction.clone()).sum_dim(0) * inverse_length.clone();
+        let scale = gain.value.clone() * inverse_length.clone();
+        let along = by_gain.clone() * inverse_length * scale.clone();
+        (by_weights * scale - direction * along, Some(by_gain))
+    }
 }
 
 fn glorot(inputs: usize, outputs: usize, stream: &mut Stream) -> Vec<f32> {
@@ -318,15 +298,6 @@ mod tests {
         )
     }
 
-    /// A batch of four, one row and three.
-    fn halves(inputs: &Tensor<2>, targets: &Tensor<2>) -> Vec<(Tensor<2>, Tensor<2>)> {
-        let part = |(start, rows)| {
-            let rows = |tensor: &Tensor<2>| tensor.clone().narrow(0, start, rows);
-            (rows(inputs), rows(targets))
-        };
-        vec![part((0, 1)), part((1, 3))]
-    }
-
     fn loss(network: &Network, inputs: &Tensor<2>, targets: &Tensor<2>) -> f64 {
         let error = forward(&network.affine(), inputs.clone()) - targets.clone();
         values(&error).iter().map(|error| error * error / 8.0).sum()
@@ -339,13 +310,13 @@ mod tests {
         const STEP: f64 = 1e-6;
         for weight_normalization in [true, false] {
             let (network, inputs, targets) = example(weight_normalization);
-            let (gradients, squared_error) = network.gradient(halves(&inputs, &targets), 1.0 / 8.0);
+            let (gradients, squared_error) =
+                network.gradient(inputs.clone(), targets.clone(), 1.0 / 8.0);
             let squared_error = squared_error.into_scalar::<f64>();
             assert!((squared_error / 8.0 - loss(&network, &inputs, &targets)).abs() < 1e-12);
-            for (l, (by_weights, by_bias)) in gradients.into_iter().enumerate() {
-                let (by_direction, by_gain) = pull_back(&network.layers[l], by_weights);
-                let mut analytic = vec![by_direction, by_bias];
-                analytic.extend(by_gain);
+            for (l, gradient) in gradients.into_iter().enumerate() {
+                let mut analytic = vec![gradient.direction, gradient.bias];
+                analytic.extend(gradient.gain);
                 assert_eq!(analytic.len(), if weight_normalization { 3 } else { 2 });
                 for (p, analytic) in analytic.iter().enumerate() {
                     for (i, analytic) in values(analytic).into_iter().enumerate() {
@@ -372,8 +343,7 @@ mod tests {
     #[test]
     fn gradient_equals_automatic_differentiation() {
         let (network, inputs, targets) = example(true);
-        let (gradients, _) = network.gradient(halves(&inputs, &targets), 1.0 / 8.0);
-        let layers = network.layers.clone();
+        let (gradients, _) = network.gradient(inputs.clone(), targets.clone(), 1.0 / 8.0);
         let mut tracked = network;
         for layer in &mut tracked.layers {
             for parameter in parameters(layer) {
@@ -383,12 +353,9 @@ mod tests {
         let output = forward(&tracked.affine(), inputs.autodiff());
         let error = output - targets.autodiff();
         let by_graph = ((error.clone() * error).sum() * 0.125).backward();
-        for ((layer, plain), (by_weights, by_bias)) in
-            tracked.layers.iter_mut().zip(&layers).zip(gradients)
-        {
-            let (by_direction, by_gain) = pull_back(plain, by_weights);
-            let mut by_hand = vec![by_direction, by_bias];
-            by_hand.extend(by_gain);
+        for (layer, gradient) in tracked.layers.iter_mut().zip(gradients) {
+            let mut by_hand = vec![gradient.direction, gradient.bias];
+            by_hand.extend(gradient.gain);
             for (parameter, by_hand) in parameters(layer).into_iter().zip(&by_hand) {
                 let by_graph = parameter.grad(&by_graph).unwrap();
                 for (graph, hand) in values(&by_graph).into_iter().zip(values(by_hand)) {
