@@ -291,6 +291,17 @@ impl RobotDescription {
         )))
     }
 
+    /// Kind, first component of `qpos` and first component of `qvel` of every joint.
+    pub(crate) fn layout(&self) -> impl Iterator<Item = (JointKind, usize, usize)> {
+        self.joints.iter().scan((0, 0), |(coordinate, dof), joint| {
+            let kind = joint.kind;
+            let here = (kind, *coordinate, *dof);
+            *coordinate += kind.coordinates();
+            *dof += kind.dofs();
+            Some(here)
+        })
+    }
+
     /// Number of degrees of freedom, the components of `qvel`.
     pub fn dofs(&self) -> usize {
         self.joints.iter().map(|joint| joint.kind.dofs()).sum()

@@ -207,11 +207,9 @@ impl RobotEnvironment {
 
 /// A quaternion of length 0 is no orientation.
 fn require_orientations(robot: &RobotDescription, positions: &[f64]) -> Result<()> {
-    let mut start = 0;
-    for joint in &robot.joints {
-        let end = start + joint.kind.coordinates();
-        if joint.kind == JointKind::Free {
-            let squares = positions[start + 3..end].iter().map(|x| x * x);
+    for (joint, (kind, start, _)) in robot.joints.iter().zip(robot.layout()) {
+        if kind == JointKind::Free {
+            let squares = positions[start + 3..start + 7].iter().map(|x| x * x);
             if squares.sum::<f64>() < 1e-6 {
                 let name = &joint.name;
                 return Err(Error::Description(format!(
@@ -219,7 +217,6 @@ fn require_orientations(robot: &RobotDescription, positions: &[f64]) -> Result<(
                 )));
             }
         }
-        start = end;
     }
     Ok(())
 }

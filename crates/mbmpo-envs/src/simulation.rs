@@ -109,7 +109,7 @@ impl Simulation {
         Error::check_shape("qvel", self.state.velocities.len(), velocities.len())?;
         self.state.positions.copy_from_slice(positions);
         self.state.velocities.copy_from_slice(velocities);
-        for (joint, coordinate, _) in joints(&self.plan.robot) {
+        for (joint, coordinate, _) in self.plan.robot.layout() {
             if joint == JointKind::Free {
                 let quaternion = &mut self.state.positions[coordinate + 3..coordinate + 7];
                 let norm = quaternion.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -180,7 +180,7 @@ impl Simulation {
 
     fn guard(&self) -> Result<()> {
         let robot = &self.plan.robot;
-        for ((kind, coordinate, dof), joint) in joints(robot).zip(&robot.joints) {
+        for ((kind, coordinate, dof), joint) in robot.layout().zip(&robot.joints) {
             let positions = &self.state.positions[coordinate..coordinate + kind.coordinates()];
             let velocities = &self.state.velocities[dof..dof + kind.dofs()];
             // a NaN is not below the bound either
@@ -251,25 +251,11 @@ fn add(sum: &mut [f64], factor: f64, vector: &[f64]) {
     }
 }
 
-/// Kind, first component of `qpos` and first component of `qvel` of every joint.
-fn joints(robot: &RobotDescription) -> impl Iterator<Item = (JointKind, usize, usize)> {
-    robot
-        .joints
-        .iter()
-        .scan((0, 0), |(coordinate, dof), joint| {
-            let kind = joint.kind;
-            let here = (kind, *coordinate, *dof);
-            *coordinate += kind.coordinates();
-            *dof += kind.dofs();
-            Some(here)
-        })
-}
-
 /// From the rates that led to a stage of an integration step to those of the stage. Rates are velocities, but for
 /// rotations: there they are the rates of the rotation vector `u` from the step's start, `ω + u × ω / 2 +
 /// u × (u × ω) / 12`.
 fn seen_from_start(robot: &RobotDescription, rates: &mut [f64], time: f64, velocities: &[f64]) {
-    for (kind, _, dof) in joints(robot) {
+    for (kind, _, dof) in robot.layout() {
         let here = dof..dof + kind.dofs();
         let (rates, velocities) = (&mut rates[here.clone()], &velocities[here]);
         if kind == JointKind::Free {
@@ -287,7 +273,7 @@ fn seen_from_start(robot: &RobotDescription, rates: &mut [f64], time: f64, veloc
 
 /// Moves `positions` with `velocities` for a time.
 fn displace(robot: &RobotDescription, positions: &mut [f64], velocities: &[f64], time: f64) {
-    for (kind, coordinate, dof) in joints(robot) {
+    for (kind, coordinate, dof) in robot.layout() {
         let (positions, velocities) = (&mut positions[coordinate..], &velocities[dof..]);
         match kind {
             JointKind::Slide | JointKind::Hinge => positions[0] += time * velocities[0],

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskDescription {
-    /// MuJoCo time steps in a control step, 1 to 10,000. Default: 1.
+    /// MuJoCo time steps in a control step, 1 to 1,000. Default: 1.
     #[serde(default = "defaults::frame_skip")]
     pub frame_skip: usize,
     /// Default length of an episode \[control steps\], 1 to 1,000,000. Default: 200 (paper A.3).

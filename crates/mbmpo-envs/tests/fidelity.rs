@@ -285,7 +285,7 @@ fn deviation(values: &[f64]) -> f64 {
 }
 
 /// 200 episodes of uniform random actions: mean return and forward velocity agree within three standard errors of the
-/// difference, the length within 10 % or three standard errors, the root mean square of every velocity within 10 %.
+/// difference, the length within 10 %, the root mean square of every velocity within 10 %.
 /// Actions and first states are other draws than the reference's.
 #[test]
 fn random_actions() {

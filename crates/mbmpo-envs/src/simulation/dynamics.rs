@@ -87,8 +87,7 @@ impl Model {
         let (kinematics, attachments) = Kinematics::new(robot)?;
         let dofs = kinematics.dofs();
         let (mut springs, mut limits, mut first_dofs) = (vec![], vec![], vec![]);
-        let (mut coordinate, mut dof) = (0, 0);
-        for joint in &robot.joints {
+        for (joint, (_, coordinate, dof)) in robot.joints.iter().zip(robot.layout()) {
             if joint.kind != JointKind::Free {
                 springs.push(Spring {
                     coordinate,
@@ -106,8 +105,6 @@ impl Model {
                 }));
             }
             first_dofs.push(dof);
-            coordinate += joint.kind.coordinates();
-            dof += joint.kind.dofs();
         }
         springs.retain(|spring| spring.stiffness != 0.0);
         let motors = robot.actuators.iter().map(|motor| Motor {
@@ -327,18 +324,16 @@ impl Dynamics {
                 column
             })
             .collect();
-        let mut first = 0;
-        for joint in &robot.joints {
+        for (kind, _, first) in robot.layout() {
             // the three directions of a free joint share their mean, and so do its three axes
-            let group = joint.kind.dofs().min(3);
-            for start in (first..first + joint.kind.dofs()).step_by(group) {
+            let group = kind.dofs().min(3);
+            for start in (first..first + kind.dofs()).step_by(group) {
                 let mean = (start..start + group).map(|i| inverse[i][i]).sum::<f64>();
                 let mean = mean / group as f64;
                 model
                     .dof_inverse_inertias
                     .extend(std::iter::repeat_n(mean, group));
             }
-            first += joint.kind.dofs();
         }
         for (body, attachment) in robot.bodies.iter().zip(attachments) {
             let mean = attachment.link.map_or(0.0, |link| {
