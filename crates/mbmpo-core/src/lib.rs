@@ -15,6 +15,8 @@ mod algorithm;
 mod check;
 pub mod collect;
 #[cfg(feature = "tensor")]
+mod device;
+#[cfg(feature = "tensor")]
 mod dynamics;
 mod environment;
 mod error;
@@ -27,6 +29,8 @@ mod trajectories;
 
 pub use algorithm::{Algorithm, IterationMetrics, Observer, Phase, PhaseSeconds, Silent};
 pub use check::{Check, Checked, Checker, InvalidValue, Violations};
+#[cfg(feature = "tensor")]
+pub use device::is_cpu;
 #[cfg(feature = "tensor")]
 pub use dynamics::DynamicsModel;
 pub use environment::{Environment, Step};

@@ -1,6 +1,6 @@
 use crate::GaussianMlp;
-use crate::tanh::tanh;
 use mbmpo_core::{Policy, Stream};
+use mbmpo_kernels::tanh;
 use rand::RngExt;
 use rand_distr::StandardNormal;
 use safetensors::tensor::TensorView;

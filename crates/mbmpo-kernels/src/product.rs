@@ -1,0 +1,473 @@
+//! Matrix products, as Goto and van de Geijn 2008 arrange them: tiles of the result stay in registers while the terms of
+//! their sums stream by.
+
+use pulp::{Arch, Simd, WithSimd, bytemuck};
+
+/// Rows of a tile: with two vectors in each, the sums fill the registers and hide the latency of a multiplication.
+const TILE_ROWS: usize = 6;
+/// Terms of a sum that are added in one go: a panel of the right factor (two vectors wide) then fills the
+/// first-level cache.
+const DEPTH: usize = 512;
+/// Rows of the left factor that meet a panel before the next one comes.
+const BLOCK_ROWS: usize = 16 * TILE_ROWS;
+
+/// The right factor B `[depth, columns]` of products A B, in the order in which they read it: panels of columns two
+/// vectors wide, the last one perhaps narrower.
+#[derive(Debug, Clone, Default)]
+pub struct Panels {
+    data: Vec<f32>,
+    depth: usize,
+    columns: usize,
+}
+
+/// The left factor Aᵀ of products Aᵀ B, in the order in which they read it: strips of six columns of A.
+#[derive(Debug, Clone, Default)]
+pub struct Strips {
+    data: Vec<f32>,
+    depth: usize,
+    columns: usize,
+}
+
+impl Panels {
+    /// Number of rows.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Takes the rows of `parts`, each `[_, columns]` in row-major order, one below the other.
+    ///
+    /// # Panics
+    /// When a part does not consist of whole rows.
+    pub fn pack<'a>(&mut self, columns: usize, parts: impl IntoIterator<Item = &'a [f32]>) {
+        let parts: Vec<&[f32]> = parts.into_iter().collect();
+        let depth = parts.iter().map(|part| part.len() / columns.max(1)).sum();
+        assert!(
+            parts.iter().map(|part| part.len()).sum::<usize>() == depth * columns,
+            "parts must be whole rows"
+        );
+        self.resize(depth, columns);
+        Arch::new().dispatch(PackRows {
+            panels: self,
+            parts: &parts,
+        });
+    }
+
+    /// Takes the transpose of `matrix` `[columns, depth]`.
+    ///
+    /// # Panics
+    /// When `matrix` does not consist of `columns` rows of the same length.
+    pub fn pack_transposed(&mut self, columns: usize, matrix: &[f32]) {
+        let depth = matrix.len() / columns.max(1);
+        assert!(matrix.len() == depth * columns, "rows must be equally long");
+        self.resize(depth, columns);
+        Arch::new().dispatch(PackTransposed {
+            panels: self,
+            matrix,
+        });
+    }
+
+    fn resize(&mut self, depth: usize, columns: usize) {
+        self.depth = depth;
+        self.columns = columns;
+        self.data.clear();
+        // twice the longest vector there is (AVX-512), more than any panel needs
+        self.data.resize((columns.div_ceil(32) * 32) * depth, 0.0);
+    }
+
+    /// C = A B for A `[rows, depth]` and C `[rows, columns]`, in row-major order; then `finish(i, rows)` for `rows` of C
+    /// that begin with row i, until every row has been finished once.
+    ///
+    /// # Panics
+    /// When the sizes of `a` and `c` do not go together.
+    pub fn product(&self, a: &[f32], c: &mut [f32], finish: impl Fn(usize, &mut [f32])) {
+        let rows = c.len() / self.columns.max(1);
+        assert!(
+            a.len() == rows * self.depth && c.len() == rows * self.columns,
+            "A [{} entries] and C [{} entries] must have equally many rows for B [{}, {}]",
+            a.len(),
+            c.len(),
+            self.depth,
+            self.columns,
+        );
+        Arch::new().dispatch(Product {
+            left: Rows {
+                data: a,
+                depth: self.depth,
+            },
+            right: self,
+            c,
+            finish,
+        });
+    }
+}
+
+impl Strips {
+    /// Takes the rows of `parts`, each `[_, columns]` in row-major order, one below the other.
+    ///
+    /// # Panics
+    /// When a part does not consist of whole rows.
+    pub fn pack<'a>(&mut self, columns: usize, parts: impl IntoIterator<Item = &'a [f32]>) {
+        /// Strips that are filled side by side: three lines of the cache of every row.
+        const BESIDE: usize = 8;
+        let parts: Vec<&[f32]> = parts.into_iter().collect();
+        self.depth = parts.iter().map(|part| part.len() / columns.max(1)).sum();
+        self.columns = columns;
+        assert!(
+            parts.iter().map(|part| part.len()).sum::<usize>() == self.depth * columns,
+            "parts must be whole rows"
+        );
+        self.data.clear();
+        let strip = TILE_ROWS * self.depth;
+        self.data.resize(columns.div_ceil(TILE_ROWS) * strip, 0.0);
+        if strip == 0 {
+            return;
+        }
+        let width = BESIDE * TILE_ROWS;
+        for (group, strips) in self.data.chunks_mut(BESIDE * strip).enumerate() {
+            let first = group * width;
+            let width = width.min(columns - first);
+            let rows = parts.iter().flat_map(|part| part.chunks_exact(columns));
+            for (k, row) in rows.enumerate() {
+                let row = &row[first..first + width];
+                for (strip, entries) in strips.chunks_exact_mut(strip).zip(row.chunks(TILE_ROWS)) {
+                    strip[k * TILE_ROWS..][..entries.len()].copy_from_slice(entries);
+                }
+            }
+        }
+    }
+
+    /// Rows of Aᵀ B that a piece of work should have a multiple of.
+    pub const ROWS: usize = TILE_ROWS;
+
+    /// The rows of C = Aᵀ B, in row-major order, that begin with row `first`, as many as fit into `c`.
+    ///
+    /// # Panics
+    /// When A and B differ in depth, or `first` is not a multiple of [`Self::ROWS`], or `c` is not a whole number of
+    /// rows that there are.
+    pub fn product(&self, first: usize, right: &Panels, c: &mut [f32]) {
+        let rows = c.len() / right.columns.max(1);
+        assert!(
+            self.depth == right.depth
+                && first.is_multiple_of(TILE_ROWS)
+                && first + rows <= self.columns
+                && c.len() == rows * right.columns,
+            "C [{} entries] must be rows from {first} of A^T [{}, {}] B [{}, {}]",
+            c.len(),
+            self.columns,
+            self.depth,
+            right.depth,
+            right.columns,
+        );
+        Arch::new().dispatch(Product {
+            left: Columns {
+                data: &self.data[first * self.depth..],
+                depth: self.depth,
+            },
+            right,
+            c,
+            finish: |_, _: &mut [f32]| {},
+        });
+    }
+}
+
+struct PackRows<'a> {
+    panels: &'a mut Panels,
+    parts: &'a [&'a [f32]],
+}
+
+impl WithSimd for PackRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Panels {
+            data,
+            depth,
+            columns,
+        } = self.panels;
+        for panel in panels::<S>(*depth, *columns) {
+            let out = &mut data[panel.start..][..panel.stride * *depth];
+            let rows = self
+                .parts
+                .iter()
+                .flat_map(|part| part.chunks_exact(*columns));
+            for (out, row) in out.chunks_exact_mut(panel.stride).zip(rows) {
+                let row = &row[panel.first..][..panel.width];
+                if panel.width == 2 * S::F32_LANES {
+                    // of a size that the compiler knows
+                    out[..2 * S::F32_LANES].copy_from_slice(&row[..2 * S::F32_LANES]);
+                } else {
+                    out[..panel.width].copy_from_slice(row);
+                }
+            }
+        }
+    }
+}
+
+struct PackTransposed<'a> {
+    panels: &'a mut Panels,
+    matrix: &'a [f32],
+}
+
+impl WithSimd for PackTransposed<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Panels {
+            data,
+            depth,
+            columns,
+        } = self.panels;
+        for panel in panels::<S>(*depth, *columns) {
+            let out = &mut data[panel.start..][..panel.stride * *depth];
+            let columns = self.matrix[panel.first * *depth..].chunks_exact(*depth);
+            for (c, column) in columns.take(panel.width).enumerate() {
+                for (k, entry) in column.iter().enumerate() {
+                    out[k * panel.stride + c] = *entry;
+                }
+            }
+        }
+    }
+}
+
+/// Where a panel lies.
+struct Panel {
+    /// Its first column.
+    first: usize,
+    /// Its columns.
+    width: usize,
+    /// Columns that it has room for: one vector or two.
+    stride: usize,
+    /// Where its numbers begin.
+    start: usize,
+}
+
+#[inline(always)]
+fn panels<S: Simd>(depth: usize, columns: usize) -> impl Iterator<Item = Panel> {
+    let widest = 2 * S::F32_LANES;
+    (0..columns.div_ceil(widest)).map(move |panel| {
+        let first = panel * widest;
+        let width = widest.min(columns - first);
+        Panel {
+            first,
+            width,
+            stride: if width > S::F32_LANES {
+                widest
+            } else {
+                S::F32_LANES
+            },
+            start: first * depth,
+        }
+    })
+}
+
+/// A left factor.
+trait Left: Copy {
+    /// Length of the sums.
+    fn depth(self) -> usize;
+
+    /// Σ_k A[i,k] B[k,j] for R rows from row `row` on and the terms from `k` on that `b`, V vectors wide, has.
+    fn sums<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        row: usize,
+        k: usize,
+        b: &[[S::f32s; V]],
+    ) -> [[S::f32s; V]; R];
+}
+
+/// Row-major.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    data: &'a [f32],
+    depth: usize,
+}
+
+impl Left for Rows<'_> {
+    #[inline(always)]
+    fn depth(self) -> usize {
+        self.depth
+    }
+
+    #[inline(always)]
+    fn sums<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        row: usize,
+        k: usize,
+        b: &[[S::f32s; V]],
+    ) -> [[S::f32s; V]; R] {
+        let a: [&[f32]; R] =
+            std::array::from_fn(|r| &self.data[(row + r) * self.depth + k..][..b.len()]);
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        // an index instead of iterators: the compiler then sees that every row is as long as `b`
+        for k in 0..b.len() {
+            for r in 0..R {
+                add_multiple(simd, &mut sums[r], a[r][k], &b[k]);
+            }
+        }
+        sums
+    }
+}
+
+/// Strips of [`TILE_ROWS`].
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    data: &'a [f32],
+    depth: usize,
+}
+
+impl Left for Columns<'_> {
+    #[inline(always)]
+    fn depth(self) -> usize {
+        self.depth
+    }
+
+    #[inline(always)]
+    fn sums<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        row: usize,
+        k: usize,
+        b: &[[S::f32s; V]],
+    ) -> [[S::f32s; V]; R] {
+        let strip = &self.data[row * self.depth + k * TILE_ROWS..];
+        let (a, _) = strip.as_chunks::<TILE_ROWS>();
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        for (a, b) in a.iter().zip(b) {
+            for r in 0..R {
+                add_multiple(simd, &mut sums[r], a[r], b);
+            }
+        }
+        sums
+    }
+}
+
+/// sums += a b
+#[inline(always)]
+fn add_multiple<S: Simd, const V: usize>(
+    simd: S,
+    sums: &mut [S::f32s; V],
+    a: f32,
+    b: &[S::f32s; V],
+) {
+    let a = simd.splat_f32s(a);
+    for v in 0..V {
+        sums[v] = simd.mul_add_f32s(a, b[v], sums[v]);
+    }
+}
+
+struct Product<'a, L, F> {
+    left: L,
+    right: &'a Panels,
+    c: &'a mut [f32],
+    finish: F,
+}
+
+impl<L: Left, F: Fn(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Product {
+            left,
+            right,
+            c,
+            finish,
+        } = self;
+        let columns = right.columns;
+        if columns == 0 {
+            return;
+        }
+        for (block, c) in c.chunks_mut(BLOCK_ROWS * columns).enumerate() {
+            let rows = c.len() / columns;
+            // at least once: a product of depth 0 is 0
+            let mut k = 0;
+            loop {
+                let depth = DEPTH.min(left.depth() - k);
+                for panel in panels::<S>(right.depth, columns) {
+                    let b = &right.data[panel.start + k * panel.stride..][..depth * panel.stride];
+                    let tiles = Tiles {
+                        left,
+                        b,
+                        panel: &panel,
+                        k,
+                        columns,
+                    };
+                    let mut row = 0;
+                    while row < rows {
+                        let above = block * BLOCK_ROWS + row;
+                        let c = &mut c[row * columns..];
+                        let height = TILE_ROWS.min(rows - row);
+                        match height {
+                            6 => tiles.run::<S, 6>(simd, above, c),
+                            5 => tiles.run::<S, 5>(simd, above, c),
+                            4 => tiles.run::<S, 4>(simd, above, c),
+                            3 => tiles.run::<S, 3>(simd, above, c),
+                            2 => tiles.run::<S, 2>(simd, above, c),
+                            _ => tiles.run::<S, 1>(simd, above, c),
+                        }
+                        row += height;
+                    }
+                }
+                k += depth;
+                if k == left.depth() {
+                    break;
+                }
+            }
+            finish(block * BLOCK_ROWS, c);
+        }
+    }
+}
+
+/// What the tiles below each other in a panel have in common.
+struct Tiles<'a, L> {
+    left: L,
+    b: &'a [f32],
+    panel: &'a Panel,
+    k: usize,
+    columns: usize,
+}
+
+impl<L: Left> Tiles<'_, L> {
+    #[inline(always)]
+    fn run<S: Simd, const R: usize>(&self, simd: S, row: usize, c: &mut [f32]) {
+        if self.panel.stride == S::F32_LANES {
+            self.tile::<S, R, 1>(simd, row, c);
+        } else {
+            self.tile::<S, R, 2>(simd, row, c);
+        }
+    }
+
+    /// R rows of V vectors of C, the first of which begins `c`.
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(&self, simd: S, row: usize, c: &mut [f32]) {
+        let (b, _) = S::as_simd_f32s(self.b);
+        let (b, _) = b.as_chunks::<V>();
+        let sums = self.left.sums::<S, R, V>(simd, row, self.k, b);
+        for (r, sums) in sums.iter().enumerate() {
+            let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
+            let (vectors, rest) = S::as_mut_simd_f32s(c);
+            if rest.is_empty() && vectors.len() == V {
+                for (c, sum) in vectors.iter_mut().zip(sums) {
+                    *c = if self.k == 0 {
+                        *sum
+                    } else {
+                        simd.add_f32s(*c, *sum)
+                    };
+                }
+            } else {
+                let sums: &[f32] = bytemuck::cast_slice(sums);
+                for (c, sum) in c.iter_mut().zip(sums) {
+                    *c = if self.k == 0 { *sum } else { *c + sum };
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+/// tanh as a quotient of polynomials (degree 13 over 6), within 5e-7 of the truth.
+///
+/// The same bits on every platform, and it vectorises, which the C library's does not.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    // Beyond this the quotient rounds to 1.
+    let x = x.clamp(-7.905_311, 7.905_311);
+    let s = x * x;
+    let numerator = [
+        -2.760_768_5e-16,
+        2.000_188e-13,
+        -8.604_672e-11,
+        5.122_297e-8,
+        1.485_722_4e-5,
+        6.372_619_3e-4,
+        4.893_524_6e-3,
+    ];
+    let denominator = [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3];
+    let horner = |coefficients: &[f32]| coefficients.iter().fold(0.0, |sum, c| sum * s + c);
+    x * horner(&numerator) / horner(&denominator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tanh;
+
+    /// Fails when a coefficient is mistyped or the clamp is too tight.
+    #[test]
+    fn close_to_the_truth() {
+        for i in -200_000..=200_000 {
+            let x = i as f32 * 1e-4;
+            let error = f64::from(tanh(x)) - f64::from(x).tanh();
+            assert!(error.abs() < 6e-7, "{x}: {error}");
+        }
+        assert!(tanh(f32::NAN).is_nan());
+    }
+}

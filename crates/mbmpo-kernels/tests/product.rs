@@ -1,0 +1,147 @@
+//! Products must be those of the textbook, for sizes that do and do not fit tiles, vectors and caches, and an entry's
+//! bits must not depend on what is computed beside it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use mbmpo_kernels::{Panels, Strips};
+use proptest::prelude::*;
+
+/// Small whole numbers, whose products and sums are exact.
+fn matrix(rows: usize, columns: usize, seed: usize) -> Vec<f32> {
+    (0..rows * columns)
+        .map(|i| ((i * 7919 + seed * 104_729) % 13) as f32 - 6.0)
+        .collect()
+}
+
+fn textbook(a: &[f32], b: &[f32], [rows, depth, columns]: [usize; 3]) -> Vec<f32> {
+    let mut c = vec![0.0; rows * columns];
+    for i in 0..rows {
+        for j in 0..columns {
+            c[i * columns + j] = (0..depth)
+                .map(|k| a[i * depth + k] * b[k * columns + j])
+                .sum();
+        }
+    }
+    c
+}
+
+fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
+    let rows = matrix.len() / columns;
+    (0..matrix.len())
+        .map(|i| matrix[i % rows * columns + i / rows])
+        .collect()
+}
+
+fn check([rows, depth, columns]: [usize; 3]) {
+    let (a, b) = (matrix(rows, depth, 1), matrix(depth, columns, 2));
+    let expected = textbook(&a, &b, [rows, depth, columns]);
+    // what was there before does not matter, neither in the result nor in the packed factor
+    let mut panels = Panels::default();
+    panels.pack(3, [&matrix(700, 3, 4)[..]]);
+    let (top, bottom) = b.split_at(depth / 3 * columns);
+    panels.pack(columns, [top, bottom]);
+    assert_eq!((panels.depth(), panels.columns()), (depth, columns));
+
+    let mut c = vec![f32::NAN; rows * columns];
+    let finished = std::cell::RefCell::new(vec![0; rows]);
+    panels.product(&a, &mut c, |first, block| {
+        for (row, count) in block
+            .chunks_exact(columns)
+            .zip(&mut finished.borrow_mut()[first..])
+        {
+            assert!(row.iter().all(|entry| !entry.is_nan()));
+            *count += 1;
+        }
+        block.iter_mut().for_each(|entry| *entry += 1.0);
+    });
+    assert!(finished.borrow().iter().all(|count| *count == 1));
+    c.iter_mut().for_each(|entry| *entry -= 1.0);
+    assert_eq!(c, expected, "{rows} x {depth} x {columns}");
+
+    let mut of_transposed = Panels::default();
+    of_transposed.pack_transposed(columns, &transposed(&b, columns));
+    let mut c = vec![f32::NAN; rows * columns];
+    of_transposed.product(&a, &mut c, |_, _| {});
+    assert_eq!(
+        c, expected,
+        "{rows} x {depth} x {columns}, B from its transpose"
+    );
+
+    let a_transposed = transposed(&a, depth);
+    let mut strips = Strips::default();
+    strips.pack(5, [&matrix(9, 5, 3)[..]]);
+    let (top, bottom) = a_transposed.split_at(depth / 2 * rows);
+    strips.pack(rows, [top, bottom]);
+    let mut c = vec![f32::NAN; rows * columns];
+    for (piece, c) in c.chunks_mut(2 * Strips::ROWS * columns).enumerate() {
+        strips.product(piece * 2 * Strips::ROWS, &panels, c);
+    }
+    assert_eq!(
+        c, expected,
+        "{rows} x {depth} x {columns}, A from its transpose"
+    );
+}
+
+/// Fails when a tile at an edge, a narrow panel, a sum longer than one pass or a block of rows is wrong.
+#[test]
+fn odd_sizes() {
+    for sizes in [
+        [1, 1, 1],
+        [6, 8, 16],
+        [7, 3, 17],
+        [100, 23, 40],
+        [97, 512, 33],
+        [193, 513, 24],
+        [13, 1025, 9],
+    ] {
+        check(sizes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Fails when a combination of sizes is handled by the wrong tile.
+    #[test]
+    fn any_small_size(rows in 1_usize..40, depth in 1_usize..40, columns in 1_usize..70) {
+        check([rows, depth, columns]);
+    }
+}
+
+/// Fails when a row's sums are taken in another order beside other rows: then a division among threads would show.
+#[test]
+fn a_row_alone_has_the_same_bits() {
+    let (rows, depth, columns) = (23, 600, 37);
+    let numbers =
+        |count: usize| -> Vec<f32> { (0..count).map(|i| (i as f32 * 0.618).sin()).collect() };
+    let (a, b) = (numbers(rows * depth), numbers(depth * columns));
+    let mut panels = Panels::default();
+    panels.pack(columns, [&b[..]]);
+    let mut together = vec![0.0; rows * columns];
+    panels.product(&a, &mut together, |_, _| {});
+    let mut alone = vec![0.0; columns];
+    for (a, expected) in a.chunks_exact(depth).zip(together.chunks_exact(columns)) {
+        panels.product(a, &mut alone, |_, _| {});
+        assert_eq!(alone, expected);
+    }
+}
+
+/// Fails when an empty product leaves what was there, or divides by zero.
+#[test]
+fn empty_factors() {
+    let mut panels = Panels::default();
+    panels.product(&[], &mut [], |_, _| {});
+    panels.pack(3, [&[][..]]);
+    let mut c = [1.0; 6];
+    panels.product(&[], &mut c, |_, _| {});
+    assert_eq!(c, [0.0; 6]);
+}
+
+/// Fails when sizes that do not go together are read past their end, or silently cut.
+#[test]
+#[should_panic(expected = "equally many rows")]
+fn sizes_must_agree() {
+    let mut panels = Panels::default();
+    panels.pack(2, [&[1.0, 2.0, 3.0, 4.0][..]]);
+    panels.product(&[1.0; 3], &mut [0.0; 4], |_, _| {});
+}
