@@ -8,6 +8,8 @@ const TILE_ROWS: usize = 6;
 /// Terms of a sum that are added in one go: a panel of the right factor (two vectors wide) then fills the
 /// first-level cache.
 const DEPTH: usize = 512;
+/// Terms that are added without asking between them whether there are more.
+const GROUP: usize = 8;
 /// Rows of the left factor that meet a panel before the next one comes.
 const BLOCK_ROWS: usize = 16 * TILE_ROWS;
 
@@ -133,9 +135,14 @@ impl Strips {
             let width = width.min(columns - first);
             let rows = parts.iter().flat_map(|part| part.chunks_exact(columns));
             for (k, row) in rows.enumerate() {
-                let row = &row[first..first + width];
-                for (strip, entries) in strips.chunks_exact_mut(strip).zip(row.chunks(TILE_ROWS)) {
-                    strip[k * TILE_ROWS..][..entries.len()].copy_from_slice(entries);
+                let (whole, rest) = row[first..first + width].as_chunks::<TILE_ROWS>();
+                let at = k * TILE_ROWS;
+                let mut strips = strips.chunks_exact_mut(strip);
+                for (entries, strip) in whole.iter().zip(&mut strips) {
+                    strip[at..at + TILE_ROWS].copy_from_slice(entries);
+                }
+                if let Some(strip) = strips.next() {
+                    strip[at..at + rest.len()].copy_from_slice(rest);
                 }
             }
         }
@@ -226,12 +233,40 @@ impl WithSimd for PackTransposed<'_> {
         } = self.panels;
         for panel in panels::<S>(*depth, *columns) {
             let out = &mut data[panel.start..][..panel.stride * *depth];
-            let columns = self.matrix[panel.first * *depth..].chunks_exact(*depth);
-            for (c, column) in columns.take(panel.width).enumerate() {
-                for (k, entry) in column.iter().enumerate() {
-                    out[k * panel.stride + c] = *entry;
+            let columns = &self.matrix[panel.first * *depth..][..panel.width * *depth];
+            for (group, columns) in columns.chunks(GROUP * *depth).enumerate() {
+                let out = &mut out[group * GROUP..];
+                if columns.len() == GROUP * *depth {
+                    transpose_group(columns, *depth, out, panel.stride);
+                    continue;
+                }
+                for (c, column) in columns.chunks_exact(*depth).enumerate() {
+                    for (k, entry) in column.iter().enumerate() {
+                        out[k * panel.stride + c] = *entry;
+                    }
                 }
             }
+        }
+    }
+}
+
+/// [`GROUP`] rows of `rows` `[_, depth]` as columns of `out`, whose rows are `stride` apart: square by square, which the
+/// compiler turns into shuffles of vectors.
+#[inline(always)]
+fn transpose_group(rows: &[f32], depth: usize, out: &mut [f32], stride: usize) {
+    let squares: [_; GROUP] =
+        std::array::from_fn(|r| rows[r * depth..][..depth].as_chunks::<GROUP>());
+    for square in 0..depth / GROUP {
+        let square_rows: [&[f32; GROUP]; GROUP] = squares.map(|row| &row.0[square]);
+        for k in 0..GROUP {
+            let column: [f32; GROUP] = square_rows.map(|row| row[k]);
+            out[(square * GROUP + k) * stride..][..GROUP].copy_from_slice(&column);
+        }
+    }
+    let rest = depth / GROUP * GROUP;
+    for (r, row) in squares.iter().enumerate() {
+        for (k, entry) in row.1.iter().enumerate() {
+            out[(rest + k) * stride + r] = *entry;
         }
     }
 }
@@ -306,10 +341,20 @@ impl Left for Rows<'_> {
         let a: [&[f32]; R] =
             std::array::from_fn(|r| &self.data[(row + r) * self.depth + k..][..b.len()]);
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        // an index instead of iterators: the compiler then sees that every row is as long as `b`
-        for k in 0..b.len() {
+        // terms in groups of a size that the compiler knows: it then asks once a group whether they are there
+        let groups = a.map(|a| a.as_chunks::<GROUP>());
+        let (b, b_rest) = b.as_chunks::<GROUP>();
+        for (i, b) in b.iter().enumerate() {
+            let a: [&[f32; GROUP]; R] = std::array::from_fn(|r| &groups[r].0[i]);
+            for k in 0..GROUP {
+                for r in 0..R {
+                    add_multiple(simd, &mut sums[r], a[r][k], &b[k]);
+                }
+            }
+        }
+        for (k, b) in b_rest.iter().enumerate() {
             for r in 0..R {
-                add_multiple(simd, &mut sums[r], a[r][k], &b[k]);
+                add_multiple(simd, &mut sums[r], groups[r].1[k], b);
             }
         }
         sums

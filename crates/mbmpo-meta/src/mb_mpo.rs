@@ -289,7 +289,7 @@ impl Algorithm for MbMpo {
         let fit: FitReport = self
             .ensemble
             .fit(&self.data, &self.streams, self.iteration as u64)?;
-        let models = self.ensemble.predictor();
+        let models = self.ensemble.predictor()?;
         log.seconds.fit = clock.elapsed().as_secs_f64();
 
         observer.begin(Phase::MetaOptimize, self.config.meta_steps);

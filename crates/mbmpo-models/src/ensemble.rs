@@ -1,5 +1,5 @@
 use crate::fit::{self, MemberReport};
-use crate::network::Network;
+use crate::network::{Initial, Network, network};
 use crate::normalizer::Normalization;
 use crate::{EnsembleConfig, Predictor};
 use burn::tensor::Device;
@@ -13,7 +13,7 @@ pub struct Ensemble {
     observation_dim: usize,
     action_dim: usize,
     device: Device,
-    networks: Vec<Network>,
+    networks: Vec<Box<dyn Network>>,
     normalization: Normalization,
 }
 
@@ -42,7 +42,8 @@ impl Ensemble {
         sizes.push(observation_dim);
         let networks = (0..config.members).map(|member| {
             let mut stream = streams.stream(Purpose::ModelWeights, 0, member as u64);
-            Network::new(&sizes, config.weight_normalization, &mut stream, device)
+            let initial = Initial::layers(&sizes, config.weight_normalization, &mut stream);
+            network(initial, device)
         });
         Self {
             networks: networks.collect(),
@@ -89,10 +90,10 @@ impl Ensemble {
             .map(|(member, network)| {
                 let mut stream = streams.stream(Purpose::Fit, iteration, member as u64);
                 let network = network.clone();
-                fit::fit(network, &table, &self.config, &mut stream, &self.device)
+                fit::fit(network, &table, &self.config, &mut stream)
             })
             .collect::<Result<Vec<_>>>()?;
-        let (networks, reports): (Vec<Network>, Vec<MemberReport>) = fitted.into_iter().unzip();
+        let (networks, reports): (Vec<_>, Vec<MemberReport>) = fitted.into_iter().unzip();
         self.networks = networks;
         self.normalization = normalization;
         Ok(FitReport {
@@ -106,13 +107,15 @@ impl Ensemble {
     }
 
     /// The members as functions of (s, a), with everything folded that can be.
-    pub fn predictor(&self) -> Predictor {
-        let members = self.networks.iter();
-        Predictor::new(
-            members
-                .map(|network| self.normalization.fold(network.affine(), &self.device))
-                .collect(),
-        )
+    ///
+    /// # Errors
+    /// When the device does not give the weights.
+    pub fn predictor(&self) -> Result<Predictor> {
+        let networks = self.networks.iter();
+        let members = networks
+            .map(|network| Ok(self.normalization.fold(network.affine()?)))
+            .collect::<Result<_>>()?;
+        Ok(Predictor::new(members, &self.device))
     }
 
     /// The parameters it was made with.

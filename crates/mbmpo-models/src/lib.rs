@@ -41,18 +41,20 @@
 //!
 //! let s = Tensor::from_data([[0.4]], &device);
 //! let a = Tensor::from_data([[-0.2]], &device);
-//! let next = ensemble.predictor().predict(1, s, a).into_scalar::<f32>();
+//! let next = ensemble.predictor()?.predict(1, s, a).into_scalar::<f32>();
 //! assert!((next - 0.26).abs() < 0.03);
 //! # Ok::<(), mbmpo_core::Error>(())
 //! ```
 
 mod config;
+mod cpu_network;
 mod ensemble;
 mod fit;
 mod network;
 mod normalizer;
 mod predictor;
 mod stop;
+mod tensor_network;
 
 pub use config::{EnsembleConfig, Shuffle};
 pub use ensemble::{Ensemble, FitReport};

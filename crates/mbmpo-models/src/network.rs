@@ -1,48 +1,112 @@
-//! A multilayer perceptron with weight normalisation, its gradient by hand, and Adam.
-//!
-//! The gradient is written out because a graph would keep copies that forbid working in place, and because
-//! everything here is a handful of matrix products; `tests` holds it equal to Burn's automatic differentiation and
-//! to finite differences.
+//! What a dynamics network is, whatever computes it: a perceptron with ReLU units, weight normalisation and a linear
+//! output (paper, A.3), trained by Adam.
 
-use burn::tensor::{Device, Tensor, TensorData, activation::relu};
-use mbmpo_core::Stream;
+use crate::cpu_network::CpuNetwork;
+use crate::tensor_network::TensorNetwork;
+use burn::tensor::Device;
+use mbmpo_core::{Result, Stream, is_cpu};
 use rand::RngExt;
+use std::fmt::Debug;
 
-/// A layer's parameters, or anything of the same shape.
-#[derive(Debug, Clone)]
-pub(crate) struct Layer<T> {
-    /// Weights `[in, out]`; under weight normalisation only the directions of the columns count.
-    pub direction: T,
-    /// Lengths `[1, out]` of the columns; none without weight normalisation.
-    pub gain: Option<T>,
-    /// Bias `[1, out]`.
-    pub bias: T,
+/// A network in training, with the optimiser's memory.
+pub(crate) trait Network: Debug + Send + Sync {
+    /// One step of Adam on the mean squared error of a batch (eq. 2 of the paper, in standardised units and averaged
+    /// over the components as well).
+    fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64);
+
+    /// Sum of the squared errors of all batches since this was last asked, each before its step.
+    fn take_squared_error(&mut self) -> f64;
+
+    /// Sum of the squared errors of a batch.
+    fn squared_error(&self, batch: &Batch) -> f64;
+
+    /// The layers, with weight normalisation folded away.
+    ///
+    /// # Errors
+    /// When a device does not give them.
+    fn affine(&self) -> Result<Vec<Affine>>;
+
+    fn boxed_clone(&self) -> Box<dyn Network>;
 }
 
-/// The weights W `[in, out]` and bias `[1, out]` that a layer multiplies with and adds.
-pub(crate) type Affine = (Tensor<2>, Tensor<2>);
+impl Clone for Box<dyn Network> {
+    fn clone(&self) -> Self {
+        self.as_ref().boxed_clone()
+    }
+}
 
-/// A number that is learned, with Adam's memory of its gradients.
+/// A network on `device`.
+pub(crate) fn network(initial: Vec<Initial>, device: &Device) -> Box<dyn Network> {
+    if is_cpu(device) {
+        Box::new(CpuNetwork::new(initial))
+    } else {
+        Box::new(TensorNetwork::new(&initial, device))
+    }
+}
+
+/// Some transitions in standardised units.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch {
+    /// `[rows, in]`
+    pub inputs: Vec<f32>,
+    /// `[rows, out]`
+    pub targets: Vec<f32>,
+}
+
+/// A layer x ↦ x W + b.
 #[derive(Debug, Clone)]
-pub(crate) struct Parameter {
-    pub value: Tensor<2>,
-    /// First moment m, divided by (1 - β₁).
-    pub first: Tensor<2>,
-    /// Second moment v, divided by (1 - β₂).
-    pub second: Tensor<2>,
+pub(crate) struct Affine {
+    pub inputs: usize,
+    pub outputs: usize,
+    /// `[in, out]`
+    pub weights: Vec<f32>,
+    /// `[out]`
+    pub bias: Vec<f32>,
+}
+
+/// A layer before training.
+#[derive(Debug, Clone)]
+pub(crate) struct Initial {
+    pub inputs: usize,
+    pub outputs: usize,
+    /// Weights `[in, out]`; under weight normalisation only the directions of the columns count.
+    pub direction: Vec<f32>,
+    /// Lengths `[out]` of the columns; none without weight normalisation.
+    pub gain: Option<Vec<f32>>,
+    /// `[out]`
+    pub bias: Vec<f32>,
+}
+
+impl Initial {
+    /// Glorot-uniform weights (directions), unit gains, zero biases: `sizes` are the widths from input to output.
+    pub fn layers(sizes: &[usize], weight_normalization: bool, stream: &mut Stream) -> Vec<Self> {
+        let layer = |pair: &[usize]| {
+            let (inputs, outputs) = (pair[0], pair[1]);
+            let limit = (6.0 / (inputs + outputs) as f32).sqrt();
+            let mut draw = || (2.0 * stream.random::<f32>() - 1.0) * limit;
+            Self {
+                inputs,
+                outputs,
+                direction: (0..inputs * outputs).map(|_| draw()).collect(),
+                gain: weight_normalization.then(|| vec![1.0; outputs]),
+                bias: vec![0.0; outputs],
+            }
+        };
+        sizes.windows(2).map(layer).collect()
+    }
 }
 
 /// Adam's constants at one step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AdamStep {
-    rate: f64,
-    epsilon: f64,
+pub(crate) struct Adam {
+    pub rate: f64,
+    pub epsilon: f64,
 }
 
-const BETA_1: f64 = 0.9;
-const BETA_2: f64 = 0.999;
+pub(crate) const BETA_1: f64 = 0.9;
+pub(crate) const BETA_2: f64 = 0.999;
 
-impl AdamStep {
+impl Adam {
     /// The constants of step `step`, counted from 1. TensorFlow's form, which is the authors':
     /// θ ← θ - α √(1-β₂ᵗ)/(1-β₁ᵗ) m / (√v + ε).
     pub fn new(learning_rate: f64, epsilon: f64, step: u64) -> Self {
@@ -57,364 +121,21 @@ impl AdamStep {
     }
 }
 
-impl Parameter {
-    fn new(value: Tensor<2>) -> Self {
-        let zeros = value.zeros_like();
-        Self {
-            value,
-            first: zeros.clone(),
-            second: zeros,
-        }
-    }
-
-    fn step(self, gradient: Tensor<2>, adam: AdamStep) -> Self {
-        let first = self.first * BETA_1 + gradient.clone();
-        let second = self.second * BETA_2 + gradient.clone() * gradient;
-        let denominator = second.clone().sqrt() + adam.epsilon;
-        let value = self.value - first.clone() / denominator * adam.rate;
-        Self {
-            value,
-            first,
-            second,
-        }
-    }
-}
-
-/// A perceptron with ReLU units and a linear output (paper, A.3).
-#[derive(Debug, Clone)]
-pub(crate) struct Network {
-    pub layers: Vec<Layer<Parameter>>,
-    /// Gradient steps taken so far.
-    pub steps: u64,
-}
-
-impl Network {
-    /// Glorot-uniform weights (directions), unit gains, zero biases: `sizes` are the widths from input to output.
-    pub fn new(
-        sizes: &[usize],
-        weight_normalization: bool,
-        stream: &mut Stream,
-        device: &Device,
-    ) -> Self {
-        let mut layer = |inputs: usize, outputs: usize| {
-            let row = |values: Vec<f32>| {
-                Parameter::new(Tensor::from_data(
-                    TensorData::new(values, [1, outputs]),
-                    device,
-                ))
-            };
-            let weights = TensorData::new(glorot(inputs, outputs, stream), [inputs, outputs]);
-            Layer {
-                direction: Parameter::new(Tensor::from_data(weights, device)),
-                gain: weight_normalization.then(|| row(vec![1.0; outputs])),
-                bias: row(vec![0.0; outputs]),
-            }
-        };
-        Self {
-            layers: sizes
-                .windows(2)
-                .map(|pair| layer(pair[0], pair[1]))
-                .collect(),
-            steps: 0,
-        }
-    }
-
-    /// The layers with weight normalisation folded away.
-    pub fn affine(&self) -> Vec<Affine> {
-        let fold =
-            |layer: &Layer<Parameter>| (Weights::of(layer).effective, layer.bias.value.clone());
-        self.layers.iter().map(fold).collect()
-    }
-
-    /// The gradient of `scale` times the sum of squared errors (with `scale` = 1/(batch · dims): the mean squared
-    /// error), and that sum `[1]`, for `inputs` `[batch, in]` and `targets` `[batch, out]`.
-    pub fn gradient(
-        &self,
-        inputs: Tensor<2>,
-        targets: Tensor<2>,
-        scale: f64,
-    ) -> (Vec<Layer<Tensor<2>>>, Tensor<1>) {
-        let last = self.layers.len() - 1;
-        let weights: Vec<Weights> = self.layers.iter().map(Weights::of).collect();
-        // the input of each layer, then the output
-        let mut activations = vec![inputs];
-        for (i, (layer, weights)) in self.layers.iter().zip(&weights).enumerate() {
-            let sum =
-                activations[i].clone().matmul(weights.effective.clone()) + layer.bias.value.clone();
-            activations.push(if i < last { relu(sum) } else { sum });
-        }
-        let error = activations.remove(last + 1) - targets;
-        let squared_error = error.clone().square().sum();
-
-        let mut gradients = Vec::with_capacity(weights.len());
-        let mut delta = error * (2.0 * scale);
-        let layers = self.layers.iter().zip(weights).zip(activations);
-        for (i, ((layer, weights), input)) in layers.enumerate().rev() {
-            let by_weights = input.clone().transpose().matmul(delta.clone());
-            let bias = delta.clone().sum_dim(0);
-            if i > 0 {
-                let back = delta.clone().matmul(weights.effective.clone().transpose());
-                // a ReLU's slope is 1 where its output is positive; `mask_fill` is 15 times slower on the CPU
-                let slope = input.greater_elem(0.0).float().cast(back.dtype());
-                delta = back * slope;
-            }
-            let (direction, gain) = weights.pull_back(layer, by_weights);
-            gradients.push(Layer {
-                direction,
-                gain,
-                bias,
-            });
-        }
-        gradients.reverse();
-        (gradients, squared_error)
-    }
-
-    /// One step of Adam along `gradients`.
-    pub fn step(self, gradients: Vec<Layer<Tensor<2>>>, learning_rate: f64, epsilon: f64) -> Self {
-        let steps = self.steps + 1;
-        let adam = AdamStep::new(learning_rate, epsilon, steps);
-        let update = |(layer, gradient): (Layer<Parameter>, Layer<Tensor<2>>)| Layer {
-            direction: layer.direction.step(gradient.direction, adam),
-            gain: match (layer.gain, gradient.gain) {
-                (Some(gain), Some(gradient)) => Some(gain.step(gradient, adam)),
-                (gain, _) => gain,
-            },
-            bias: layer.bias.step(gradient.bias, adam),
-        };
-        Self {
-            layers: self.layers.into_iter().zip(gradients).map(update).collect(),
-            steps,
-        }
-    }
-}
-
-/// Runs `inputs` `[rows, in]` through folded layers: `[rows, out]`.
-pub(crate) fn forward(layers: &[Affine], inputs: Tensor<2>) -> Tensor<2> {
-    let last = layers.len().saturating_sub(1);
-    layers
-        .iter()
-        .enumerate()
-        .fold(inputs, |x, (i, (weights, bias))| {
-            let sum = x.matmul(weights.clone()) + bias.clone();
-            if i < last { relu(sum) } else { sum }
-        })
-}
-
-/// A layer's weights W[:,j] = g[j] v[:,j] / ‖v[:,j]‖ (Salimans and Kingma 2016, eq. (2)).
-struct Weights {
-    effective: Tensor<2>,
-    /// 1 / ‖v[:,j]‖, `[1, out]`.
-    inverse_length: Option<Tensor<2>>,
-}
-
-impl Weights {
-    fn of(layer: &Layer<Parameter>) -> Self {
-        let direction = layer.direction.value.clone();
-        let Some(gain) = &layer.gain else {
-            return Self {
-                effective: direction,
-                inverse_length: None,
-            };
-        };
-        let squares = direction.clone() * direction.clone();
-        let inverse_length = squares.sum_dim(0).sqrt().recip();
-        Self {
-            effective: direction * (gain.value.clone() * inverse_length.clone()),
-            inverse_length: Some(inverse_length),
-        }
-    }
-
-    /// Gradients by v and g from the gradient by W (ibid., eq. (3)):
-    /// ∂g = Σᵢ ∂W v / ‖v‖, ∂v = g/‖v‖ (∂W - ∂g v/‖v‖).
-    fn pull_back(
-        self,
-        layer: &Layer<Parameter>,
-        by_weights: Tensor<2>,
-    ) -> (Tensor<2>, Option<Tensor<2>>) {
-        let (Some(inverse_length), Some(gain)) = (self.inverse_length, &layer.gain) else {
-            return (by_weights, None);
-        };
-        let direction = layer.direction.value.clone();
-        let by_gain = (by_weights.clone() * direction.clone()).sum_dim(0) * inverse_length.clone();
-        let scale = gain.value.clone() * inverse_length.clone();
-        let along = by_gain.clone() * inverse_length * scale.clone();
-        (by_weights * scale - direction * along, Some(by_gain))
-    }
-}
-
-fn glorot(inputs: usize, outputs: usize, stream: &mut Stream) -> Vec<f32> {
-    let limit = (6.0 / (inputs + outputs) as f32).sqrt();
-    let mut draw = || (2.0 * stream.random::<f32>() - 1.0) * limit;
-    (0..inputs * outputs).map(|_| draw()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::DType;
     use mbmpo_core::{Purpose, Streams};
-
-    fn matrix(values: &[f64], shape: [usize; 2]) -> Tensor<2> {
-        let data = TensorData::new(values.to_vec(), shape);
-        Tensor::from_data(data, (&Device::flex(), DType::F64))
-    }
-
-    fn values(tensor: &Tensor<2>) -> Vec<f64> {
-        tensor.to_data().try_into_vec::<f64>().unwrap()
-    }
-
-    fn random(rows: usize, columns: usize, stream: &mut Stream) -> Tensor<2> {
-        let values: Vec<f64> = (0..rows * columns)
-            .map(|_| stream.random_range(-1.0..1.0))
-            .collect();
-        matrix(&values, [rows, columns])
-    }
-
-    fn parameters(layer: &mut Layer<Parameter>) -> Vec<&mut Tensor<2>> {
-        let mut all = vec![&mut layer.direction.value, &mut layer.bias.value];
-        all.extend(layer.gain.as_mut().map(|gain| &mut gain.value));
-        all
-    }
-
-    /// A network in double precision whose biases and gains are not their initial values, and a batch of four.
-    fn example(weight_normalization: bool) -> (Network, Tensor<2>, Tensor<2>) {
-        let mut stream = Streams::new(3).stream(Purpose::Test, 0, 0);
-        let mut network = Network::new(
-            &[3, 6, 5, 2],
-            weight_normalization,
-            &mut stream,
-            &Device::flex(),
-        );
-        for layer in &mut network.layers {
-            for parameter in parameters(layer) {
-                let [rows, columns] = parameter.dims();
-                *parameter = random(rows, columns, &mut stream);
-            }
-        }
-        (
-            network,
-            random(4, 3, &mut stream),
-            random(4, 2, &mut stream),
-        )
-    }
-
-    fn loss(network: &Network, inputs: &Tensor<2>, targets: &Tensor<2>) -> f64 {
-        let error = forward(&network.affine(), inputs.clone()) - targets.clone();
-        values(&error).iter().map(|error| error * error / 8.0).sum()
-    }
-
-    /// Fails when any term of the hand-written gradient is wrong: a transposed factor, a missing ReLU mask, the
-    /// projection of weight normalisation, or the factor 2 / (batch · dims).
-    #[test]
-    fn gradient_equals_finite_differences() {
-        const STEP: f64 = 1e-6;
-        for weight_normalization in [true, false] {
-            let (network, inputs, targets) = example(weight_normalization);
-            let (gradients, squared_error) =
-                network.gradient(inputs.clone(), targets.clone(), 1.0 / 8.0);
-            let squared_error = squared_error.into_scalar::<f64>();
-            assert!((squared_error / 8.0 - loss(&network, &inputs, &targets)).abs() < 1e-12);
-            for (l, gradient) in gradients.into_iter().enumerate() {
-                let mut analytic = vec![gradient.direction, gradient.bias];
-                analytic.extend(gradient.gain);
-                assert_eq!(analytic.len(), if weight_normalization { 3 } else { 2 });
-                for (p, analytic) in analytic.iter().enumerate() {
-                    for (i, analytic) in values(analytic).into_iter().enumerate() {
-                        let shifted = |by: f64| {
-                            let mut network = network.clone();
-                            let mut layer = parameters(&mut network.layers[l]);
-                            let mut moved = values(layer[p]);
-                            moved[i] += by;
-                            *layer[p] = matrix(&moved, layer[p].dims());
-                            loss(&network, &inputs, &targets)
-                        };
-                        let numeric = (shifted(STEP) - shifted(-STEP)) / (2.0 * STEP);
-                        assert!(
-                            (analytic - numeric).abs() < 1e-8,
-                            "layer {l}, parameter {p}, entry {i}: {analytic} against {numeric}"
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    /// Fails when the gradient and Burn's own differ, so that a change of either is noticed.
-    #[test]
-    fn gradient_equals_automatic_differentiation() {
-        let (network, inputs, targets) = example(true);
-        let (gradients, _) = network.gradient(inputs.clone(), targets.clone(), 1.0 / 8.0);
-        let mut tracked = network;
-        for layer in &mut tracked.layers {
-            for parameter in parameters(layer) {
-                *parameter = parameter.clone().autodiff().require_grad();
-            }
-        }
-        let output = forward(&tracked.affine(), inputs.autodiff());
-        let error = output - targets.autodiff();
-        let by_graph = ((error.clone() * error).sum() * 0.125).backward();
-        for (layer, gradient) in tracked.layers.iter_mut().zip(gradients) {
-            let mut by_hand = vec![gradient.direction, gradient.bias];
-            by_hand.extend(gradient.gain);
-            for (parameter, by_hand) in parameters(layer).into_iter().zip(&by_hand) {
-                let by_graph = parameter.grad(&by_graph).unwrap();
-                for (graph, hand) in values(&by_graph).into_iter().zip(values(by_hand)) {
-                    assert!((graph - hand).abs() < 1e-8, "{graph} against {hand}");
-                }
-            }
-        }
-    }
-
-    /// Fails when lengths are taken along rows, or gains are applied to inputs instead of outputs.
-    #[test]
-    fn weight_normalization_by_hand() {
-        let layer = Layer {
-            direction: Parameter::new(matrix(&[3.0, 0.0, 4.0, -2.0], [2, 2])),
-            gain: Some(Parameter::new(matrix(&[10.0, 0.5], [1, 2]))),
-            bias: Parameter::new(matrix(&[0.0, 0.0], [1, 2])),
-        };
-        let effective = values(&Weights::of(&layer).effective);
-        for (value, expected) in effective.iter().zip([6.0, 0.0, 8.0, -0.5]) {
-            assert!((value - expected).abs() < 1e-12, "{effective:?}");
-        }
-    }
-
-    /// Fails when a moment's factor, the bias correction or the place of ε is not TensorFlow's.
-    #[test]
-    fn adam_by_the_textbook() {
-        let (rate, epsilon) = (0.1, 1e-2);
-        let (mut theta, mut m, mut v) = (1.0, 0.0, 0.0);
-        let mut parameter = Parameter::new(matrix(&[theta], [1, 1]));
-        for (step, gradient) in [0.5, -2.0, 0.01].into_iter().enumerate() {
-            let t = step as i32 + 1;
-            m = 0.9 * m + 0.1 * gradient;
-            v = 0.999 * v + 0.001 * gradient * gradient;
-            let corrected = rate * (1.0 - 0.999_f64.powi(t)).sqrt() / (1.0 - 0.9_f64.powi(t));
-            theta -= corrected * m / (v.sqrt() + epsilon);
-            let adam = AdamStep::new(rate, epsilon, t as u64);
-            parameter = parameter.step(matrix(&[gradient], [1, 1]), adam);
-            assert!((values(&parameter.value)[0] - theta).abs() < 1e-12);
-        }
-    }
 
     /// Fails when initial weights leave Glorot's range or do not fill it, or depend on weight normalisation.
     #[test]
     fn initial_weights() {
         let make = |normalization| {
             let mut stream = Streams::new(0).stream(Purpose::ModelWeights, 0, 0);
-            Network::new(&[20, 40, 4], normalization, &mut stream, &Device::flex())
+            Initial::layers(&[20, 40, 4], normalization, &mut stream)
         };
-        let weights = |network: &Network| {
-            network.layers[0]
-                .direction
-                .value
-                .to_data()
-                .try_into_vec::<f32>()
-                .unwrap()
-        };
-        let drawn = weights(&make(true));
+        let drawn = &make(true)[0].direction;
         let largest = drawn.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
         assert!((0.3..=0.316_23).contains(&largest), "{largest}");
-        assert_eq!(drawn, weights(&make(false)));
+        assert_eq!(*drawn, make(false)[0].direction);
     }
 }

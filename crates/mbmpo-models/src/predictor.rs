@@ -1,60 +1,158 @@
-use crate::network::{Affine, forward};
+use crate::cpu_network::perceive;
+use crate::network::Affine;
 use crate::normalizer::Normalization;
+use crate::tensor_network::forward;
 use burn::tensor::{Device, Tensor, TensorData};
-use mbmpo_core::DynamicsModel;
+use mbmpo_core::{DynamicsModel, is_cpu};
+use mbmpo_kernels::Panels;
+use rayon::prelude::*;
 
 /// A fitted ensemble, frozen and made fast: weight normalisation, the standardisation of (s, a) and the scale of Δs
 /// are folded into plain weights.
 #[derive(Debug, Clone)]
 pub struct Predictor {
-    members: Vec<Vec<Affine>>,
+    members: Members,
+}
+
+#[derive(Debug, Clone)]
+enum Members {
+    /// Weights `[in, out]` and bias `[1, out]` of every layer.
+    Tensors(Vec<Vec<(Tensor<2>, Tensor<2>)>>),
+    /// The same on slices.
+    Cpu(Vec<CpuMember>),
 }
 
 impl Predictor {
-    pub(crate) fn new(members: Vec<Vec<Affine>>) -> Self {
+    pub(crate) fn new(members: Vec<Vec<Affine>>, device: &Device) -> Self {
+        let members = members.into_iter();
+        let members = if is_cpu(device) {
+            Members::Cpu(members.map(CpuMember::new).collect())
+        } else {
+            let tensors = |layers: Vec<Affine>| layers.into_iter().map(|l| l.tensors(device));
+            Members::Tensors(members.map(|layers| tensors(layers).collect()).collect())
+        };
         Self { members }
     }
 }
 
 impl DynamicsModel for Predictor {
     fn members(&self) -> usize {
-        self.members.len()
+        match &self.members {
+            Members::Tensors(members) => members.len(),
+            Members::Cpu(members) => members.len(),
+        }
     }
 
     /// The member's network gives Δs; the prediction is s + Δs (section 4.1 of the paper).
     fn predict(&self, member: usize, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
-        let input = Tensor::cat(vec![observations.clone(), actions], 1);
-        forward(&self.members[member], input) + observations
+        match &self.members {
+            Members::Tensors(members) => {
+                let input = Tensor::cat(vec![observations.clone(), actions], 1);
+                forward(&members[member], input) + observations
+            }
+            Members::Cpu(members) => members[member].predict(observations, actions),
+        }
+    }
+}
+
+/// A member's layers on slices.
+#[derive(Debug, Clone)]
+struct CpuMember {
+    layers: Vec<(Panels, Vec<f32>)>,
+}
+
+impl CpuMember {
+    /// Rows that go through the layers together: their activations stay in the second-level cache, and the rollouts of
+    /// a task are several pieces for threads that have nothing else to do.
+    const ROWS: usize = 30;
+
+    fn new(layers: Vec<Affine>) -> Self {
+        let pack = |layer: Affine| {
+            let mut panels = Panels::default();
+            panels.pack(layer.outputs, [&layer.weights[..]]);
+            (panels, layer.bias)
+        };
+        Self {
+            layers: layers.into_iter().map(pack).collect(),
+        }
+    }
+
+    fn predict(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
+        let device = observations.device();
+        let ([rows, dim], [_, action_dim]) = (observations.dims(), actions.dims());
+        let (observations, actions) = (observations.into_data(), actions.into_data());
+        // single precision on the CPU, so nothing is copied and nothing can be refused
+        let (Ok(s), Ok(a)) = (observations.as_slice::<f32>(), actions.as_slice::<f32>()) else {
+            return Tensor::full([rows, dim], f32::NAN, &device);
+        };
+        let mut next = vec![0.0; s.len()];
+        (next.par_chunks_mut(Self::ROWS * dim))
+            .zip(s.par_chunks(Self::ROWS * dim))
+            .zip(a.par_chunks(Self::ROWS * action_dim))
+            .with_max_len(1)
+            .for_each(|((next, s), a)| {
+                let mut x = Vec::with_capacity(s.len() + a.len());
+                for (s, a) in s.chunks_exact(dim).zip(a.chunks_exact(action_dim)) {
+                    x.extend_from_slice(s);
+                    x.extend_from_slice(a);
+                }
+                let rows = s.len() / dim;
+                let last = self.layers.len() - 1;
+                for (i, (weights, bias)) in self.layers.iter().enumerate() {
+                    let mut y = vec![0.0; rows * bias.len()];
+                    perceive(weights, bias, i < last, &x, &mut y);
+                    x = y;
+                }
+                for ((next, s), change) in next.iter_mut().zip(s).zip(x) {
+                    *next = s + change;
+                }
+            });
+        Tensor::from_data(TensorData::new(next, [rows, dim]), &device)
+    }
+}
+
+impl Affine {
+    fn tensors(self, device: &Device) -> (Tensor<2>, Tensor<2>) {
+        let tensor = |values, shape| Tensor::from_data(TensorData::new(values, shape), device);
+        (
+            tensor(self.weights, [self.inputs, self.outputs]),
+            tensor(self.bias, [1, self.outputs]),
+        )
     }
 }
 
 impl Normalization {
     /// Layers that take raw (s, a) and give raw Δs, from layers in standardised units.
-    pub(crate) fn fold(&self, mut layers: Vec<Affine>, device: &Device) -> Vec<Affine> {
-        let tensor = |values: Vec<f64>, shape: [usize; 2]| {
-            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-            Tensor::<2>::from_data(TensorData::new(values, shape), device)
-        };
-        let (inputs, targets) = (self.input.mean.len(), self.target.mean.len());
-        let inverse = self.input.inverse_std();
-        let shift = self
-            .input
-            .mean
-            .iter()
-            .zip(&inverse)
-            .map(|(mean, inverse)| -mean * inverse);
-        let shift = tensor(shift.collect(), [1, inputs]);
-        let inverse = tensor(inverse, [inputs, 1]);
-        if let Some((weights, bias)) = layers.first_mut() {
+    pub(crate) fn fold(&self, mut layers: Vec<Affine>) -> Vec<Affine> {
+        if let Some(Affine {
+            outputs,
+            weights,
+            bias,
+            ..
+        }) = layers.first_mut()
+        {
             // ((x - mean) inverse) W + b
-            *bias = bias.clone() + shift.matmul(weights.clone());
-            *weights = weights.clone() * inverse;
+            let mut shifted: Vec<f64> = bias.iter().copied().map(f64::from).collect();
+            let statistics = self.input.mean.iter().zip(self.input.inverse_std());
+            for (row, (mean, inverse)) in weights.chunks_exact_mut(*outputs).zip(statistics) {
+                for (w, b) in row.iter_mut().zip(&mut shifted) {
+                    let folded = f64::from(*w) * inverse;
+                    *b -= mean * folded;
+                    *w = folded as f32;
+                }
+            }
+            *bias = shifted.into_iter().map(|b| b as f32).collect();
         }
-        let std = tensor(self.target.std.clone(), [1, targets]);
-        let mean = tensor(self.target.mean.clone(), [1, targets]);
-        if let Some((weights, bias)) = layers.last_mut() {
-            *weights = weights.clone() * std.clone();
-            *bias = bias.clone() * std + mean;
+        if let Some(Affine { weights, bias, .. }) = layers.last_mut() {
+            for row in weights.chunks_exact_mut(bias.len()) {
+                for (w, std) in row.iter_mut().zip(&self.target.std) {
+                    *w = (f64::from(*w) * std) as f32;
+                }
+            }
+            let statistics = self.target.mean.iter().zip(&self.target.std);
+            for (b, (mean, std)) in bias.iter_mut().zip(statistics) {
+                *b = (f64::from(*b) * std + mean) as f32;
+            }
         }
         layers
     }
@@ -63,8 +161,9 @@ impl Normalization {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Network;
+    use crate::network::{Initial, Network};
     use crate::normalizer::Normalizer;
+    use crate::tensor_network::TensorNetwork;
     use mbmpo_core::{Purpose, Streams};
 
     /// Fails when folding forgets a mean, a deviation, or mixes up inputs and targets.
@@ -72,7 +171,8 @@ mod tests {
     fn folded_equals_unfolded() {
         let device = Device::flex();
         let mut stream = Streams::new(0).stream(Purpose::Test, 0, 0);
-        let network = Network::new(&[3, 16, 2], true, &mut stream, &device);
+        let initial = Initial::layers(&[3, 16, 2], true, &mut stream);
+        let network = TensorNetwork::new(&initial, &device);
         let normalization = Normalization {
             input: Normalizer {
                 mean: vec![1.0, -2.0, 0.5],
@@ -83,18 +183,29 @@ mod tests {
                 std: vec![0.3, 2.0],
             },
         };
-        let model = Predictor::new(vec![normalization.fold(network.affine(), &device)]);
+        let layers = network.affine().unwrap();
+        let folded = normalization.fold(layers.clone());
+        let tensors = |layers: &[Affine]| -> Vec<_> {
+            let layers = layers.iter().cloned();
+            layers.map(|layer| layer.tensors(&device)).collect()
+        };
+        let models = [
+            Members::Cpu(vec![CpuMember::new(folded.clone())]),
+            Members::Tensors(vec![tensors(&folded)]),
+        ];
         let observations = Tensor::<2>::from_data([[0.3, -1.0], [2.0, 5.0]], &device);
         let actions = Tensor::<2>::from_data([[0.5], [-1.0]], &device);
-        let folded = model.predict(0, observations.clone(), actions.clone());
 
         // the third input does not vary, so it is 0 in standardised units
         let standardised =
             Tensor::<2>::from_data([[-1.4, 1.0 / 3.0, 0.0], [2.0, 7.0 / 3.0, 0.0]], &device);
         let std = Tensor::<2>::from_data([[0.3, 2.0]], &device);
         let mean = Tensor::<2>::from_data([[0.1, -0.2]], &device);
-        let unfolded = observations + forward(&network.affine(), standardised) * std + mean;
-        let error = (folded - unfolded).abs().max().into_scalar::<f32>();
-        assert!(error < 1e-5, "{error}");
+        let unfolded = observations.clone() + forward(&tensors(&layers), standardised) * std + mean;
+        for members in models {
+            let folded = Predictor { members }.predict(0, observations.clone(), actions.clone());
+            let error = (folded - unfolded.clone()).abs().max().into_scalar::<f32>();
+            assert!(error < 1e-5, "{error}");
+        }
     }
 }

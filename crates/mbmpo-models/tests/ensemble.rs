@@ -67,7 +67,7 @@ fn predict(model: &Predictor, member: usize, data: &Trajectories) -> Vec<f32> {
 }
 
 fn all_predictions(ensemble: &Ensemble, data: &Trajectories) -> Vec<Vec<f32>> {
-    let model = ensemble.predictor();
+    let model = ensemble.predictor().unwrap();
     (0..model.members())
         .map(|member| predict(&model, member, data))
         .collect()

@@ -35,7 +35,7 @@ impl Rollouts {
         let (model, policy) = (workload.model_layers(), workload.policy_layers());
         let horizon = workload.horizon();
         Ok(Self {
-            models: ensemble.predictor(),
+            models: ensemble.predictor()?,
             members,
             rollouts,
             horizon,

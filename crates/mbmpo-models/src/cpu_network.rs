@@ -1,0 +1,538 @@
+//! A dynamics network as slices in this process's memory: the same arithmetic as in `tensor_network`, in fewer passes
+//! over memory, which `tests` holds equal to it.
+//!
+//! A batch is cut into pieces of rows, and a layer's weights into pieces of rows, that idle threads may take; where
+//! pieces are added up they are in order, so the bits do not depend on the number of threads.
+
+use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
+use mbmpo_core::Result;
+use mbmpo_kernels::{Panels, Strips, vectorized};
+use rayon::prelude::*;
+
+/// Rows of a piece: a multiple of [`Strips::ROWS`], so that no tile is cut, and a quarter of the paper's batch.
+const ROWS: usize = 126;
+
+/// See [`Network`].
+#[derive(Debug, Clone)]
+pub(crate) struct CpuNetwork {
+    layers: Vec<Layer>,
+    /// Gradient steps taken so far.
+    steps: u64,
+    squared_error: f64,
+    scratch: Scratch,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    /// v `[in, out]`
+    direction: Parameter,
+    /// g `[out]`
+    gain: Option<Parameter>,
+    /// b `[out]`
+    bias: Parameter,
+    /// 1 / ‖v[:,j]‖ `[out]`; 1 without weight normalisation.
+    inverse_length: Vec<f32>,
+    /// g[j] / ‖v[:,j]‖ `[out]`; 1 without weight normalisation.
+    scale: Vec<f32>,
+    /// W[:,j] = g[j] v[:,j] / ‖v[:,j]‖ `[in, out]` (Salimans and Kingma 2016, eq. 2)
+    weights: Vec<f32>,
+    /// W as the right factor of x W.
+    forward: Panels,
+    /// Wᵀ as the right factor of δ Wᵀ.
+    backward: Panels,
+}
+
+/// Numbers that are learned, with Adam's memory of their gradients.
+#[derive(Debug, Clone)]
+struct Parameter {
+    value: Vec<f32>,
+    /// First moment m, divided by (1 - β₁).
+    first: Vec<f32>,
+    /// Second moment v, divided by (1 - β₂).
+    second: Vec<f32>,
+}
+
+/// What a step computes on its way, kept to be overwritten by the next.
+#[derive(Debug, Clone, Default)]
+struct Scratch {
+    pieces: Vec<Piece>,
+    activations: Strips,
+    signals: Panels,
+    by_weights: Vec<f32>,
+}
+
+/// Some rows of a batch on their way through the network and back.
+#[derive(Debug, Clone, Default)]
+struct Piece {
+    /// Outputs `[rows, out]` of each layer.
+    activations: Vec<Vec<f32>>,
+    /// Gradients `[rows, out]` by each layer's sums, before the ReLU.
+    signals: Vec<Vec<f32>>,
+    /// Their sums over the rows `[out]`.
+    by_bias: Vec<Vec<f32>>,
+    squared_error: f64,
+}
+
+impl CpuNetwork {
+    pub fn new(initial: Vec<Initial>) -> Self {
+        Self {
+            layers: initial.into_iter().map(Layer::new).collect(),
+            steps: 0,
+            squared_error: 0.0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Passes forward and backward, piece by piece: errors, and gradients by what the layers add up.
+    fn signals(&mut self, batch: &Batch) {
+        let layers = &self.layers;
+        let factor = 2.0 / batch.targets.len() as f32;
+        let inputs = batch.inputs.par_chunks(ROWS * layers[0].inputs);
+        let outputs = layers[layers.len() - 1].outputs;
+        self.scratch
+            .pieces
+            .resize_with(inputs.len(), Piece::default);
+        (self.scratch.pieces.par_iter_mut())
+            .zip(inputs)
+            .zip(batch.targets.par_chunks(ROWS * outputs))
+            .with_max_len(1)
+            .for_each(|((piece, inputs), targets)| {
+                piece.forward(layers, inputs);
+                piece.compare(targets, factor);
+                piece.backward(layers);
+            });
+    }
+}
+
+impl Network for CpuNetwork {
+    fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64) {
+        self.signals(batch);
+        self.steps += 1;
+        let adam = Adam::new(learning_rate, epsilon, self.steps);
+        let Scratch {
+            pieces,
+            activations,
+            signals,
+            by_weights,
+        } = &mut self.scratch;
+        self.squared_error += pieces.iter().map(|piece| piece.squared_error).sum::<f64>();
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            if i == 0 {
+                activations.pack(layer.inputs, [&batch.inputs[..]]);
+            } else {
+                let outputs = pieces.iter().map(|piece| &piece.activations[i - 1][..]);
+                activations.pack(layer.inputs, outputs);
+            }
+            signals.pack(
+                layer.outputs,
+                pieces.iter().map(|piece| &piece.signals[i][..]),
+            );
+            let by_bias = sum_rows(layer.outputs, pieces.iter().map(|piece| &piece.by_bias[i]));
+            layer.descend(activations, signals, by_weights, &by_bias, adam);
+        }
+    }
+
+    fn take_squared_error(&mut self) -> f64 {
+        std::mem::take(&mut self.squared_error)
+    }
+
+    fn squared_error(&self, batch: &Batch) -> f64 {
+        let inputs = batch.inputs.par_chunks(ROWS * self.layers[0].inputs);
+        let outputs = self.layers[self.layers.len() - 1].outputs;
+        let errors: Vec<f64> = inputs
+            .zip(batch.targets.par_chunks(ROWS * outputs))
+            .map_init(Piece::default, |piece, (inputs, targets)| {
+                piece.forward(&self.layers, inputs);
+                piece.compare(targets, 0.0);
+                piece.squared_error
+            })
+            .collect();
+        errors.iter().sum()
+    }
+
+    fn affine(&self) -> Result<Vec<Affine>> {
+        let layers = self.layers.iter();
+        Ok(layers
+            .map(|layer| Affine {
+                inputs: layer.inputs,
+                outputs: layer.outputs,
+                weights: layer.weights.clone(),
+                bias: layer.bias.value.clone(),
+            })
+            .collect())
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Network> {
+        Box::new(self.clone())
+    }
+}
+
+impl Piece {
+    /// Runs `inputs` `[rows, in]` through the layers.
+    fn forward(&mut self, layers: &[Layer], inputs: &[f32]) {
+        let rows = inputs.len() / layers[0].inputs;
+        let last = layers.len() - 1;
+        self.activations.resize(layers.len(), Vec::new());
+        for (i, layer) in layers.iter().enumerate() {
+            let (before, after) = self.activations.split_at_mut(i);
+            let input = before.last().map_or(inputs, |input| &input[..]);
+            after[0].resize(rows * layer.outputs, 0.0);
+            perceive(
+                &layer.forward,
+                &layer.bias.value,
+                i < last,
+                input,
+                &mut after[0],
+            );
+        }
+    }
+
+    /// Sum of the squared errors, and `factor` times the errors as the last layer's signal.
+    fn compare(&mut self, targets: &[f32], factor: f32) {
+        let last = self.activations.len() - 1;
+        self.signals.resize(last + 1, Vec::new());
+        let (outputs, signal) = (&self.activations[last], &mut self.signals[last]);
+        signal.clear();
+        let mut sum = 0.0;
+        signal.extend(outputs.iter().zip(targets).map(|(output, target)| {
+            let error = output - target;
+            sum += f64::from(error) * f64::from(error);
+            error * factor
+        }));
+        self.squared_error = sum;
+    }
+
+    /// Takes the last layer's signal back to the first.
+    fn backward(&mut self, layers: &[Layer]) {
+        self.by_bias.resize(layers.len(), Vec::new());
+        for (i, layer) in layers.iter().enumerate().rev() {
+            let (before, after) = self.signals.split_at_mut(i);
+            let signal = &after[0];
+            self.by_bias[i] = sum_rows(layer.outputs, signal.chunks_exact(layer.outputs));
+            if let Some(back) = before.last_mut() {
+                let input = &self.activations[i - 1];
+                back.resize(input.len(), 0.0);
+                layer.backward.product(
+                    signal,
+                    back,
+                    #[inline(always)]
+                    |first, rows| {
+                        // a ReLU's slope is 1 where its output is positive
+                        let input = &input[first * layer.inputs..];
+                        for (back, input) in rows.iter_mut().zip(input) {
+                            *back = if *input > 0.0 { *back } else { 0.0 };
+                        }
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// y = x W + b, and the ReLU of it where asked for.
+pub(crate) fn perceive(weights: &Panels, bias: &[f32], relu: bool, x: &[f32], y: &mut [f32]) {
+    weights.product(
+        x,
+        y,
+        #[inline(always)]
+        |_, rows| {
+            for row in rows.chunks_exact_mut(bias.len()) {
+                if relu {
+                    for (y, b) in row.iter_mut().zip(bias) {
+                        let sum = *y + b;
+                        // unlike `max`, this lets NaN through
+                        *y = if sum < 0.0 { 0.0 } else { sum };
+                    }
+                } else {
+                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                }
+            }
+        },
+    );
+}
+
+impl Layer {
+    fn new(initial: Initial) -> Self {
+        let Initial {
+            inputs,
+            outputs,
+            direction,
+            gain,
+            bias,
+        } = initial;
+        let mut squares = vec![0.0; outputs];
+        for row in direction.chunks_exact(outputs) {
+            squares
+                .iter_mut()
+                .zip(row)
+                .for_each(|(sum, v)| *sum += v * v);
+        }
+        let mut layer = Self {
+            inputs,
+            outputs,
+            weights: vec![0.0; direction.len()],
+            direction: Parameter::new(direction),
+            gain: gain.map(Parameter::new),
+            bias: Parameter::new(bias),
+            inverse_length: vec![1.0; outputs],
+            scale: vec![1.0; outputs],
+            forward: Panels::default(),
+            backward: Panels::default(),
+        };
+        layer.fold(&squares);
+        layer
+    }
+
+    /// One step of Adam along the gradient by W = (activations)ᵀ (signals) and the gradient by b.
+    fn descend(
+        &mut self,
+        activations: &Strips,
+        signals: &Panels,
+        by_weights: &mut Vec<f32>,
+        by_bias: &[f32],
+        adam: Adam,
+    ) {
+        let piece = ROWS * self.outputs;
+        by_weights.resize(self.inputs * self.outputs, 0.0);
+        // ∂W, and Σᵢ ∂W[i,j] v[i,j]
+        let dots: Vec<Vec<f32>> = (by_weights.par_chunks_mut(piece))
+            .zip(self.direction.value.par_chunks(piece))
+            .enumerate()
+            .with_max_len(1)
+            .map(|(i, (by_weights, direction))| {
+                activations.product(i * ROWS, signals, by_weights);
+                sum_products(self.outputs, by_weights, direction)
+            })
+            .collect();
+
+        // by v: g/‖v‖ (∂W - ∂g v/‖v‖), with ∂g = Σᵢ ∂W[i,j] v[i,j] / ‖v[:,j]‖ (ibid., eq. 3)
+        let mut along = vec![0.0; self.outputs];
+        if let Some(gain) = &mut self.gain {
+            let mut by_gain = sum_rows(self.outputs, &dots);
+            let inverses = self.inverse_length.iter().zip(&self.scale);
+            for ((by_gain, along), (inverse, scale)) in
+                by_gain.iter_mut().zip(&mut along).zip(inverses)
+            {
+                *by_gain *= inverse;
+                *along = *by_gain * inverse * scale;
+            }
+            gain.step(&by_gain, adam);
+        }
+        self.bias.step(by_bias, adam);
+        let Parameter {
+            value,
+            first,
+            second,
+        } = &mut self.direction;
+        let squares: Vec<Vec<f32>> = (value.par_chunks_mut(piece))
+            .zip(first.par_chunks_mut(piece))
+            .zip(second.par_chunks_mut(piece))
+            .zip(by_weights.par_chunks_mut(piece))
+            .with_max_len(1)
+            .map(|(((value, first), second), gradient)| {
+                pull_back(gradient, value, &self.scale, &along);
+                adam.step(value, first, second, gradient);
+                sum_products(self.outputs, value, value)
+            })
+            .collect();
+        self.fold(&sum_rows(self.outputs, &squares));
+    }
+
+    /// W and its factors from v, g and Σᵢ v[i,j]².
+    fn fold(&mut self, squares: &[f32]) {
+        if let Some(gain) = &self.gain {
+            for (j, square) in squares.iter().enumerate() {
+                self.inverse_length[j] = square.sqrt().recip();
+                self.scale[j] = gain.value[j] * self.inverse_length[j];
+            }
+        }
+        let (scale, direction) = (&self.scale, &self.direction.value);
+        let weights = &mut self.weights;
+        vectorized(
+            #[inline(always)]
+            || {
+                let rows = direction.chunks_exact(scale.len());
+                for (row, direction) in weights.chunks_exact_mut(scale.len()).zip(rows) {
+                    for ((w, v), scale) in row.iter_mut().zip(direction).zip(scale) {
+                        *w = v * scale;
+                    }
+                }
+            },
+        );
+        self.forward.pack(self.outputs, [&self.weights[..]]);
+        self.backward.pack_transposed(self.inputs, &self.weights);
+    }
+}
+
+impl Parameter {
+    fn new(value: Vec<f32>) -> Self {
+        let zeros = vec![0.0; value.len()];
+        Self {
+            value,
+            first: zeros.clone(),
+            second: zeros,
+        }
+    }
+
+    fn step(&mut self, gradient: &[f32], adam: Adam) {
+        adam.step(&mut self.value, &mut self.first, &mut self.second, gradient);
+    }
+}
+
+impl Adam {
+    /// Moves some numbers along their gradient.
+    fn step(self, value: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
+        let (beta_1, beta_2) = (BETA_1 as f32, BETA_2 as f32);
+        let (rate, epsilon) = (self.rate as f32, self.epsilon as f32);
+        let moments = first.iter_mut().zip(second);
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((value, (first, second)), gradient) in
+                    value.iter_mut().zip(moments).zip(gradient)
+                {
+                    *first = *first * beta_1 + gradient;
+                    *second = *second * beta_2 + gradient * gradient;
+                    *value -= *first / (second.sqrt() + epsilon) * rate;
+                }
+            },
+        );
+    }
+}
+
+/// ∂v = scale ∂W - along v, in place of ∂W `[rows, out]`.
+fn pull_back(by_weights: &mut [f32], direction: &[f32], scale: &[f32], along: &[f32]) {
+    let columns = scale.len();
+    vectorized(
+        #[inline(always)]
+        || {
+            let rows = by_weights.chunks_exact_mut(columns);
+            for (row, direction) in rows.zip(direction.chunks_exact(columns)) {
+                let factors = scale.iter().zip(along);
+                for ((d, v), (scale, along)) in row.iter_mut().zip(direction).zip(factors) {
+                    *d = *d * scale - v * along;
+                }
+            }
+        },
+    );
+}
+
+/// Σᵢ a[i,j] b[i,j] `[columns]`
+fn sum_products(columns: usize, a: &[f32], b: &[f32]) -> Vec<f32> {
+    let mut sums = vec![0.0; columns];
+    vectorized(
+        #[inline(always)]
+        || {
+            for (a, b) in a.chunks_exact(columns).zip(b.chunks_exact(columns)) {
+                for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+                    *sum += a * b;
+                }
+            }
+        },
+    );
+    sums
+}
+
+/// The sum of some rows `[columns]`, in their order.
+fn sum_rows<R: AsRef<[f32]>>(columns: usize, rows: impl IntoIterator<Item = R>) -> Vec<f32> {
+    let mut sums = vec![0.0; columns];
+    vectorized(
+        #[inline(always)]
+        || {
+            for row in rows {
+                sums.iter_mut()
+                    .zip(row.as_ref())
+                    .for_each(|(sum, x)| *sum += x);
+            }
+        },
+    );
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor_network::TensorNetwork;
+    use burn::tensor::Device;
+    use mbmpo_core::{Purpose, Stream, Streams};
+    use rand::RngExt;
+
+    fn state(network: &CpuNetwork) -> Vec<Vec<f32>> {
+        let parameters = network.layers.iter().flat_map(|layer| {
+            let gain = layer.gain.iter();
+            [&layer.direction, &layer.bias].into_iter().chain(gain)
+        });
+        parameters
+            .flat_map(|p| [&p.value, &p.first, &p.second])
+            .cloned()
+            .collect()
+    }
+
+    fn batch(rows: usize, stream: &mut Stream) -> Batch {
+        let mut draw = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| stream.random_range(-1.0..1.0)).collect()
+        };
+        Batch {
+            inputs: draw(rows * 5),
+            targets: draw(rows * 3),
+        }
+    }
+
+    /// Fails when any gradient, moment or step differs from the tensors', at batches that fill pieces, exceed them by one
+    /// row or consist of one; or when something of a larger batch remains in a smaller one that follows.
+    #[test]
+    fn equals_the_tensor_network() {
+        for (hidden, weight_normalization) in
+            [(vec![40, 30], true), (vec![40, 30], false), (vec![], true)]
+        {
+            let mut stream = Streams::new(3).stream(Purpose::Test, 0, 0);
+            let sizes = [&[5][..], &hidden, &[3]].concat();
+            let initial = Initial::layers(&sizes, weight_normalization, &mut stream);
+            let mut tensors = TensorNetwork::new(&initial, &Device::flex());
+            let mut slices = CpuNetwork::new(initial);
+            for rows in [ROWS, 4 * ROWS - 4, ROWS + 1, 1, 2 * ROWS + 1, 7] {
+                let batch = batch(rows, &mut stream);
+                let (ours, theirs) = (slices.squared_error(&batch), tensors.squared_error(&batch));
+                assert!((ours / theirs - 1.0).abs() < 1e-5, "{ours} {theirs}");
+                slices.step(&batch, 1e-3, 1e-3);
+                tensors.step(&batch, 1e-3, 1e-3);
+                for (i, (ours, theirs)) in state(&slices).iter().zip(tensors.state()).enumerate() {
+                    let largest = theirs.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+                    assert_eq!(ours.len(), theirs.len());
+                    for (ours, theirs) in ours.iter().zip(theirs) {
+                        let error = (ours - theirs).abs() / largest;
+                        assert!(error < 1e-5, "{rows} rows, numbers {i}: {ours} {theirs}");
+                    }
+                }
+            }
+            let (ours, theirs) = (slices.take_squared_error(), tensors.take_squared_error());
+            assert!((ours / theirs - 1.0).abs() < 1e-5, "{ours} {theirs}");
+            assert_eq!(slices.take_squared_error(), 0.0);
+            for (ours, theirs) in slices
+                .affine()
+                .unwrap()
+                .iter()
+                .zip(tensors.affine().unwrap())
+            {
+                assert_eq!((ours.inputs, ours.outputs), (theirs.inputs, theirs.outputs));
+                for (ours, theirs) in ours.weights.iter().zip(theirs.weights) {
+                    assert!((ours - theirs).abs() < 1e-5);
+                }
+            }
+        }
+    }
+
+    /// Fails when a ReLU makes a number of what is none.
+    #[test]
+    fn not_a_number_comes_through() {
+        let mut stream = Streams::new(3).stream(Purpose::Test, 0, 0);
+        let mut network = CpuNetwork::new(Initial::layers(&[5, 8, 3], true, &mut stream));
+        let mut batch = batch(4, &mut stream);
+        batch.inputs[0] = f32::NAN;
+        assert!(network.squared_error(&batch).is_nan());
+        network.step(&batch, 1e-3, 1e-8);
+        assert!(network.take_squared_error().is_nan());
+    }
+}
