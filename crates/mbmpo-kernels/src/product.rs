@@ -76,9 +76,9 @@ impl Panels {
     fn resize(&mut self, depth: usize, columns: usize) {
         self.depth = depth;
         self.columns = columns;
-        self.data.clear();
-        // twice the longest vector there is (AVX-512), more than any panel needs
-        self.data.resize((columns.div_ceil(32) * 32) * depth, 0.0);
+        // twice the longest vector there is (AVX-512), more than any panel needs; what stands beside the columns only
+        // reaches entries of tiles that nobody keeps
+        self.data.resize(columns.div_ceil(32) * 32 * depth, 0.0);
     }
 
     /// C = A B for A `[rows, depth]` and C `[rows, columns]`, in row-major order; then `finish(i, rows)` for `rows` of C
@@ -123,7 +123,6 @@ impl Strips {
             parts.iter().map(|part| part.len()).sum::<usize>() == self.depth * columns,
             "parts must be whole rows"
         );
-        self.data.clear();
         let strip = TILE_ROWS * self.depth;
         self.data.resize(columns.div_ceil(TILE_ROWS) * strip, 0.0);
         if strip == 0 {
@@ -254,13 +253,19 @@ impl WithSimd for PackTransposed<'_> {
 /// compiler turns into shuffles of vectors.
 #[inline(always)]
 fn transpose_group(rows: &[f32], depth: usize, out: &mut [f32], stride: usize) {
-    let squares: [_; GROUP] =
-        std::array::from_fn(|r| rows[r * depth..][..depth].as_chunks::<GROUP>());
+    let mut squares: [(&[[f32; GROUP]], &[f32]); GROUP] = [(&[], &[]); GROUP];
+    for (r, squares) in squares.iter_mut().enumerate() {
+        *squares = rows[r * depth..][..depth].as_chunks();
+    }
     for square in 0..depth / GROUP {
-        let square_rows: [&[f32; GROUP]; GROUP] = squares.map(|row| &row.0[square]);
-        for k in 0..GROUP {
-            let column: [f32; GROUP] = square_rows.map(|row| row[k]);
-            out[(square * GROUP + k) * stride..][..GROUP].copy_from_slice(&column);
+        let mut transposed = [[0.0; GROUP]; GROUP];
+        for (r, row) in squares.iter().enumerate() {
+            for (k, column) in transposed.iter_mut().enumerate() {
+                column[r] = row.0[square][k];
+            }
+        }
+        for (k, column) in transposed.iter().enumerate() {
+            out[(square * GROUP + k) * stride..][..GROUP].copy_from_slice(column);
         }
     }
     let rest = depth / GROUP * GROUP;
@@ -338,23 +343,27 @@ impl Left for Rows<'_> {
         k: usize,
         b: &[[S::f32s; V]],
     ) -> [[S::f32s; V]; R] {
-        let a: [&[f32]; R] =
-            std::array::from_fn(|r| &self.data[(row + r) * self.depth + k..][..b.len()]);
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
         // terms in groups of a size that the compiler knows: it then asks once a group whether they are there
-        let groups = a.map(|a| a.as_chunks::<GROUP>());
+        let mut a: [(&[[f32; GROUP]], &[f32]); R] = [(&[], &[]); R];
+        for (r, a) in a.iter_mut().enumerate() {
+            *a = self.data[(row + r) * self.depth + k..][..b.len()].as_chunks();
+        }
         let (b, b_rest) = b.as_chunks::<GROUP>();
         for (i, b) in b.iter().enumerate() {
-            let a: [&[f32; GROUP]; R] = std::array::from_fn(|r| &groups[r].0[i]);
+            let mut group = [&[0.0; GROUP]; R];
+            for r in 0..R {
+                group[r] = &a[r].0[i];
+            }
             for k in 0..GROUP {
                 for r in 0..R {
-                    add_multiple(simd, &mut sums[r], a[r][k], &b[k]);
+                    add_multiple(simd, &mut sums[r], group[r][k], &b[k]);
                 }
             }
         }
         for (k, b) in b_rest.iter().enumerate() {
             for r in 0..R {
-                add_multiple(simd, &mut sums[r], groups[r].1[k], b);
+                add_multiple(simd, &mut sums[r], a[r].1[k], b);
             }
         }
         sums

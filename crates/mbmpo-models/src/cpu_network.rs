@@ -321,20 +321,30 @@ impl Layer {
             gain.step(&by_gain, adam);
         }
         self.bias.step(by_bias, adam);
-        let Parameter {
-            value,
-            first,
-            second,
-        } = &mut self.direction;
-        let squares: Vec<Vec<f32>> = (value.par_chunks_mut(piece))
-            .zip(first.par_chunks_mut(piece))
-            .zip(second.par_chunks_mut(piece))
+        let (columns, scale, direction) = (self.outputs, &self.scale, &mut self.direction);
+        let squares: Vec<Vec<f32>> = (direction.value.par_chunks_mut(piece))
+            .zip(direction.first.par_chunks_mut(piece))
+            .zip(direction.second.par_chunks_mut(piece))
             .zip(by_weights.par_chunks_mut(piece))
             .with_max_len(1)
-            .map(|(((value, first), second), gradient)| {
-                pull_back(gradient, value, &self.scale, &along);
-                adam.step(value, first, second, gradient);
-                sum_products(self.outputs, value, value)
+            .map(|(((value, first), second), by_weights)| {
+                let mut squares = vec![0.0; columns];
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let moments =
+                            (first.chunks_exact_mut(columns)).zip(second.chunks_exact_mut(columns));
+                        let rows = (value.chunks_exact_mut(columns)).zip(moments);
+                        for ((value, (first, second)), by_weights) in
+                            rows.zip(by_weights.chunks_exact_mut(columns))
+                        {
+                            pull_back(by_weights, value, scale, &along);
+                            adam.step(value, first, second, by_weights);
+                            add_products(&mut squares, value, value);
+                        }
+                    },
+                );
+                squares
             })
             .collect();
         self.fold(&sum_rows(self.outputs, &squares));
@@ -377,46 +387,43 @@ impl Parameter {
     }
 
     fn step(&mut self, gradient: &[f32], adam: Adam) {
-        adam.step(&mut self.value, &mut self.first, &mut self.second, gradient);
+        let (value, first, second) = (&mut self.value, &mut self.first, &mut self.second);
+        vectorized(
+            #[inline(always)]
+            || adam.step(value, first, second, gradient),
+        );
     }
 }
 
 impl Adam {
     /// Moves some numbers along their gradient.
+    #[inline(always)]
     fn step(self, value: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
         let (beta_1, beta_2) = (BETA_1 as f32, BETA_2 as f32);
         let (rate, epsilon) = (self.rate as f32, self.epsilon as f32);
         let moments = first.iter_mut().zip(second);
-        vectorized(
-            #[inline(always)]
-            || {
-                for ((value, (first, second)), gradient) in
-                    value.iter_mut().zip(moments).zip(gradient)
-                {
-                    *first = *first * beta_1 + gradient;
-                    *second = *second * beta_2 + gradient * gradient;
-                    *value -= *first / (second.sqrt() + epsilon) * rate;
-                }
-            },
-        );
+        for ((value, (first, second)), gradient) in value.iter_mut().zip(moments).zip(gradient) {
+            *first = *first * beta_1 + gradient;
+            *second = *second * beta_2 + gradient * gradient;
+            *value -= *first / (second.sqrt() + epsilon) * rate;
+        }
     }
 }
 
-/// ∂v = scale ∂W - along v, in place of ∂W `[rows, out]`.
+/// ∂v = scale ∂W - along v, in place of ∂W, for a row `[out]`.
+#[inline(always)]
 fn pull_back(by_weights: &mut [f32], direction: &[f32], scale: &[f32], along: &[f32]) {
-    let columns = scale.len();
-    vectorized(
-        #[inline(always)]
-        || {
-            let rows = by_weights.chunks_exact_mut(columns);
-            for (row, direction) in rows.zip(direction.chunks_exact(columns)) {
-                let factors = scale.iter().zip(along);
-                for ((d, v), (scale, along)) in row.iter_mut().zip(direction).zip(factors) {
-                    *d = *d * scale - v * along;
-                }
-            }
-        },
-    );
+    let factors = scale.iter().zip(along);
+    for ((d, v), (scale, along)) in by_weights.iter_mut().zip(direction).zip(factors) {
+        *d = *d * scale - v * along;
+    }
+}
+
+#[inline(always)]
+fn add_products(sums: &mut [f32], a: &[f32], b: &[f32]) {
+    for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+        *sum += a * b;
+    }
 }
 
 /// Σᵢ a[i,j] b[i,j] `[columns]`
@@ -426,9 +433,7 @@ fn sum_products(columns: usize, a: &[f32], b: &[f32]) -> Vec<f32> {
         #[inline(always)]
         || {
             for (a, b) in a.chunks_exact(columns).zip(b.chunks_exact(columns)) {
-                for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-                    *sum += a * b;
-                }
+                add_products(&mut sums, a, b);
             }
         },
     );
