@@ -2,6 +2,12 @@
 //! [`crate::surrogate::Sampled`] say with tensors, fused. Rows are some part of a larger batch, few enough that their
 //! activations stay in the cache; buffers belong to the caller, who keeps them from one part to the next.
 
+mod derivatives;
+mod samples;
+
+pub use derivatives::Workspace;
+pub use samples::{InnerPass, Sampled, Samples};
+
 use crate::GaussianMlp;
 use mbmpo_kernels::{Panels, tanh};
 
@@ -11,6 +17,8 @@ pub struct CpuMlp {
     layers: Vec<Layer>,
     /// log σ `[action]`.
     log_std: Vec<f32>,
+    /// 1/σ² `[action]`.
+    precision: Vec<f32>,
     /// log σ before the floor.
     raw_log_std: Vec<f32>,
     /// 1 where log σ is above its floor, 0 where it rests on it: `[action]`.
@@ -20,6 +28,8 @@ pub struct CpuMlp {
 
 #[derive(Debug, Clone)]
 struct Layer {
+    /// Where its weights begin in θ; the biases follow.
+    start: usize,
     /// `[inputs, outputs]`
     weights: Panels,
     /// Their transpose.
@@ -65,14 +75,18 @@ impl CpuMlp {
             rest = after;
             part
         };
+        let mut start = 0;
         let layers = network
             .layers()
             .map(|(inputs, outputs)| {
+                let here = start;
+                start += (inputs + 1) * outputs;
                 let entries = take(inputs * outputs);
                 let (mut weights, mut transposed) = (Panels::default(), Panels::default());
                 weights.pack(outputs, [entries]);
                 transposed.pack_transposed(inputs, entries);
                 Layer {
+                    start: here,
                     weights,
                     transposed,
                     biases: take(outputs).to_vec(),
@@ -81,9 +95,11 @@ impl CpuMlp {
             .collect();
         let raw_log_std = take(network.action_dim()).to_vec();
         let floor = network.min_log_std() as f32;
+        let log_std: Vec<f32> = raw_log_std.iter().map(|x| x.max(floor)).collect();
         Self {
             layers,
-            log_std: raw_log_std.iter().map(|x| x.max(floor)).collect(),
+            precision: log_std.iter().map(|x| (-2.0 * x).exp()).collect(),
+            log_std,
             free_std: raw_log_std
                 .iter()
                 .map(|x| f32::from(u8::from(*x > floor)))
@@ -111,11 +127,11 @@ impl CpuMlp {
     /// When `observations` does not consist of whole rows.
     pub fn forward(&self, observations: &[f32], activations: &mut Activations) {
         let last = self.layers.len() - 1;
-        let rows = observations.len() / self.layers[0].weights.depth();
+        let rows = observations.len() / self.layers[0].inputs();
         activations.hidden.resize_with(last, Vec::new);
         let mut input = observations;
         for (layer, output) in self.layers.iter().zip(&mut activations.hidden) {
-            let output = sized(output, rows * layer.biases.len());
+            let output = sized(output, rows * layer.outputs());
             layer.weights.product(
                 input,
                 output,
@@ -130,7 +146,7 @@ impl CpuMlp {
         let layer = &self.layers[last];
         layer.weights.product(
             input,
-            sized(&mut activations.mean, rows * layer.biases.len()),
+            sized(&mut activations.mean, rows * layer.outputs()),
             #[inline(always)]
             |_, sums| layer.add_biases(sums),
         );
@@ -138,6 +154,14 @@ impl CpuMlp {
 }
 
 impl Layer {
+    fn inputs(&self) -> usize {
+        self.weights.depth()
+    }
+
+    fn outputs(&self) -> usize {
+        self.weights.columns()
+    }
+
     #[inline(always)]
     fn add_biases(&self, sums: &mut [f32]) {
         for row in sums.chunks_exact_mut(self.biases.len()) {
