@@ -216,7 +216,7 @@ fn hessian_products_are_those_of_finite_differences() {
     for p in problems() {
         let policy = p.slices(&p.theta);
         let direction = p.slices(&p.direction);
-        let pass = p.samples.inner_pass(&policy);
+        let pass = p.samples.inner_pass(&policy, &mut vec![0.0; p.theta.len()]);
         let product = p.added(|sum| {
             let samples = &p.samples;
             samples.hessian_product(&policy, &pass, &direction, &mut workspace, sum);

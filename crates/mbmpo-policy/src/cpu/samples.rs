@@ -55,18 +55,11 @@ impl Samples {
         );
     }
 
-    /// As [`Self::policy_gradient`]; the pass is for [`Self::hessian_product`].
-    pub fn inner_pass(&self, policy: &CpuMlp) -> InnerPass {
+    /// As [`Self::policy_gradient`], and keeps the pass for [`Self::hessian_product`].
+    pub fn inner_pass(&self, policy: &CpuMlp, gradient: &mut [f32]) -> InnerPass {
         let (mut activations, mut signals) = (Activations::default(), Signals::default());
         policy.forward(&self.observations, &mut activations);
-        let mut gradient = vec![0.0; policy.parameter_count()];
-        self.weighted_gradient(
-            policy,
-            &self.weights,
-            &activations,
-            &mut signals,
-            &mut gradient,
-        );
+        self.weighted_gradient(policy, &self.weights, &activations, &mut signals, gradient);
         InnerPass {
             activations,
             signals,
