@@ -101,26 +101,37 @@ impl Gram<'_> {
         let rows = self.left.chunks_exact(self.height);
         for (a, b) in rows.zip(self.right.chunks_exact(self.width)) {
             let a = &a[i..i + R];
-            let b = &b[j..j + columns];
-            let b: [S::f32s; V] = if V == 1 {
-                [simd.partial_load_f32s(b); V]
+            let mut terms = [simd.splat_f32s(0.0); V];
+            if V == 1 {
+                terms[0] = simd.partial_load_f32s(&b[j..j + columns]);
             } else {
-                let (b, _) = S::as_simd_f32s(b);
-                std::array::from_fn(|v| b[v])
-            };
+                let (b, _) = S::as_simd_f32s(&b[j..j + V * S::F32_LANES]);
+                terms.copy_from_slice(&b[..V]);
+            }
             for r in 0..R {
                 let a = simd.splat_f32s(a[r]);
                 for v in 0..V {
-                    sums[r][v] = simd.mul_add_f32s(a, b[v], sums[r][v]);
+                    sums[r][v] = simd.mul_add_f32s(a, terms[v], sums[r][v]);
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            let sums: &[f32] = bytemuck::cast_slice(sums);
-            let first = (i + r) * self.strides.0 + j * self.strides.1;
-            let entries = self.c[first..].iter_mut().step_by(self.strides.1);
-            for (c, sum) in entries.zip(&sums[..columns]) {
-                *c += sum;
+        if self.strides.1 == 1 && columns == V * S::F32_LANES {
+            for (r, sums) in sums.iter().enumerate() {
+                let c = &mut self.c[(i + r) * self.strides.0 + j..][..V * S::F32_LANES];
+                let (c, _) = S::as_mut_simd_f32s(c);
+                for v in 0..V {
+                    c[v] = simd.add_f32s(c[v], sums[v]);
+                }
+            }
+        } else {
+            let sums = sums;
+            for (r, sums) in sums.iter().enumerate() {
+                let sums: &[f32] = bytemuck::cast_slice(sums);
+                let first = (i + r) * self.strides.0 + j * self.strides.1;
+                let entries = self.c[first..].iter_mut().step_by(self.strides.1);
+                for (c, sum) in entries.zip(&sums[..columns]) {
+                    *c += sum;
+                }
             }
         }
     }

@@ -472,18 +472,23 @@ impl<L: Left> Tiles<'_, L> {
         let (b, _) = S::as_simd_f32s(self.b);
         let (b, _) = b.as_chunks::<V>();
         let sums = self.left.sums::<S, R, V>(simd, row, self.k, b);
-        for (r, sums) in sums.iter().enumerate() {
-            let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
-            let (vectors, rest) = S::as_mut_simd_f32s(c);
-            if rest.is_empty() && vectors.len() == V {
-                for (c, sum) in vectors.iter_mut().zip(sums) {
-                    *c = if self.add {
-                        simd.add_f32s(*c, *sum)
+        if self.panel.width == V * S::F32_LANES {
+            // sizes that the compiler knows, so that the sums never leave the registers
+            for (r, sums) in sums.iter().enumerate() {
+                let c = &mut c[r * self.columns + self.panel.first..][..V * S::F32_LANES];
+                let (c, _) = S::as_mut_simd_f32s(c);
+                for v in 0..V {
+                    c[v] = if self.add {
+                        simd.add_f32s(c[v], sums[v])
                     } else {
-                        *sum
+                        sums[v]
                     };
                 }
-            } else {
+            }
+        } else {
+            let sums = sums;
+            for (r, sums) in sums.iter().enumerate() {
+                let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
                 let sums: &[f32] = bytemuck::cast_slice(sums);
                 for (c, sum) in c.iter_mut().zip(sums) {
                     *c = if self.add { *c + sum } else { *sum };
