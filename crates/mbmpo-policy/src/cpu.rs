@@ -138,7 +138,9 @@ impl CpuMlp {
                 #[inline(always)]
                 |_, sums| {
                     layer.add_biases(sums);
-                    sums.iter_mut().for_each(|sum| *sum = tanh(*sum));
+                    for sum in sums {
+                        *sum = tanh(*sum);
+                    }
                 },
             );
             input = output;
@@ -165,7 +167,9 @@ impl Layer {
     #[inline(always)]
     fn add_biases(&self, sums: &mut [f32]) {
         for row in sums.chunks_exact_mut(self.biases.len()) {
-            row.iter_mut().zip(&self.biases).for_each(|(x, b)| *x += b);
+            for (x, b) in row.iter_mut().zip(&self.biases) {
+                *x += b;
+            }
         }
     }
 }

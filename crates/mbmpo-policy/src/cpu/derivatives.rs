@@ -72,9 +72,9 @@ impl CpuMlp {
                     #[inline(always)]
                     |first, sums| {
                         let outputs = &input[first * width..][..sums.len()];
-                        sums.iter_mut()
-                            .zip(outputs)
-                            .for_each(|(s, y)| *s *= slope(*y));
+                        for (s, y) in sums.iter_mut().zip(outputs) {
+                            *s *= slope(*y);
+                        }
                     },
                 );
             }
@@ -124,9 +124,9 @@ impl CpuMlp {
                     if let Some(outputs) = activations.hidden.get(i) {
                         let outputs = &outputs[first * width..][..sums.len()];
                         with_sums(i, first * width, sums);
-                        sums.iter_mut()
-                            .zip(outputs)
-                            .for_each(|(s, y)| *s *= slope(*y));
+                        for (s, y) in sums.iter_mut().zip(outputs) {
+                            *s *= slope(*y);
+                        }
                     }
                 },
             );
@@ -244,7 +244,9 @@ impl Layer {
             #[inline(always)]
             || {
                 for row in signal.chunks_exact(outputs) {
-                    gradient.iter_mut().zip(row).for_each(|(sum, s)| *sum += s);
+                    for (sum, s) in gradient.iter_mut().zip(row) {
+                        *sum += s;
+                    }
                 }
             },
         );
