@@ -2,7 +2,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use mbmpo_kernels::{Panels, Strips, tanh, vectorized};
+use mbmpo_kernels::{Panels, Strips, add_transposed_product, tanh, vectorized};
 
 fn main() {
     divan::main();
@@ -37,6 +37,16 @@ fn transposed_product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
             panels.pack(outputs, [&b[..]]);
             strips.product(0, &panels, &mut c);
         });
+}
+
+/// The same from factors as they are.
+#[divan::bench(args = [[100, 32, 32], [100, 17, 32], [100, 32, 6], [250, 32, 32]])]
+fn unpacked_transposed_product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
+    let (a, b) = (matrix(rows, inputs), matrix(rows, outputs));
+    let mut c = vec![0.0; inputs * outputs];
+    bencher
+        .counter(ItemsCount::new(2 * rows * inputs * outputs))
+        .bench_local(|| add_transposed_product(black_box(&a), inputs, &b, outputs, &mut c));
 }
 
 #[divan::bench]

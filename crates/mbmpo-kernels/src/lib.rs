@@ -29,9 +29,11 @@
 //! processor, which may or may not fuse multiplications with additions.) The vector instructions of the processor at
 //! hand are found when the program runs.
 
+mod gram;
 mod product;
 mod tanh;
 
+pub use gram::add_transposed_product;
 pub use product::{Panels, Strips};
 pub use tanh::tanh;
 

@@ -86,7 +86,20 @@ impl Panels {
     ///
     /// # Panics
     /// When the sizes of `a` and `c` do not go together.
-    pub fn product(&self, a: &[f32], c: &mut [f32], finish: impl Fn(usize, &mut [f32])) {
+    pub fn product(&self, a: &[f32], c: &mut [f32], finish: impl FnMut(usize, &mut [f32])) {
+        self.run(a, c, false, finish);
+    }
+
+    /// C += A B, otherwise as [`Self::product`].
+    ///
+    /// # Panics
+    /// When the sizes of `a` and `c` do not go together.
+    pub fn add_product(&self, a: &[f32], c: &mut [f32], finish: impl FnMut(usize, &mut [f32])) {
+        self.run(a, c, true, finish);
+    }
+
+    #[inline(always)]
+    fn run(&self, a: &[f32], c: &mut [f32], add: bool, finish: impl FnMut(usize, &mut [f32])) {
         let rows = c.len() / self.columns.max(1);
         assert!(
             a.len() == rows * self.depth && c.len() == rows * self.columns,
@@ -103,6 +116,7 @@ impl Panels {
             },
             right: self,
             c,
+            add,
             finish,
         });
     }
@@ -176,6 +190,7 @@ impl Strips {
             },
             right,
             c,
+            add: false,
             finish: |_, _: &mut [f32]| {},
         });
     }
@@ -421,10 +436,12 @@ struct Product<'a, L, F> {
     left: L,
     right: &'a Panels,
     c: &'a mut [f32],
+    /// Whether the product is added to what C holds.
+    add: bool,
     finish: F,
 }
 
-impl<L: Left, F: Fn(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
+impl<L: Left, F: FnMut(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
     type Output = ();
 
     #[inline(always)]
@@ -433,7 +450,8 @@ impl<L: Left, F: Fn(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
             left,
             right,
             c,
-            finish,
+            add,
+            mut finish,
         } = self;
         let columns = right.columns;
         if columns == 0 {
@@ -452,6 +470,7 @@ impl<L: Left, F: Fn(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
                         b,
                         panel: &panel,
                         k,
+                        add: add || k > 0,
                         columns,
                     };
                     let mut row = 0;
@@ -486,6 +505,8 @@ struct Tiles<'a, L> {
     b: &'a [f32],
     panel: &'a Panel,
     k: usize,
+    /// Whether the sums are added to what C holds.
+    add: bool,
     columns: usize,
 }
 
@@ -505,21 +526,26 @@ impl<L: Left> Tiles<'_, L> {
         let (b, _) = S::as_simd_f32s(self.b);
         let (b, _) = b.as_chunks::<V>();
         let sums = self.left.sums::<S, R, V>(simd, row, self.k, b);
-        for (r, sums) in sums.iter().enumerate() {
-            let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
-            let (vectors, rest) = S::as_mut_simd_f32s(c);
-            if rest.is_empty() && vectors.len() == V {
-                for (c, sum) in vectors.iter_mut().zip(sums) {
-                    *c = if self.k == 0 {
-                        *sum
+        if self.panel.width == V * S::F32_LANES {
+            // sizes that the compiler knows, so that the sums never leave the registers
+            for (r, sums) in sums.iter().enumerate() {
+                let c = &mut c[r * self.columns + self.panel.first..][..V * S::F32_LANES];
+                let (c, _) = S::as_mut_simd_f32s(c);
+                for v in 0..V {
+                    c[v] = if self.add {
+                        simd.add_f32s(c[v], sums[v])
                     } else {
-                        simd.add_f32s(*c, *sum)
+                        sums[v]
                     };
                 }
-            } else {
+            }
+        } else {
+            let sums = sums;
+            for (r, sums) in sums.iter().enumerate() {
+                let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
                 let sums: &[f32] = bytemuck::cast_slice(sums);
                 for (c, sum) in c.iter_mut().zip(sums) {
-                    *c = if self.k == 0 { *sum } else { *c + sum };
+                    *c = if self.add { *c + sum } else { *sum };
                 }
             }
         }

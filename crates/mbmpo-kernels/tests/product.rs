@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_kernels::{Panels, Strips};
+use mbmpo_kernels::{Panels, Strips, add_transposed_product};
 use proptest::prelude::*;
 
 /// Small whole numbers, whose products and sums are exact.
@@ -58,6 +58,14 @@ fn check([rows, depth, columns]: [usize; 3]) {
     c.iter_mut().for_each(|entry| *entry -= 1.0);
     assert_eq!(c, expected, "{rows} x {depth} x {columns}");
 
+    let mut sum = matrix(rows, columns, 5);
+    panels.add_product(&a, &mut sum, |_, block| {
+        block.iter_mut().for_each(|entry| *entry *= 2.0);
+    });
+    let doubled = matrix(rows, columns, 5).into_iter().zip(&expected);
+    let doubled: Vec<f32> = doubled.map(|(before, c)| 2.0 * (before + c)).collect();
+    assert_eq!(sum, doubled, "{rows} x {depth} x {columns}, added");
+
     let mut of_transposed = Panels::default();
     of_transposed.pack_transposed(columns, &transposed(&b, columns));
     let mut c = vec![f32::NAN; rows * columns];
@@ -79,6 +87,15 @@ fn check([rows, depth, columns]: [usize; 3]) {
     assert_eq!(
         c, expected,
         "{rows} x {depth} x {columns}, A from its transpose"
+    );
+
+    let mut sum = matrix(rows, columns, 5);
+    add_transposed_product(&a_transposed, rows, &b, columns, &mut sum);
+    let after = matrix(rows, columns, 5).into_iter().zip(&expected);
+    let after: Vec<f32> = after.map(|(before, c)| before + c).collect();
+    assert_eq!(
+        sum, after,
+        "{rows} x {depth} x {columns}, A from its transpose, added"
     );
 }
 

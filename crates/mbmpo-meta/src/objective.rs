@@ -1,19 +1,17 @@
 //! The inner step and the meta-objective of eq. 3 of the paper, with its exact second-order gradient.
 //!
 //! With θ'_k(θ) = θ + α ∇J_k(θ), the gradient of any F_k(θ'_k(θ)) is g_k + α H_k g_k, where g_k = ∇F_k at θ'_k and
-//! H_k is the Hessian of J_k at θ. The inner gradient is written out as an expression
-//! ([`Forward::policy_gradient`]), so H_k g_k is the ordinary gradient of ⟨∇J_k(θ), g_k⟩ with g_k held fixed. Both
-//! sums run over samples, hence over chunks of them: chunks go to threads, and are added up in a fixed order, so
-//! the bits do not depend on the number of threads.
+//! H_k is the Hessian of J_k at θ. Everything is a sum over samples, hence over chunks of them: chunks go to threads,
+//! and are added up in a fixed order, so the bits do not depend on the number of threads. What a chunk's sums are made
+//! of, on tensors and on the CPU, is in `chunks.rs`.
 
-use crate::imagine::host;
+use crate::chunks::{InnerChunk, InnerPass, OuterChunk, OuterPass, Policy, Rows};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mbmpo_core::{Result, Trajectories};
-use mbmpo_policy::surrogate::Sampled;
+use mbmpo_core::{Result, Trajectories, is_cpu};
+use mbmpo_policy::GaussianMlp;
 use mbmpo_policy::trust_region::Objective;
-use mbmpo_policy::{BoundMlp, Forward, GaussianMlp};
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Samples that are differentiated in one go: large enough for the matrix products, small enough that a layer's
 /// activations (1,000 x 32 numbers) stay in the cache and below the size from which the system's allocator goes to
@@ -34,14 +32,14 @@ pub struct Arithmetic<'a> {
 /// Samples of the pre-update policy in one task, for the inner step.
 #[derive(Debug, Clone)]
 pub struct InnerSamples {
-    /// observations, actions, advantages / n
-    chunks: Vec<[Tensor<2>; 3]>,
+    /// Weights are advantages / n.
+    chunks: Vec<InnerChunk>,
 }
 
 /// Samples of an adapted policy in its task, for the meta-update.
 #[derive(Debug, Clone)]
 pub struct OuterSamples {
-    chunks: Vec<Sampled>,
+    chunks: Vec<OuterChunk>,
     count: usize,
 }
 
@@ -49,8 +47,10 @@ impl Arithmetic<'_> {
     /// Puts the pre-update samples of a task on the device, with their `advantages` `[n]`.
     pub fn inner_samples(&self, paths: &Trajectories, advantages: &[f64]) -> InnerSamples {
         let share = 1.0 / paths.len() as f64;
+        let weights = scaled(advantages, share);
+        let chunk = |rows| InnerChunk::new(self, rows);
         InnerSamples {
-            chunks: self.chunks(paths, advantages, share),
+            chunks: chunks(paths, &weights).map(chunk).collect(),
         }
     }
 
@@ -63,65 +63,42 @@ impl Arithmetic<'_> {
         share: f64,
         theta: &[f64],
     ) -> OuterSamples {
-        let policy = self.network.bind(&self.parameters(theta));
-        let share = share / paths.len() as f64;
-        let chunks = self
-            .chunks(paths, advantages, share)
-            .into_iter()
-            .map(|[observations, actions, weights]| {
-                let old = policy.forward(observations.clone());
-                Sampled {
-                    old_log_likelihood: old.log_likelihood(actions.clone()),
-                    old_log_std: policy.log_std.clone(),
-                    old_mean: old.mean,
-                    observations,
-                    actions,
-                    weights,
-                }
-            })
-            .collect();
+        let policy = Policy::new(self, theta);
+        let weights = scaled(advantages, share / paths.len() as f64);
+        let chunk = |rows| OuterChunk::new(self, rows, &policy);
         OuterSamples {
-            chunks,
+            chunks: chunks(paths, &weights).map(chunk).collect(),
             count: paths.len(),
         }
     }
 
     /// ∇J_k(θ) `[parameters]`: the vanilla policy gradient of a task.
     pub fn inner_gradient(&self, theta: &[f64], samples: &InnerSamples) -> Result<Vec<f64>> {
-        let policy = self.network.bind(&self.parameters(theta));
+        let policy = Policy::new(self, theta);
         let mut sum = vec![0.0; theta.len()];
-        for [observations, actions, weights] in &samples.chunks {
-            let forward = policy.forward(observations.clone());
-            add(
-                &mut sum,
-                1.0,
-                &read(forward.policy_gradient(actions.clone(), weights.clone()))?,
-            );
+        for chunk in &samples.chunks {
+            add(&mut sum, 1.0, &chunk.policy_gradient(&policy)?);
         }
         Ok(sum)
     }
 
     /// θ'_k = θ + α ∇J_k(θ) (line 7 of Algorithm 1).
     pub fn adapt(&self, theta: &[f64], samples: &InnerSamples, alpha: f64) -> Result<Vec<f64>> {
-        let mut adapted = theta.to_vec();
-        add(&mut adapted, alpha, &self.inner_gradient(theta, samples)?);
-        Ok(adapted)
+        Ok(moved(theta, alpha, &self.inner_gradient(theta, samples)?))
     }
 
-    fn chunks(&self, paths: &Trajectories, advantages: &[f64], share: f64) -> Vec<[Tensor<2>; 3]> {
-        let (o, a) = (paths.observation_dim, paths.action_dim);
-        let weights: Vec<f64> = advantages.iter().map(|x| x * share).collect();
-        (0..paths.len())
-            .step_by(CHUNK)
-            .map(|start| {
-                let end = paths.len().min(start + CHUNK);
-                [
-                    self.matrix(&paths.observations[start * o..end * o], o),
-                    self.matrix(&paths.actions[start * a..end * a], a),
-                    self.matrix(&weights[start..end], 1),
-                ]
-            })
-            .collect()
+    /// Whether sums are taken by fused loops over slices instead of tensors.
+    pub(crate) fn is_fused(&self) -> bool {
+        self.dtype == DType::F32 && is_cpu(self.device)
+    }
+
+    /// Observations, actions and weights as matrices.
+    pub(crate) fn matrices(&self, (observations, actions, weights): Rows<'_>) -> [Tensor<2>; 3] {
+        [
+            self.matrix(observations, self.network.sizes()[0]),
+            self.matrix(actions, self.network.action_dim()),
+            self.matrix(weights, 1),
+        ]
     }
 
     fn matrix<E: burn::tensor::Element>(&self, entries: &[E], columns: usize) -> Tensor<2> {
@@ -129,15 +106,19 @@ impl Arithmetic<'_> {
         let data = TensorData::new(entries.to_vec(), shape).convert_dtype(self.dtype);
         Tensor::from_data(data, (self.device, self.dtype))
     }
+}
 
-    fn parameters(&self, theta: &[f64]) -> Tensor<1> {
-        GaussianMlp::tensor(theta, self.dtype, self.device)
-    }
-
-    /// θ as the leaf of a fresh graph.
-    fn leaf(&self, theta: &[f64]) -> Tensor<1> {
-        Tensor::from_inner(self.parameters(theta)).require_grad()
-    }
+/// The rows of `paths`, with their `weights` `[n]`.
+fn chunks<'a>(paths: &'a Trajectories, weights: &'a [f64]) -> impl Iterator<Item = Rows<'a>> {
+    let (o, a) = (paths.observation_dim, paths.action_dim);
+    (0..paths.len()).step_by(CHUNK).map(move |start| {
+        let end = paths.len().min(start + CHUNK);
+        (
+            &paths.observations[start * o..end * o],
+            &paths.actions[start * a..end * a],
+            &weights[start..end],
+        )
+    })
 }
 
 /// Mean over the tasks of the surrogate for J_k(θ'_k(θ)), and the KL divergence of the adapted policies from those
@@ -148,19 +129,27 @@ pub struct MetaObjective<'a> {
     tasks: Vec<(InnerSamples, OuterSamples)>,
     /// α
     inner_learning_rate: f64,
-    /// See [`Self::inner_gradients`].
-    remembered: Mutex<Option<Arc<InnerGradients>>>,
+    /// See [`Self::at`].
+    remembered: Mutex<Option<Arc<At>>>,
 }
 
-/// ∇J_k of every task, and where.
+/// What is known at one θ. Vectors have an entry for every task, passes one for every chunk.
 #[derive(Debug)]
-struct InnerGradients {
+struct At {
     theta: Vec<f64>,
-    tasks: Vec<Vec<f64>>,
+    policy: Policy,
+    /// ∇J_k(θ)
+    inner_gradients: Vec<Vec<f64>>,
+    /// Of θ through the inner samples, for H_k.
+    inner_passes: Vec<Vec<InnerPass>>,
+    /// θ'_k
+    adapted: Vec<Policy>,
+    /// Of θ'_k through the outer samples, for F_k, once somebody asks for it.
+    outer_passes: OnceLock<Vec<Vec<OuterPass>>>,
 }
 
-/// A sum over samples of a function of the policy, or its gradient.
-type Sum = fn(&Sampled, &Forward<'_>) -> Tensor<1>;
+/// A sum over a chunk of samples of a function of the policy, or its gradient.
+type Sum = fn(&OuterChunk, &Policy) -> Result<Vec<f64>>;
 
 impl<'a> MetaObjective<'a> {
     /// The objective over these samples of every task, with α for the inner step.
@@ -177,21 +166,8 @@ impl<'a> MetaObjective<'a> {
         }
     }
 
-    fn adapt_all(&self, theta: &[f64]) -> Result<Vec<Vec<f64>>> {
-        Ok(self.adapt_along(theta, &self.inner_gradients(theta)?.tasks))
-    }
-
-    fn adapt_along(&self, theta: &[f64], gradients: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let adapt = |gradient: &Vec<f64>| {
-            let mut adapted = theta.to_vec();
-            add(&mut adapted, self.inner_learning_rate, gradient);
-            adapted
-        };
-        gradients.iter().map(adapt).collect()
-    }
-
-    /// ∇J_k(θ) of every task. The last ones are remembered: a trust-region step asks many times at one θ.
-    fn inner_gradients(&self, theta: &[f64]) -> Result<Arc<InnerGradients>> {
+    /// What is known at `theta`. The last is remembered: a trust-region step asks many times at one θ.
+    fn at(&self, theta: &[f64]) -> Result<Arc<At>> {
         let memory = || {
             self.remembered
                 .lock()
@@ -200,102 +176,102 @@ impl<'a> MetaObjective<'a> {
         if let Some(known) = memory().as_ref().filter(|known| known.theta == theta) {
             return Ok(Arc::clone(known));
         }
-        let thetas = vec![theta.to_vec(); self.tasks.len()];
-        let gradients = Arc::new(InnerGradients {
-            theta: theta.to_vec(),
-            tasks: self.inner_gradients_at(&thetas)?,
-        });
-        *memory() = Some(Arc::clone(&gradients));
-        Ok(gradients)
-    }
-
-    /// ∇J_k at each task's own parameters.
-    fn inner_gradients_at(&self, thetas: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
-        let policies = self.bind_all(thetas);
-        self.sum_chunks(
+        // Two of them need not fit into memory.
+        *memory() = None;
+        let policy = Policy::new(&self.arithmetic, theta);
+        let inner = self.over_chunks(
             |(inner, _)| &inner.chunks,
-            |k, [observations, actions, weights]| {
-                let forward = policies[k].forward(observations.clone());
-                read(forward.policy_gradient(actions.clone(), weights.clone()))
-            },
-        )
+            |_, _, chunk| chunk.pass(&policy),
+        )?;
+        let (inner_gradients, inner_passes): (Vec<_>, Vec<_>) = inner
+            .into_iter()
+            .map(|task| {
+                let (gradients, passes): (Vec<_>, Vec<_>) = task.into_iter().unzip();
+                (total(&gradients, theta.len()), passes)
+            })
+            .unzip();
+        let alpha = self.inner_learning_rate;
+        let adapted: Vec<Vec<f64>> = inner_gradients
+            .iter()
+            .map(|gradient| moved(theta, alpha, gradient))
+            .collect();
+        let at = Arc::new(At {
+            theta: theta.to_vec(),
+            policy,
+            inner_gradients,
+            inner_passes,
+            adapted: self.bind_all(&adapted),
+            outer_passes: OnceLock::new(),
+        });
+        *memory() = Some(Arc::clone(&at));
+        Ok(at)
     }
 
-    /// Σ_i f of every task, at its parameters.
-    fn sum(&self, thetas: &[Vec<f64>], f: Sum) -> Result<Vec<Vec<f64>>> {
-        let policies = self.bind_all(thetas);
+    /// Σ_i f of every task at θ'_k.
+    fn sum(&self, at: &At, f: Sum) -> Result<Vec<Vec<f64>>> {
         self.sum_chunks(
             |(_, outer)| &outer.chunks,
-            |k, sampled| {
-                read(f(
-                    sampled,
-                    &policies[k].forward(sampled.observations.clone()),
-                ))
-            },
+            |k, _, chunk| f(chunk, &at.adapted[k]),
         )
     }
 
     /// ∇_θ Σ_k F_k(θ'_k(θ)) from ∇F_k as a function of θ'_k, through the inner step.
     fn gradient(&self, theta: &[f64], outer_gradient: Sum) -> Result<Vec<f64>> {
-        let outer = self.sum(&self.adapt_all(theta)?, outer_gradient)?;
+        let at = self.at(theta)?;
+        let outer = self.sum(&at, outer_gradient)?;
         let mut gradient = total(&outer, theta.len());
         if self.inner_learning_rate != 0.0 {
-            let second_order = total(&self.inner_hessian_products(theta, &outer)?, theta.len());
+            let second_order = total(&self.inner_hessian_products(&at, &outer)?, theta.len());
             add(&mut gradient, self.inner_learning_rate, &second_order);
         }
         Ok(gradient)
     }
 
-    /// H_k g_k of every task, exactly: by automatic differentiation of ⟨∇J_k(θ), g_k⟩.
-    fn inner_hessian_products(&self, theta: &[f64], g: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+    /// H_k v_k of every task, exactly.
+    fn inner_hessian_products(&self, at: &At, v: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        let v = self.bind_all(v);
         self.sum_chunks(
             |(inner, _)| &inner.chunks,
-            |k, chunk| {
-                let leaf = self.arithmetic.leaf(theta);
-                let [observations, actions, weights] = chunk.clone().map(Tensor::from_inner);
-                let direction = Tensor::from_inner(self.arithmetic.parameters(&g[k]));
-                let policy = self.network().bind(&leaf);
-                let inner_gradient = policy
-                    .forward(observations)
-                    .policy_gradient(actions, weights);
-                let gradients = (inner_gradient * direction).sum().backward();
-                leaf.grad(&gradients)
-                    .map_or_else(|| Ok(vec![0.0; theta.len()]), read)
-            },
+            |k, i, chunk| chunk.hessian_product(&at.policy, &at.inner_passes[k][i], &v[k]),
         )
     }
 
-    /// (I + α H_k) v_k of every task, with `inner` = ∇J_k(θ), by a finite difference of the inner gradient. It serves
-    /// conjugate gradients only, where α keeps its error far below that of the quadratic model.
-    fn through_inner_step(
+    /// H_k v_k of every task, by a finite difference of the inner gradient. It serves conjugate gradients only, where α
+    /// keeps its error far below that of the quadratic model.
+    fn inner_hessian_differences(
         &self,
-        theta: &[f64],
-        inner: &[Vec<f64>],
+        at: &At,
         v: &[Vec<f64>],
         step: f64,
     ) -> Result<Vec<Vec<f64>>> {
+        let epsilon = |v: &[f64]| step / norm(v).max(f64::MIN_POSITIVE);
+        let shifted: Vec<_> = v.iter().map(|v| moved(&at.theta, epsilon(v), v)).collect();
+        let shifted = self.bind_all(&shifted);
+        let mut products = self.sum_chunks(
+            |(inner, _)| &inner.chunks,
+            |k, _, chunk| chunk.policy_gradient(&shifted[k]),
+        )?;
+        for ((product, before), v) in products.iter_mut().zip(&at.inner_gradients).zip(v) {
+            add(product, -1.0, before);
+            product.iter_mut().for_each(|x| *x /= epsilon(v));
+        }
+        Ok(products)
+    }
+
+    /// (I + α H_k) v_k of every task. Tensors, for which an exact H_k v_k means automatic differentiation, take a
+    /// finite difference with `step`.
+    fn through_inner_step(&self, at: &At, v: &[Vec<f64>], step: f64) -> Result<Vec<Vec<f64>>> {
         let mut images = v.to_vec();
         if self.inner_learning_rate == 0.0 {
             return Ok(images);
         }
-        let epsilons: Vec<f64> = v
-            .iter()
-            .map(|v| step / norm(v).max(f64::MIN_POSITIVE))
-            .collect();
-        let shifted: Vec<Vec<f64>> = v
-            .iter()
-            .zip(&epsilons)
-            .map(|(v, &epsilon)| {
-                let mut shifted = theta.to_vec();
-                add(&mut shifted, epsilon, v);
-                shifted
-            })
-            .collect();
-        let ahead = self.inner_gradients_at(&shifted)?;
-        for (k, image) in images.iter_mut().enumerate() {
-            let scale = self.inner_learning_rate / epsilons[k];
-            add(image, scale, &ahead[k]);
-            add(image, -scale, &inner[k]);
+        let products = if self.arithmetic.is_fused() {
+            self.inner_hessian_products(at, v)?
+        } else {
+            self.inner_hessian_differences(at, v, step)?
+        };
+        for (image, product) in images.iter_mut().zip(&products) {
+            add(image, self.inner_learning_rate, product);
         }
         Ok(images)
     }
@@ -303,58 +279,73 @@ impl<'a> MetaObjective<'a> {
     /// Σ_k (I + α H_k) F_k (I + α H_k) v / n: the Hessian of the mean KL divergence at the old parameters, where its
     /// first derivatives vanish, so that only the Gaussians' Fisher matrices F_k at θ'_k remain.
     fn gauss_newton_product(&self, theta: &[f64], v: &[f64], step: f64) -> Result<Vec<f64>> {
-        let gradients = self.inner_gradients(theta)?;
-        let inner = &gradients.tasks;
+        let at = self.at(theta)?;
+        let passes = at
+            .outer_passes
+            .get_or_init(|| self.outer_passes(&at.adapted));
         let v = vec![v.to_vec(); self.tasks.len()];
-        let directions = self.bind_all(&self.through_inner_step(theta, inner, &v, step)?);
-        let policies = self.bind_all(&self.adapt_along(theta, inner));
+        let directions = self.bind_all(&self.through_inner_step(&at, &v, step)?);
         let products = self.sum_chunks(
             |(_, outer)| &outer.chunks,
-            |k, sampled| {
-                let at = policies[k].forward(sampled.observations.clone());
-                read(sampled.fisher_product(&at, &directions[k]))
-            },
+            |k, i, chunk| chunk.fisher_product(&at.adapted[k], &passes[k][i], &directions[k]),
         )?;
-        let products = self.through_inner_step(theta, inner, &products, step)?;
+        let products = self.through_inner_step(&at, &products, step)?;
         let mut product = total(&products, theta.len());
         product.iter_mut().for_each(|x| *x /= self.sample_count());
         Ok(product)
     }
 
-    fn bind_all(&self, thetas: &[Vec<f64>]) -> Vec<BoundMlp> {
-        let bind = |theta: &Vec<f64>| self.network().bind(&self.arithmetic.parameters(theta));
+    fn outer_passes(&self, adapted: &[Policy]) -> Vec<Vec<OuterPass>> {
+        self.tasks
+            .par_iter()
+            .zip(adapted)
+            .map(|((_, outer), policy)| {
+                let chunks = outer.chunks.par_iter();
+                chunks.map(|chunk| chunk.pass(policy)).collect()
+            })
+            .collect()
+    }
+
+    fn bind_all(&self, thetas: &[Vec<f64>]) -> Vec<Policy> {
+        let bind = |theta: &Vec<f64>| Policy::new(&self.arithmetic, theta);
         thetas.iter().map(bind).collect()
     }
 
-    fn network(&self) -> &GaussianMlp {
-        self.arithmetic.network
-    }
-
-    /// The sum of `work` over the chunks of each task; chunks run in parallel and are added in order.
+    /// The sum of `work` over the chunks of each task, added in order.
     fn sum_chunks<C: Sync>(
         &self,
         chunks: impl Fn(&(InnerSamples, OuterSamples)) -> &Vec<C>,
-        work: impl Fn(usize, &C) -> Result<Vec<f64>> + Sync,
+        work: impl Fn(usize, usize, &C) -> Result<Vec<f64>> + Sync,
     ) -> Result<Vec<Vec<f64>>> {
-        let flat: Vec<(usize, &C)> = self
+        let parts = self.over_chunks(chunks, work)?;
+        let sum = |parts: &Vec<Vec<f64>>| total(parts, parts.first().map_or(0, Vec::len));
+        Ok(parts.iter().map(sum).collect())
+    }
+
+    /// `work` for task k and its chunk i, in parallel.
+    fn over_chunks<C: Sync, T: Send>(
+        &self,
+        chunks: impl Fn(&(InnerSamples, OuterSamples)) -> &Vec<C>,
+        work: impl Fn(usize, usize, &C) -> Result<T> + Sync,
+    ) -> Result<Vec<Vec<T>>> {
+        let flat: Vec<(usize, usize, &C)> = self
             .tasks
             .iter()
             .enumerate()
-            .flat_map(|(k, task)| chunks(task).iter().map(move |chunk| (k, chunk)))
+            .flat_map(|(k, task)| {
+                let chunks = chunks(task).iter().enumerate();
+                chunks.map(move |(i, chunk)| (k, i, chunk))
+            })
             .collect();
-        let results: Vec<Vec<f64>> = flat
+        let results: Vec<T> = flat
             .par_iter()
-            .map(|&(k, chunk)| work(k, chunk))
+            .map(|&(k, i, chunk)| work(k, i, chunk))
             .collect::<Result<_>>()?;
-        let mut sums = vec![Vec::new(); self.tasks.len()];
-        for ((k, _), part) in flat.iter().zip(results) {
-            if sums[*k].is_empty() {
-                sums[*k] = part;
-            } else {
-                add(&mut sums[*k], 1.0, &part);
-            }
+        let mut tasks: Vec<Vec<T>> = self.tasks.iter().map(|_| Vec::new()).collect();
+        for ((k, ..), result) in flat.iter().zip(results) {
+            tasks[*k].push(result);
         }
-        Ok(sums)
+        Ok(tasks)
     }
 
     fn sample_count(&self) -> f64 {
@@ -369,10 +360,10 @@ impl<'a> MetaObjective<'a> {
 
 impl Objective for MetaObjective<'_> {
     fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
-        let both: Sum =
-            |sampled, new| Tensor::cat(vec![sampled.surrogate(new), sampled.kl(new)], 0);
-        let sums =
-            || Ok::<_, mbmpo_core::Error>(total(&self.sum(&self.adapt_all(theta)?, both)?, 2));
+        let sums = || {
+            let both = self.sum(&*self.at(theta)?, OuterChunk::surrogate_and_kl)?;
+            Ok::<_, mbmpo_core::Error>(total(&both, 2))
+        };
         sums().map_or((f64::NAN, f64::NAN), |sums| {
             (sums[0], sums[1] / self.sample_count())
         })
@@ -380,28 +371,19 @@ impl Objective for MetaObjective<'_> {
 
     fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64> {
         self.or_nan(
-            self.gradient(theta, Sampled::surrogate_gradient),
+            self.gradient(theta, OuterChunk::surrogate_gradient),
             theta.len(),
         )
     }
 
     fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
-        let mut gradient = self.or_nan(self.gradient(theta, Sampled::kl_gradient), theta.len());
+        let mut gradient = self.or_nan(self.gradient(theta, OuterChunk::kl_gradient), theta.len());
         gradient.iter_mut().for_each(|x| *x /= self.sample_count());
         gradient
     }
 
     fn fisher_product(&self, theta: &[f64], v: &[f64], step: f64) -> Vec<f64> {
         self.or_nan(self.gauss_newton_product(theta, v, step), theta.len())
-    }
-}
-
-fn read(tensor: Tensor<1>) -> Result<Vec<f64>> {
-    match tensor.dtype() {
-        DType::F64 => tensor.try_into_vec_as::<f64>().map_err(|error| {
-            mbmpo_core::Error::Description(format!("a tensor could not be read back: {error}"))
-        }),
-        _ => Ok(host(tensor)?.into_iter().map(f64::from).collect()),
     }
 }
 
@@ -416,6 +398,17 @@ fn add(sum: &mut [f64], factor: f64, x: &[f64]) {
     sum.iter_mut()
         .zip(x)
         .for_each(|(sum, x)| *sum += factor * x);
+}
+
+/// x + factor * direction
+fn moved(x: &[f64], factor: f64, direction: &[f64]) -> Vec<f64> {
+    let mut moved = x.to_vec();
+    add(&mut moved, factor, direction);
+    moved
+}
+
+fn scaled(x: &[f64], factor: f64) -> Vec<f64> {
+    x.iter().map(|x| factor * x).collect()
 }
 
 fn norm(x: &[f64]) -> f64 {

@@ -4,6 +4,7 @@
 //!   [`GaussianPolicy`] is one with its parameters, ready to act;
 //! - [`advantage`]: linear feature baseline and generalised advantage estimation;
 //! - [`surrogate`]: vanilla policy gradient, importance-weighted surrogate and KL divergence of a batch;
+//! - [`cpu`]: policy, gradients and sums once more, fused, for the CPU;
 //! - [`trust_region`]: the TRPO step for any objective.
 //!
 //! ```
@@ -21,6 +22,7 @@
 //! ```
 
 pub mod advantage;
+pub mod cpu;
 mod gaussian_mlp;
 mod policy;
 pub mod surrogate;

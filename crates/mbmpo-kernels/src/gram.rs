@@ -1,0 +1,138 @@
+//! Sums of outer products of narrow rows, as they come: nothing is packed.
+
+use pulp::{Arch, Simd, WithSimd, bytemuck};
+
+/// Rows of a tile of the result, as in `product.rs`.
+const TILE_ROWS: usize = 6;
+/// Terms of the sums that are added in one go: rows of two factors of 32 columns then fill the first-level cache.
+const DEPTH: usize = 128;
+
+/// C += Aᵀ B for A `[rows, inputs]`, B `[rows, outputs]` and C `[inputs, outputs]`, in row-major order: where both
+/// factors are a few vectors wide, and packing them ([`crate::Strips`]) would take as long as the product.
+///
+/// # Panics
+/// When the sizes do not go together.
+pub fn add_transposed_product(a: &[f32], inputs: usize, b: &[f32], outputs: usize, c: &mut [f32]) {
+    let rows = a.len() / inputs.max(1);
+    assert!(
+        a.len() == rows * inputs && b.len() == rows * outputs && c.len() == inputs * outputs,
+        "A [{} entries] and B [{} entries] must have equally many rows for C [{inputs}, {outputs}]",
+        a.len(),
+        b.len(),
+    );
+    if rows == 0 || c.is_empty() {
+        return;
+    }
+    // Vectors run along the wider factor.
+    let (left, right, strides) = if outputs < inputs {
+        ((b, outputs), (a, inputs), (1, outputs))
+    } else {
+        ((a, inputs), (b, outputs), (outputs, 1))
+    };
+    for (left_rows, right_rows) in left
+        .0
+        .chunks(DEPTH * left.1)
+        .zip(right.0.chunks(DEPTH * right.1))
+    {
+        Arch::new().dispatch(Gram {
+            left: left_rows,
+            height: left.1,
+            right: right_rows,
+            width: right.1,
+            c,
+            strides,
+        });
+    }
+}
+
+struct Gram<'a> {
+    /// `[depth, height]`
+    left: &'a [f32],
+    height: usize,
+    /// `[depth, width]`
+    right: &'a [f32],
+    width: usize,
+    c: &'a mut [f32],
+    /// Between the entries of C for neighbouring columns of `left` and of `right`.
+    strides: (usize, usize),
+}
+
+impl WithSimd for Gram<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let mut j = 0;
+        while j < self.width {
+            let columns = self.width - j;
+            let wide = columns >= 2 * S::F32_LANES;
+            for i in (0..self.height).step_by(TILE_ROWS) {
+                match (TILE_ROWS.min(self.height - i), wide) {
+                    (6, true) => self.tile::<S, 6, 2>(simd, i, j),
+                    (5, true) => self.tile::<S, 5, 2>(simd, i, j),
+                    (4, true) => self.tile::<S, 4, 2>(simd, i, j),
+                    (3, true) => self.tile::<S, 3, 2>(simd, i, j),
+                    (2, true) => self.tile::<S, 2, 2>(simd, i, j),
+                    (_, true) => self.tile::<S, 1, 2>(simd, i, j),
+                    (6, false) => self.tile::<S, 6, 1>(simd, i, j),
+                    (5, false) => self.tile::<S, 5, 1>(simd, i, j),
+                    (4, false) => self.tile::<S, 4, 1>(simd, i, j),
+                    (3, false) => self.tile::<S, 3, 1>(simd, i, j),
+                    (2, false) => self.tile::<S, 2, 1>(simd, i, j),
+                    (_, false) => self.tile::<S, 1, 1>(simd, i, j),
+                }
+            }
+            j += if wide {
+                2 * S::F32_LANES
+            } else {
+                columns.min(S::F32_LANES)
+            };
+        }
+    }
+}
+
+impl Gram<'_> {
+    /// R columns of the left factor from i on, times V vectors of columns of the right one from j on (one vector may
+    /// reach beyond the last column).
+    #[inline(always)]
+    fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, i: usize, j: usize) {
+        let columns = (V * S::F32_LANES).min(self.width - j);
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        let rows = self.left.chunks_exact(self.height);
+        for (a, b) in rows.zip(self.right.chunks_exact(self.width)) {
+            let a = &a[i..i + R];
+            let mut terms = [simd.splat_f32s(0.0); V];
+            if V == 1 {
+                terms[0] = simd.partial_load_f32s(&b[j..j + columns]);
+            } else {
+                let (b, _) = S::as_simd_f32s(&b[j..j + V * S::F32_LANES]);
+                terms.copy_from_slice(&b[..V]);
+            }
+            for r in 0..R {
+                let a = simd.splat_f32s(a[r]);
+                for v in 0..V {
+                    sums[r][v] = simd.mul_add_f32s(a, terms[v], sums[r][v]);
+                }
+            }
+        }
+        if self.strides.1 == 1 && columns == V * S::F32_LANES {
+            for (r, sums) in sums.iter().enumerate() {
+                let c = &mut self.c[(i + r) * self.strides.0 + j..][..V * S::F32_LANES];
+                let (c, _) = S::as_mut_simd_f32s(c);
+                for v in 0..V {
+                    c[v] = simd.add_f32s(c[v], sums[v]);
+                }
+            }
+        } else {
+            let sums = sums;
+            for (r, sums) in sums.iter().enumerate() {
+                let sums: &[f32] = bytemuck::cast_slice(sums);
+                let first = (i + r) * self.strides.0 + j * self.strides.1;
+                let entries = self.c[first..].iter_mut().step_by(self.strides.1);
+                for (c, sum) in entries.zip(&sums[..columns]) {
+                    *c += sum;
+                }
+            }
+        }
+    }
+}

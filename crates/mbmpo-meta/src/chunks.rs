@@ -1,0 +1,311 @@
+//! Sums over a chunk of samples, in one of two arithmetics that a caller need not tell apart: tensors, which run
+//! everywhere and in either precision, and fused loops over slices for single precision on the CPU.
+
+use crate::imagine::host;
+use crate::objective::Arithmetic;
+use burn::tensor::{DType, Tensor};
+use mbmpo_core::{Error, Result};
+use mbmpo_policy::cpu::{self, Activations, CpuMlp, Workspace};
+use mbmpo_policy::surrogate::Sampled;
+use mbmpo_policy::{BoundMlp, Forward, GaussianMlp};
+
+/// Rows that the fused loops take in one go: what these leave behind layer by layer stays in the cache.
+const BLOCK: usize = 100;
+
+/// Parameters θ, or a direction in which they move.
+#[derive(Debug)]
+pub(crate) enum Policy {
+    Tensors(TensorPolicy),
+    Cpu(CpuMlp),
+}
+
+#[derive(Debug)]
+pub(crate) struct TensorPolicy {
+    network: GaussianMlp,
+    theta: Tensor<1>,
+    bound: BoundMlp,
+}
+
+/// Samples for the inner step.
+#[derive(Debug, Clone)]
+pub(crate) enum InnerChunk {
+    /// observations, actions, advantages / n
+    Tensors([Tensor<2>; 3]),
+    Cpu(Vec<cpu::Samples>),
+}
+
+/// Samples for the meta-update.
+#[derive(Debug, Clone)]
+pub(crate) enum OuterChunk {
+    Tensors(Sampled),
+    Cpu(Vec<cpu::Sampled>),
+}
+
+/// What a policy did with an inner chunk, for Hessian products; tensors keep nothing.
+#[derive(Debug)]
+pub(crate) enum InnerPass {
+    Tensors,
+    Cpu(Vec<cpu::InnerPass>),
+}
+
+/// What a policy did with an outer chunk, for Fisher products; tensors keep nothing.
+#[derive(Debug)]
+pub(crate) enum OuterPass {
+    Tensors,
+    Cpu(Vec<Activations>),
+}
+
+/// Rows of trajectories: observations, actions, weights.
+pub(crate) type Rows<'a> = (&'a [f32], &'a [f32], &'a [f64]);
+
+impl Policy {
+    pub(crate) fn new(arithmetic: &Arithmetic<'_>, theta: &[f64]) -> Self {
+        let network = arithmetic.network;
+        if arithmetic.is_fused() {
+            let theta: Vec<f32> = theta.iter().map(|&x| x as f32).collect();
+            return Self::Cpu(CpuMlp::new(network, &theta));
+        }
+        let theta = GaussianMlp::tensor(theta, arithmetic.dtype, arithmetic.device);
+        Self::Tensors(TensorPolicy {
+            bound: network.bind(&theta),
+            network: network.clone(),
+            theta,
+        })
+    }
+}
+
+impl InnerChunk {
+    pub(crate) fn new(arithmetic: &Arithmetic<'_>, rows: Rows<'_>) -> Self {
+        if arithmetic.is_fused() {
+            Self::Cpu(blocks(arithmetic.network, rows))
+        } else {
+            Self::Tensors(arithmetic.matrices(rows))
+        }
+    }
+
+    /// ∇J(θ) of these samples `[parameters]`.
+    pub(crate) fn policy_gradient(&self, at: &Policy) -> Result<Vec<f64>> {
+        match (self, at) {
+            (Self::Tensors([observations, actions, weights]), Policy::Tensors(at)) => {
+                let forward = at.bound.forward(observations.clone());
+                read(forward.policy_gradient(actions.clone(), weights.clone()))
+            }
+            (Self::Cpu(blocks), Policy::Cpu(at)) => {
+                Ok(total(at, blocks, |block, workspace, sum| {
+                    block.policy_gradient(at, workspace, sum);
+                }))
+            }
+            _ => Err(mixed()),
+        }
+    }
+
+    /// [`Self::policy_gradient`], and the pass that leads to it.
+    pub(crate) fn pass(&self, at: &Policy) -> Result<(Vec<f64>, InnerPass)> {
+        match (self, at) {
+            (Self::Cpu(blocks), Policy::Cpu(at)) => {
+                let mut passes = Vec::with_capacity(blocks.len());
+                let gradient = total(at, blocks, |block, _, sum| {
+                    passes.push(block.inner_pass(at, sum));
+                });
+                Ok((gradient, InnerPass::Cpu(passes)))
+            }
+            _ => Ok((self.policy_gradient(at)?, InnerPass::Tensors)),
+        }
+    }
+
+    /// H v `[parameters]`, exactly, with the Hessian H of these samples' J at θ and the `pass` there: forward over
+    /// reverse on slices; for tensors, automatic differentiation of ⟨∇J(θ), v⟩.
+    pub(crate) fn hessian_product(
+        &self,
+        at: &Policy,
+        pass: &InnerPass,
+        v: &Policy,
+    ) -> Result<Vec<f64>> {
+        match (self, at, pass, v) {
+            (Self::Tensors(chunk), Policy::Tensors(at), _, Policy::Tensors(v)) => {
+                let leaf = Tensor::from_inner(at.theta.clone()).require_grad();
+                let [observations, actions, weights] = chunk.clone().map(Tensor::from_inner);
+                let policy = at.network.bind(&leaf);
+                let gradient = policy
+                    .forward(observations)
+                    .policy_gradient(actions, weights);
+                let gradients = (gradient * Tensor::from_inner(v.theta.clone()))
+                    .sum()
+                    .backward();
+                leaf.grad(&gradients)
+                    .map_or_else(|| Ok(vec![0.0; at.network.parameter_count()]), read)
+            }
+            (Self::Cpu(blocks), Policy::Cpu(at), InnerPass::Cpu(passes), Policy::Cpu(v)) => {
+                let blocks = blocks.iter().zip(passes);
+                Ok(total(at, blocks, |(block, pass), workspace, sum| {
+                    block.hessian_product(at, pass, v, workspace, sum);
+                }))
+            }
+            _ => Err(mixed()),
+        }
+    }
+}
+
+impl OuterChunk {
+    /// Samples that `policy` took.
+    pub(crate) fn new(arithmetic: &Arithmetic<'_>, rows: Rows<'_>, policy: &Policy) -> Self {
+        match policy {
+            Policy::Cpu(policy) => {
+                let blocks = blocks(arithmetic.network, rows).into_iter();
+                Self::Cpu(
+                    blocks
+                        .map(|block| cpu::Sampled::new(block, policy))
+                        .collect(),
+                )
+            }
+            Policy::Tensors(TensorPolicy { bound, .. }) => {
+                let [observations, actions, weights] = arithmetic.matrices(rows);
+                let old = bound.forward(observations.clone());
+                Self::Tensors(Sampled {
+                    old_log_likelihood: old.log_likelihood(actions.clone()),
+                    old_log_std: bound.log_std.clone(),
+                    old_mean: old.mean,
+                    observations,
+                    actions,
+                    weights,
+                })
+            }
+        }
+    }
+
+    /// Surrogate and KL divergence of these samples.
+    pub(crate) fn surrogate_and_kl(&self, new: &Policy) -> Result<Vec<f64>> {
+        match (self, new) {
+            (Self::Cpu(blocks), Policy::Cpu(new)) => {
+                let mut workspace = Workspace::default();
+                let mut sums = vec![0.0; 2];
+                for block in blocks {
+                    for (sum, x) in sums
+                        .iter_mut()
+                        .zip(block.surrogate_and_kl(new, &mut workspace))
+                    {
+                        *sum += f64::from(x);
+                    }
+                }
+                Ok(sums)
+            }
+            _ => self.by_tensors(new, |sampled, new| {
+                Tensor::cat(vec![sampled.surrogate(new), sampled.kl(new)], 0)
+            }),
+        }
+    }
+
+    /// Gradient of the surrogate `[parameters]`.
+    pub(crate) fn surrogate_gradient(&self, new: &Policy) -> Result<Vec<f64>> {
+        match (self, new) {
+            (Self::Cpu(blocks), Policy::Cpu(new)) => {
+                Ok(total(new, blocks, |block, workspace, sum| {
+                    block.surrogate_gradient(new, workspace, sum);
+                }))
+            }
+            _ => self.by_tensors(new, Sampled::surrogate_gradient),
+        }
+    }
+
+    /// Gradient of the KL divergence `[parameters]`.
+    pub(crate) fn kl_gradient(&self, new: &Policy) -> Result<Vec<f64>> {
+        match (self, new) {
+            (Self::Cpu(blocks), Policy::Cpu(new)) => {
+                Ok(total(new, blocks, |block, workspace, sum| {
+                    block.kl_gradient(new, workspace, sum);
+                }))
+            }
+            _ => self.by_tensors(new, Sampled::kl_gradient),
+        }
+    }
+
+    /// The pass of `at` for [`Self::fisher_product`].
+    pub(crate) fn pass(&self, at: &Policy) -> OuterPass {
+        match (self, at) {
+            (Self::Cpu(blocks), Policy::Cpu(at)) => {
+                let passes = blocks.iter().map(|block| {
+                    let mut activations = Activations::default();
+                    at.forward(&block.samples.observations, &mut activations);
+                    activations
+                });
+                OuterPass::Cpu(passes.collect())
+            }
+            _ => OuterPass::Tensors,
+        }
+    }
+
+    /// F v `[parameters]` with the Fisher matrix F of these samples' Gaussians.
+    pub(crate) fn fisher_product(
+        &self,
+        at: &Policy,
+        pass: &OuterPass,
+        v: &Policy,
+    ) -> Result<Vec<f64>> {
+        match (self, at, pass, v) {
+            (_, _, OuterPass::Tensors, Policy::Tensors(v)) => {
+                self.by_tensors(at, |sampled, at| sampled.fisher_product(at, &v.bound))
+            }
+            (Self::Cpu(blocks), Policy::Cpu(at), OuterPass::Cpu(passes), Policy::Cpu(v)) => {
+                let blocks = blocks.iter().zip(passes);
+                Ok(total(at, blocks, |(block, pass), workspace, sum| {
+                    block.fisher_product(at, pass, v, workspace, sum);
+                }))
+            }
+            _ => Err(mixed()),
+        }
+    }
+
+    fn by_tensors(
+        &self,
+        new: &Policy,
+        f: impl Fn(&Sampled, &Forward<'_>) -> Tensor<1>,
+    ) -> Result<Vec<f64>> {
+        match (self, new) {
+            (Self::Tensors(sampled), Policy::Tensors(new)) => {
+                read(f(sampled, &new.bound.forward(sampled.observations.clone())))
+            }
+            _ => Err(mixed()),
+        }
+    }
+}
+
+/// What `add` adds for every block to a sum over θ, in order; buffers are allocated once for all.
+fn total<B>(
+    policy: &CpuMlp,
+    blocks: impl IntoIterator<Item = B>,
+    mut add: impl FnMut(B, &mut Workspace, &mut [f32]),
+) -> Vec<f64> {
+    let mut workspace = Workspace::default();
+    let mut sum = vec![0.0; policy.parameter_count()];
+    for block in blocks {
+        add(block, &mut workspace, &mut sum);
+    }
+    sum.into_iter().map(f64::from).collect()
+}
+
+fn blocks(network: &GaussianMlp, (observations, actions, weights): Rows<'_>) -> Vec<cpu::Samples> {
+    let (observation, action) = (network.sizes()[0], network.action_dim());
+    observations
+        .chunks(BLOCK * observation)
+        .zip(actions.chunks(BLOCK * action))
+        .zip(weights.chunks(BLOCK))
+        .map(|((observations, actions), weights)| cpu::Samples {
+            observations: observations.to_vec(),
+            actions: actions.to_vec(),
+            weights: weights.iter().map(|&x| x as f32).collect(),
+        })
+        .collect()
+}
+
+fn read(tensor: Tensor<1>) -> Result<Vec<f64>> {
+    match tensor.dtype() {
+        DType::F64 => tensor.try_into_vec_as::<f64>().map_err(|error| {
+            Error::Description(format!("a tensor could not be read back: {error}"))
+        }),
+        _ => Ok(host(tensor)?.into_iter().map(f64::from).collect()),
+    }
+}
+
+fn mixed() -> Error {
+    Error::Description("samples and parameters must be of one arithmetic".to_owned())
+}

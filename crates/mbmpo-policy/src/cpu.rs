@@ -1,0 +1,181 @@
+//! The policy on slices of the CPU's memory, in single precision: what [`crate::BoundMlp`], [`crate::Forward`] and
+//! [`crate::surrogate::Sampled`] say with tensors, fused. Rows are some part of a larger batch, few enough that their
+//! activations stay in the cache; buffers belong to the caller, who keeps them from one part to the next.
+
+mod derivatives;
+mod samples;
+
+pub use derivatives::Workspace;
+pub use samples::{InnerPass, Sampled, Samples};
+
+use crate::GaussianMlp;
+use mbmpo_kernels::{Panels, tanh};
+
+/// A [`GaussianMlp`] with its parameters as factors of matrix products.
+#[derive(Debug, Clone)]
+pub struct CpuMlp {
+    layers: Vec<Layer>,
+    /// log σ `[action]`.
+    log_std: Vec<f32>,
+    /// 1/σ² `[action]`.
+    precision: Vec<f32>,
+    /// log σ before the floor.
+    raw_log_std: Vec<f32>,
+    /// 1 where log σ is above its floor, 0 where it rests on it: `[action]`.
+    free_std: Vec<f32>,
+    parameter_count: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    /// Where its weights begin in θ; the biases follow.
+    start: usize,
+    /// `[inputs, outputs]`
+    weights: Panels,
+    /// Their transpose.
+    transposed: Panels,
+    /// `[outputs]`
+    biases: Vec<f32>,
+}
+
+/// What a pass through the network leaves behind for the derivatives.
+#[derive(Debug, Clone, Default)]
+pub struct Activations {
+    /// Outputs `[rows, outputs]` of the tanh layers.
+    hidden: Vec<Vec<f32>>,
+    /// Mean action `[rows, action]`.
+    mean: Vec<f32>,
+}
+
+impl Activations {
+    /// Mean action `[rows, action]`.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// Input of layer i.
+    fn input<'a>(&'a self, observations: &'a [f32], i: usize) -> &'a [f32] {
+        if i == 0 {
+            observations
+        } else {
+            &self.hidden[i - 1]
+        }
+    }
+}
+
+impl CpuMlp {
+    /// Cuts `theta` `[parameters]` into the layers, once for many passes.
+    ///
+    /// # Panics
+    /// When `theta` is shorter than the network's parameters.
+    pub fn new(network: &GaussianMlp, theta: &[f32]) -> Self {
+        let mut rest = theta;
+        let mut take = |count: usize| {
+            let (part, after) = rest.split_at(count);
+            rest = after;
+            part
+        };
+        let mut start = 0;
+        let layers = network
+            .layers()
+            .map(|(inputs, outputs)| {
+                let here = start;
+                start += (inputs + 1) * outputs;
+                let entries = take(inputs * outputs);
+                let (mut weights, mut transposed) = (Panels::default(), Panels::default());
+                weights.pack(outputs, [entries]);
+                transposed.pack_transposed(inputs, entries);
+                Layer {
+                    start: here,
+                    weights,
+                    transposed,
+                    biases: take(outputs).to_vec(),
+                }
+            })
+            .collect();
+        let raw_log_std = take(network.action_dim()).to_vec();
+        let floor = network.min_log_std() as f32;
+        let log_std: Vec<f32> = raw_log_std.iter().map(|x| x.max(floor)).collect();
+        Self {
+            layers,
+            precision: log_std.iter().map(|x| (-2.0 * x).exp()).collect(),
+            log_std,
+            free_std: raw_log_std
+                .iter()
+                .map(|x| f32::from(u8::from(*x > floor)))
+                .collect(),
+            raw_log_std,
+            parameter_count: network.parameter_count(),
+        }
+    }
+
+    /// log σ `[action]`.
+    pub fn log_std(&self) -> &[f32] {
+        &self.log_std
+    }
+
+    /// Mean action `[rows, action]` for `observations` `[rows, observation]`, in a buffer of `activations`. Nothing is
+    /// allocated when those were used for as many rows before.
+    pub fn mean<'a>(&self, observations: &[f32], activations: &'a mut Activations) -> &'a [f32] {
+        self.forward(observations, activations);
+        &activations.mean
+    }
+
+    /// A pass over `observations` `[rows, observation]` that keeps what the derivatives need.
+    ///
+    /// # Panics
+    /// When `observations` does not consist of whole rows.
+    pub fn forward(&self, observations: &[f32], activations: &mut Activations) {
+        let last = self.layers.len() - 1;
+        let rows = observations.len() / self.layers[0].inputs();
+        activations.hidden.resize_with(last, Vec::new);
+        let mut input = observations;
+        for (layer, output) in self.layers.iter().zip(&mut activations.hidden) {
+            let output = sized(output, rows * layer.outputs());
+            layer.weights.product(
+                input,
+                output,
+                #[inline(always)]
+                |_, sums| {
+                    layer.add_biases(sums);
+                    for sum in sums {
+                        *sum = tanh(*sum);
+                    }
+                },
+            );
+            input = output;
+        }
+        let layer = &self.layers[last];
+        layer.weights.product(
+            input,
+            sized(&mut activations.mean, rows * layer.outputs()),
+            #[inline(always)]
+            |_, sums| layer.add_biases(sums),
+        );
+    }
+}
+
+impl Layer {
+    fn inputs(&self) -> usize {
+        self.weights.depth()
+    }
+
+    fn outputs(&self) -> usize {
+        self.weights.columns()
+    }
+
+    #[inline(always)]
+    fn add_biases(&self, sums: &mut [f32]) {
+        for row in sums.chunks_exact_mut(self.biases.len()) {
+            for (x, b) in row.iter_mut().zip(&self.biases) {
+                *x += b;
+            }
+        }
+    }
+}
+
+/// The buffer with this length.
+fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    buffer.resize(length, 0.0);
+    buffer
+}

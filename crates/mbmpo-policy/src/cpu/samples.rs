@@ -1,0 +1,318 @@
+//! Sums over samples: the vanilla policy gradient and its derivative, surrogate and KL divergence, as
+//! [`crate::surrogate`] has them.
+
+use super::derivatives::{Signals, Workspace};
+use super::{Activations, CpuMlp, sized};
+use std::f32::consts::PI;
+
+/// Actions and what they are worth.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    /// `[rows, observation]`
+    pub observations: Vec<f32>,
+    /// `[rows, action]`
+    pub actions: Vec<f32>,
+    /// Advantage times the row's share of the objective: `[rows]`.
+    pub weights: Vec<f32>,
+}
+
+/// [`Samples`] of an old policy, and what is known about it.
+#[derive(Debug, Clone)]
+pub struct Sampled {
+    /// What it did.
+    pub samples: Samples,
+    /// Its mean action `[rows, action]`.
+    pub old_mean: Vec<f32>,
+    /// Its log σ `[action]`.
+    pub old_log_std: Vec<f32>,
+    /// Its log π_old(a|s): `[rows]`.
+    pub old_log_likelihood: Vec<f32>,
+}
+
+/// What a pass forward and backward leaves behind for [`Samples::hessian_product`].
+#[derive(Debug, Clone)]
+pub struct InnerPass {
+    activations: Activations,
+    signals: Signals,
+}
+
+impl Samples {
+    /// Adds ∇_θ Σ_i w_i log π(a_i|s_i) to `gradient` `[parameters]`: the vanilla policy gradient (paper, eq. 1 and 3)
+    /// when the weights are advantages over the number of rows.
+    pub fn policy_gradient(
+        &self,
+        policy: &CpuMlp,
+        workspace: &mut Workspace,
+        gradient: &mut [f32],
+    ) {
+        policy.forward(&self.observations, &mut workspace.activations);
+        self.weighted_gradient(
+            policy,
+            &self.weights,
+            &workspace.activations,
+            &mut workspace.signals,
+            gradient,
+        );
+    }
+
+    /// As [`Self::policy_gradient`], and keeps the pass for [`Self::hessian_product`].
+    pub fn inner_pass(&self, policy: &CpuMlp, gradient: &mut [f32]) -> InnerPass {
+        let (mut activations, mut signals) = (Activations::default(), Signals::default());
+        policy.forward(&self.observations, &mut activations);
+        self.weighted_gradient(policy, &self.weights, &activations, &mut signals, gradient);
+        InnerPass {
+            activations,
+            signals,
+        }
+    }
+
+    /// Adds the Hessian of Σ_i w_i log π(a_i|s_i) at `policy`, times the parameters bound in `direction`, to `product`
+    /// `[parameters]`. `pass` is that of the same samples and policy.
+    pub fn hessian_product(
+        &self,
+        policy: &CpuMlp,
+        pass: &InnerPass,
+        direction: &CpuMlp,
+        workspace: &mut Workspace,
+        product: &mut [f32],
+    ) {
+        let (activations, signals) = (&pass.activations, &pass.signals);
+        let rows = self.weights.len();
+        policy.push_forward_curved(
+            direction,
+            &self.observations,
+            activations,
+            signals,
+            workspace,
+        );
+        // The gradient by the mean is s = w (a - μ)/σ², that by log σ is Σ w ((a - μ)²/σ² - 1). They move by
+        // ds = -w dμ/σ² - 2 s dlogσ and -2 s (dμ + (a - μ) dlogσ).
+        let d_log_std = policy.change_of_log_std(direction);
+        let mut by_log_std = vec![0.0; d_log_std.len()];
+        let dim = d_log_std.len();
+        let at = self
+            .actions
+            .chunks_exact(dim)
+            .zip(activations.mean.chunks_exact(dim))
+            .zip(signals.by_mean().chunks_exact(dim))
+            .zip(workspace.tangents.mean.chunks_exact(dim));
+        let changes = workspace.signal_tangents.by_mean_mut(policy, rows);
+        for ((change, weight), (((a, mean), s), d_mean)) in
+            changes.chunks_exact_mut(dim).zip(&self.weights).zip(at)
+        {
+            for j in 0..dim {
+                change[j] = -weight * d_mean[j] * policy.precision[j] - 2.0 * s[j] * d_log_std[j];
+                by_log_std[j] -= 2.0 * s[j] * (d_mean[j] + (a[j] - mean[j]) * d_log_std[j]);
+            }
+        }
+        policy.pull_back_along(
+            direction,
+            &self.observations,
+            activations,
+            signals,
+            workspace,
+            &by_log_std,
+            product,
+        );
+    }
+
+    fn weighted_gradient(
+        &self,
+        policy: &CpuMlp,
+        weights: &[f32],
+        activations: &Activations,
+        signals: &mut Signals,
+        gradient: &mut [f32],
+    ) {
+        let dim = policy.precision.len();
+        let mut by_log_std = vec![0.0; dim];
+        let by_mean = signals.by_mean_mut(policy, weights.len());
+        let rows = self
+            .actions
+            .chunks_exact(dim)
+            .zip(activations.mean.chunks_exact(dim));
+        for ((by_mean, weight), (a, mean)) in by_mean.chunks_exact_mut(dim).zip(weights).zip(rows) {
+            for j in 0..dim {
+                let difference = a[j] - mean[j];
+                by_mean[j] = weight * difference * policy.precision[j];
+                by_log_std[j] += by_mean[j] * difference - weight;
+            }
+        }
+        policy.pull_back(
+            &self.observations,
+            activations,
+            signals,
+            &by_log_std,
+            gradient,
+        );
+    }
+}
+
+impl Sampled {
+    /// `samples` that `policy` itself took.
+    pub fn new(samples: Samples, policy: &CpuMlp) -> Self {
+        let mut activations = Activations::default();
+        policy.forward(&samples.observations, &mut activations);
+        let mut old_log_likelihood = Vec::new();
+        policy.log_likelihood(&samples.actions, &activations.mean, &mut old_log_likelihood);
+        Self {
+            old_log_likelihood,
+            old_log_std: policy.log_std.clone(),
+            old_mean: activations.mean,
+            samples,
+        }
+    }
+
+    /// Σ_i w_i π(a_i|s_i) / π_old(a_i|s_i), the surrogate of Schulman et al. 2015, eq. 14, and
+    /// Σ_i KL( π_old(·|s_i) ‖ π(·|s_i) ).
+    pub fn surrogate_and_kl(&self, new: &CpuMlp, workspace: &mut Workspace) -> [f32; 2] {
+        new.forward(&self.samples.observations, &mut workspace.activations);
+        self.weigh_by_ratio(new, workspace);
+        let surrogate = workspace.weights.iter().sum();
+
+        let rows = self.samples.weights.len() as f32;
+        let mut kl = 0.0;
+        for (old, mean) in self.rows(&workspace.activations) {
+            for ((old, mean), precision) in old.iter().zip(mean).zip(&new.precision) {
+                kl += 0.5 * (old - mean) * (old - mean) * precision;
+            }
+        }
+        for (j, old_log_std) in self.old_log_std.iter().enumerate() {
+            // The same for all rows: log σ'/σ + σ²/2σ'² - 1/2.
+            let change = new.log_std[j] - old_log_std;
+            kl += rows * (change + 0.5 * (-2.0 * change).exp_m1());
+        }
+        [surrogate, kl]
+    }
+
+    /// Adds the gradient of the surrogate by θ to `gradient` `[parameters]`.
+    pub fn surrogate_gradient(
+        &self,
+        new: &CpuMlp,
+        workspace: &mut Workspace,
+        gradient: &mut [f32],
+    ) {
+        new.forward(&self.samples.observations, &mut workspace.activations);
+        self.weigh_by_ratio(new, workspace);
+        self.samples.weighted_gradient(
+            new,
+            &workspace.weights,
+            &workspace.activations,
+            &mut workspace.signals,
+            gradient,
+        );
+    }
+
+    /// Adds the gradient of the KL divergence by θ to `gradient` `[parameters]`.
+    pub fn kl_gradient(&self, new: &CpuMlp, workspace: &mut Workspace, gradient: &mut [f32]) {
+        let Workspace {
+            activations,
+            signals,
+            ..
+        } = workspace;
+        new.forward(&self.samples.observations, activations);
+        let (rows, dim) = (self.samples.weights.len(), new.precision.len());
+        // 1 - (σ² + (μ - μ')²) / σ'², summed over the rows
+        let mut by_log_std: Vec<f32> = new
+            .log_std
+            .iter()
+            .zip(&self.old_log_std)
+            .map(|(new, old)| -(rows as f32) * (2.0 * (old - new)).exp_m1())
+            .collect();
+        let by_mean = signals.by_mean_mut(new, rows);
+        for (by_mean, (old, mean)) in by_mean.chunks_exact_mut(dim).zip(self.rows(activations)) {
+            for j in 0..dim {
+                let difference = mean[j] - old[j];
+                by_mean[j] = difference * new.precision[j];
+                by_log_std[j] -= difference * by_mean[j];
+            }
+        }
+        new.pull_back(
+            &self.samples.observations,
+            activations,
+            signals,
+            &by_log_std,
+            gradient,
+        );
+    }
+
+    /// Adds Σ_i F_i v to `product` `[parameters]`: the Fisher matrix of each row's Gaussian, Jᵀ diag(1/σ², 2) J with
+    /// the Jacobian J of (mean, log σ) by θ, times the parameters bound in `direction`. `activations` are those of
+    /// `at` on these samples.
+    pub fn fisher_product(
+        &self,
+        at: &CpuMlp,
+        activations: &Activations,
+        direction: &CpuMlp,
+        workspace: &mut Workspace,
+        product: &mut [f32],
+    ) {
+        let observations = &self.samples.observations;
+        let (rows, dim) = (self.samples.weights.len(), at.precision.len());
+        let Workspace {
+            tangents, signals, ..
+        } = workspace;
+        at.push_forward(direction, observations, activations, tangents, |_, _, _| {});
+        let by_mean = signals.by_mean_mut(at, rows);
+        for (by_mean, of_mean) in by_mean
+            .chunks_exact_mut(dim)
+            .zip(tangents.mean.chunks_exact(dim))
+        {
+            for j in 0..dim {
+                by_mean[j] = of_mean[j] * at.precision[j];
+            }
+        }
+        let mut by_log_std = at.change_of_log_std(direction);
+        by_log_std.iter_mut().for_each(|x| *x *= 2.0 * rows as f32);
+        at.pull_back(observations, activations, signals, &by_log_std, product);
+    }
+
+    /// w_i π(a_i|s_i) / π_old(a_i|s_i) to the weights of `workspace`, whose activations are those of `new`.
+    fn weigh_by_ratio(&self, new: &CpuMlp, workspace: &mut Workspace) {
+        let Workspace {
+            activations,
+            weights,
+            ..
+        } = workspace;
+        new.log_likelihood(&self.samples.actions, &activations.mean, weights);
+        let old = self.old_log_likelihood.iter().zip(&self.samples.weights);
+        for (new, (old, weight)) in weights.iter_mut().zip(old) {
+            *new = (*new - old).exp() * weight;
+        }
+    }
+
+    /// Old and new mean action of every row.
+    fn rows<'a>(&'a self, new: &'a Activations) -> impl Iterator<Item = (&'a [f32], &'a [f32])> {
+        let dim = self.old_log_std.len();
+        self.old_mean
+            .chunks_exact(dim)
+            .zip(new.mean.chunks_exact(dim))
+    }
+}
+
+impl CpuMlp {
+    /// log N(a | μ, σ²) of `actions` and `mean` `[rows, action]`, to `to` `[rows]`.
+    fn log_likelihood(&self, actions: &[f32], mean: &[f32], to: &mut Vec<f32>) {
+        let dim = self.precision.len();
+        let constant = self.log_std.iter().sum::<f32>() + 0.5 * dim as f32 * (2.0 * PI).ln();
+        let rows = actions.chunks_exact(dim).zip(mean.chunks_exact(dim));
+        for (to, (a, mean)) in sized(to, actions.len() / dim).iter_mut().zip(rows) {
+            let squares = a
+                .iter()
+                .zip(mean)
+                .zip(&self.precision)
+                .map(|((a, mean), precision)| (a - mean) * (a - mean) * precision);
+            *to = -0.5 * squares.sum::<f32>() - constant;
+        }
+    }
+
+    /// How log σ changes along `direction`: `[action]`.
+    fn change_of_log_std(&self, direction: &CpuMlp) -> Vec<f32> {
+        direction
+            .raw_log_std
+            .iter()
+            .zip(&self.free_std)
+            .map(|(change, free)| change * free)
+            .collect()
+    }
+}
