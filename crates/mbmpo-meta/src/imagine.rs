@@ -2,8 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::task::TensorTransitions;
-use mbmpo_core::{DynamicsModel, Environment, Error, Result, Stream, Task, Trajectories};
-use mbmpo_policy::GaussianMlp;
+use mbmpo_core::{DynamicsModel, Environment, Error, Result, Stream, Task, Trajectories, is_cpu};
+use mbmpo_policy::cpu::{Activations, CpuMlp};
+use mbmpo_policy::{BoundMlp, GaussianMlp};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
@@ -50,9 +51,8 @@ impl Imagination<'_> {
         environment: &mut dyn Environment,
         mut randomness: Randomness,
     ) -> Result<Trajectories> {
-        let theta = Tensor::from_data(TensorData::from(theta), self.device);
-        let policy = self.network.bind(&theta);
-        let std = policy.log_std.clone().exp();
+        let mut policy = Actor::new(self.network, theta, self.device);
+        let std = policy.log_std(self.device).exp();
         let observation_dim = environment.observation_dim();
         let starts: Vec<f32> = (0..self.rollouts)
             .flat_map(|_| environment.reset(&mut randomness.starts))
@@ -67,7 +67,7 @@ impl Imagination<'_> {
                 noise = self.noise(&mut randomness.actions);
             }
             let draw = noise.clone().narrow(0, t * self.rollouts, self.rollouts);
-            let actions = policy.mean(observations.clone()) + draw * std.clone();
+            let actions = policy.mean(observations.clone())? + draw * std.clone();
             let next = model
                 .predict(member, observations.clone(), actions.clone())
                 .clamp(-self.observation_clip, self.observation_clip);
@@ -147,6 +147,48 @@ impl Imagination<'_> {
     fn matrix(&self, entries: Vec<f32>, columns: usize) -> Tensor<2> {
         let rows = entries.len() / columns;
         Tensor::from_data(TensorData::new(entries, [rows, columns]), self.device)
+    }
+}
+
+/// A policy whose mean actions are asked for again and again: on slices on the CPU, on tensors elsewhere.
+enum Actor {
+    Tensors(BoundMlp),
+    Cpu(CpuMlp, Activations),
+}
+
+impl Actor {
+    fn new(network: &GaussianMlp, theta: &[f32], device: &Device) -> Self {
+        if is_cpu(device) {
+            return Self::Cpu(CpuMlp::new(network, theta), Activations::default());
+        }
+        let theta = Tensor::from_data(TensorData::from(theta), device);
+        Self::Tensors(network.bind(&theta))
+    }
+
+    /// log σ `[1, action]`.
+    fn log_std(&self, device: &Device) -> Tensor<2> {
+        match self {
+            Self::Tensors(policy) => policy.log_std.clone(),
+            Self::Cpu(policy, _) => {
+                let log_std = policy.log_std();
+                let data = TensorData::new(log_std.to_vec(), [1, log_std.len()]);
+                Tensor::from_data(data, device)
+            }
+        }
+    }
+
+    /// Mean actions `[rows, action]` for `observations` `[rows, observation]`.
+    fn mean(&mut self, observations: Tensor<2>) -> Result<Tensor<2>> {
+        match self {
+            Self::Tensors(policy) => Ok(policy.mean(observations)),
+            Self::Cpu(policy, activations) => {
+                let device = observations.device();
+                let [rows, _] = observations.dims();
+                let mean = policy.mean(&host(observations)?, activations).to_vec();
+                let shape = [rows, mean.len() / rows];
+                Ok(Tensor::from_data(TensorData::new(mean, shape), &device))
+            }
+        }
     }
 }
 

@@ -31,7 +31,13 @@ fn ensemble(members: usize) -> Ensemble {
         shuffle: Shuffle::Rows,
     };
     let config = config.check().unwrap_or_else(|error| panic!("{error}"));
-    Ensemble::new(config, OBSERVATION, ACTION, &Streams::new(0), &Device::flex())
+    Ensemble::new(
+        config,
+        OBSERVATION,
+        ACTION,
+        &Streams::new(0),
+        &Device::flex(),
+    )
 }
 
 fn random(count: usize) -> Vec<f32> {

@@ -4,7 +4,7 @@ use crate::normalizer::Normalization;
 use crate::tensor_network::forward;
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{DynamicsModel, is_cpu};
-use mbmpo_kernels::Panels;
+use mbmpo_kernels::{Panels, Strips};
 use rayon::prelude::*;
 
 /// A fitted ensemble, frozen and made fast: weight normalisation, the standardisation of (s, a) and the scale of Δs
@@ -62,9 +62,9 @@ struct CpuMember {
 }
 
 impl CpuMember {
-    /// Rows that go through the layers together: their activations stay in the second-level cache, and the rollouts of
-    /// a task are several pieces for threads that have nothing else to do.
-    const ROWS: usize = 30;
+    /// Rows that go through the layers together, at most: their activations stay in the second-level cache, and the
+    /// rollouts of a task are several pieces for threads that have nothing else to do.
+    const ROWS: usize = 6 * Strips::ROWS;
 
     fn new(layers: Vec<Affine>) -> Self {
         let pack = |layer: Affine| {
@@ -85,10 +85,13 @@ impl CpuMember {
         let (Ok(s), Ok(a)) = (observations.as_slice::<f32>(), actions.as_slice::<f32>()) else {
             return Tensor::full([rows, dim], f32::NAN, &device);
         };
+        // pieces of about the same size, without an odd tile but in the last
+        let piece = rows.div_ceil(rows.div_ceil(Self::ROWS).max(1));
+        let piece = piece.max(1).next_multiple_of(Strips::ROWS);
         let mut next = vec![0.0; s.len()];
-        (next.par_chunks_mut(Self::ROWS * dim))
-            .zip(s.par_chunks(Self::ROWS * dim))
-            .zip(a.par_chunks(Self::ROWS * action_dim))
+        (next.par_chunks_mut(piece * dim))
+            .zip(s.par_chunks(piece * dim))
+            .zip(a.par_chunks(piece * action_dim))
             .with_max_len(1)
             .for_each(|((next, s), a)| {
                 let mut x = Vec::with_capacity(s.len() + a.len());
