@@ -318,8 +318,11 @@ impl Left for Rows<'_> {
         k: usize,
         b: &[[S::f32s; V]],
     ) -> [[S::f32s; V]; R] {
-        let a: [&[f32]; R] =
-            std::array::from_fn(|r| &self.data[(row + r) * self.depth + k..][..b.len()]);
+        // `array::from_fn` would be called, not inlined
+        let mut a = [self.data; R];
+        for (r, a) in a.iter_mut().enumerate() {
+            *a = &self.data[(row + r) * self.depth + k..][..b.len()];
+        }
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
         // an index instead of iterators: the compiler then sees that every row is as long as `b`
         for k in 0..b.len() {
