@@ -540,7 +540,6 @@ impl<L: Left> Tiles<'_, L> {
                 }
             }
         } else {
-            let sums = sums;
             for (r, sums) in sums.iter().enumerate() {
                 let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
                 let sums: &[f32] = bytemuck::cast_slice(sums);

@@ -214,6 +214,57 @@ fn many_chunks_in_single_precision() {
     assert!((slope - expected).abs() < 1e-5 * expected.abs());
 }
 
+/// Fails when a sum of the CPU's own arithmetic differs from the tensors' in double precision, through the inner step
+/// and back, or when its Fisher products need a finite difference.
+#[test]
+fn fused_arithmetic_agrees_with_tensors() {
+    let problem = problem_of([[1, 1_001], [1_230, 2_000]]);
+    let objective = |dtype| {
+        let samples = problem.samples_in(dtype, 0.3);
+        MetaObjective::new(problem.arithmetic_in(dtype), samples, 0.3)
+    };
+    let (single, double) = (objective(DType::F32), objective(DType::F64));
+    let moved: Vec<f64> = problem.theta.iter().map(|x| x + 0.02).collect();
+    let (surrogate, kl) = single.evaluate(&moved);
+    let (expected_surrogate, expected_kl) = double.evaluate(&moved);
+    let both = [[surrogate, expected_surrogate], [kl, expected_kl]];
+    assert!(
+        both.iter()
+            .all(|[a, e]| relative_error(&[*a], &[*e]) < 1e-4)
+    );
+    for theta in [&problem.theta, &moved] {
+        let gradient = single.surrogate_gradient(theta);
+        assert!(relative_error(&gradient, &double.surrogate_gradient(theta)) < 1e-4);
+    }
+    let gradient = single.kl_gradient(&moved);
+    assert!(relative_error(&gradient, &double.kl_gradient(&moved)) < 1e-4);
+    let v: Vec<f64> = (0..problem.theta.len())
+        .map(|i| ((i * 7 % 11) as f64 - 5.0) / 5.0)
+        .collect();
+    let product = single.fisher_product(&problem.theta, &v, f64::NAN);
+    let expected = fisher_product(&double, &problem.theta, &v, 1e-4);
+    assert!(relative_error(&product, &expected) < 1e-4);
+}
+
+/// Fails when chunks are added in the order in which threads finish, or a sum depends on how they are dealt out.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let problem = problem_of([[2_300, 1_100], [1_000, 3_001]]);
+    let results = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(|| {
+            let samples = problem.samples_in(DType::F32, 0.3);
+            let objective = MetaObjective::new(problem.arithmetic_in(DType::F32), samples, 0.3);
+            let moved: Vec<f64> = problem.theta.iter().map(|x| x + 0.02).collect();
+            let gradient = objective.surrogate_gradient(&problem.theta);
+            let product = objective.fisher_product(&problem.theta, &gradient, 1e-2);
+            let kl = objective.kl_gradient(&moved);
+            (gradient, product, kl, objective.evaluate(&moved))
+        })
+    };
+    assert_eq!(results(1), results(2));
+}
+
 /// At θ nothing has moved: the divergence and its gradient vanish, and the ratio is 1 for every sample.
 #[test]
 fn nothing_moves_at_the_old_parameters() {
