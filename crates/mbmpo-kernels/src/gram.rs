@@ -124,14 +124,25 @@ impl Gram<'_> {
                 }
             }
         } else {
-            let sums = sums;
-            for (r, sums) in sums.iter().enumerate() {
-                let sums: &[f32] = bytemuck::cast_slice(sums);
-                let first = (i + r) * self.strides.0 + j * self.strides.1;
-                let entries = self.c[first..].iter_mut().step_by(self.strides.1);
-                for (c, sum) in entries.zip(&sums[..columns]) {
-                    *c += sum;
-                }
+            self.add_part::<S, R, V>(sums, i, j, columns);
+        }
+    }
+
+    /// By value: the sums of other tiles need no place in memory.
+    #[inline(always)]
+    fn add_part<S: Simd, const R: usize, const V: usize>(
+        &mut self,
+        sums: [[S::f32s; V]; R],
+        i: usize,
+        j: usize,
+        columns: usize,
+    ) {
+        for (r, sums) in sums.iter().enumerate() {
+            let sums: &[f32] = bytemuck::cast_slice(sums);
+            let first = (i + r) * self.strides.0 + j * self.strides.1;
+            let entries = self.c[first..].iter_mut().step_by(self.strides.1);
+            for (c, sum) in entries.zip(&sums[..columns]) {
+                *c += sum;
             }
         }
     }

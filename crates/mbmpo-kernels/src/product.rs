@@ -540,12 +540,22 @@ impl<L: Left> Tiles<'_, L> {
                 }
             }
         } else {
-            for (r, sums) in sums.iter().enumerate() {
-                let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
-                let sums: &[f32] = bytemuck::cast_slice(sums);
-                for (c, sum) in c.iter_mut().zip(sums) {
-                    *c = if self.add { *c + sum } else { *sum };
-                }
+            self.store_part::<S, R, V>(sums, c);
+        }
+    }
+
+    /// By value: the sums of other tiles need no place in memory.
+    #[inline(always)]
+    fn store_part<S: Simd, const R: usize, const V: usize>(
+        &self,
+        sums: [[S::f32s; V]; R],
+        c: &mut [f32],
+    ) {
+        for (r, sums) in sums.iter().enumerate() {
+            let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
+            let sums: &[f32] = bytemuck::cast_slice(sums);
+            for (c, sum) in c.iter_mut().zip(sums) {
+                *c = if self.add { *c + sum } else { *sum };
             }
         }
     }

@@ -15,7 +15,7 @@ const BLOCK: usize = 100;
 /// Parameters θ, or a direction in which they move.
 #[derive(Debug)]
 pub(crate) enum Policy {
-    Tensors(TensorPolicy),
+    Tensors(Box<TensorPolicy>),
     Cpu(CpuMlp),
 }
 
@@ -30,14 +30,14 @@ pub(crate) struct TensorPolicy {
 #[derive(Debug, Clone)]
 pub(crate) enum InnerChunk {
     /// observations, actions, advantages / n
-    Tensors([Tensor<2>; 3]),
+    Tensors(Box<[Tensor<2>; 3]>),
     Cpu(Vec<cpu::Samples>),
 }
 
 /// Samples for the meta-update.
 #[derive(Debug, Clone)]
 pub(crate) enum OuterChunk {
-    Tensors(Sampled),
+    Tensors(Box<Sampled>),
     Cpu(Vec<cpu::Sampled>),
 }
 
@@ -66,11 +66,11 @@ impl Policy {
             return Self::Cpu(CpuMlp::new(network, &theta));
         }
         let theta = GaussianMlp::tensor(theta, arithmetic.dtype, arithmetic.device);
-        Self::Tensors(TensorPolicy {
+        Self::Tensors(Box::new(TensorPolicy {
             bound: network.bind(&theta),
             network: network.clone(),
             theta,
-        })
+        }))
     }
 }
 
@@ -79,14 +79,15 @@ impl InnerChunk {
         if arithmetic.is_fused() {
             Self::Cpu(blocks(arithmetic.network, rows))
         } else {
-            Self::Tensors(arithmetic.matrices(rows))
+            Self::Tensors(Box::new(arithmetic.matrices(rows)))
         }
     }
 
     /// ∇J(θ) of these samples `[parameters]`.
     pub(crate) fn policy_gradient(&self, at: &Policy) -> Result<Vec<f64>> {
         match (self, at) {
-            (Self::Tensors([observations, actions, weights]), Policy::Tensors(at)) => {
+            (Self::Tensors(chunk), Policy::Tensors(at)) => {
+                let [observations, actions, weights] = chunk.as_ref();
                 let forward = at.bound.forward(observations.clone());
                 read(forward.policy_gradient(actions.clone(), weights.clone()))
             }
@@ -124,7 +125,8 @@ impl InnerChunk {
         match (self, at, pass, v) {
             (Self::Tensors(chunk), Policy::Tensors(at), _, Policy::Tensors(v)) => {
                 let leaf = Tensor::from_inner(at.theta.clone()).require_grad();
-                let [observations, actions, weights] = chunk.clone().map(Tensor::from_inner);
+                let [observations, actions, weights] =
+                    chunk.as_ref().clone().map(Tensor::from_inner);
                 let policy = at.network.bind(&leaf);
                 let gradient = policy
                     .forward(observations)
@@ -158,17 +160,17 @@ impl OuterChunk {
                         .collect(),
                 )
             }
-            Policy::Tensors(TensorPolicy { bound, .. }) => {
+            Policy::Tensors(policy) => {
                 let [observations, actions, weights] = arithmetic.matrices(rows);
-                let old = bound.forward(observations.clone());
-                Self::Tensors(Sampled {
+                let old = policy.bound.forward(observations.clone());
+                Self::Tensors(Box::new(Sampled {
                     old_log_likelihood: old.log_likelihood(actions.clone()),
-                    old_log_std: bound.log_std.clone(),
+                    old_log_std: policy.bound.log_std.clone(),
                     old_mean: old.mean,
                     observations,
                     actions,
                     weights,
-                })
+                }))
             }
         }
     }

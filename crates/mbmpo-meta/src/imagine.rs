@@ -152,7 +152,7 @@ impl Imagination<'_> {
 
 /// A policy whose mean actions are asked for again and again: on slices on the CPU, on tensors elsewhere.
 enum Actor {
-    Tensors(BoundMlp),
+    Tensors(Box<BoundMlp>),
     Cpu(CpuMlp, Activations),
 }
 
@@ -162,7 +162,7 @@ impl Actor {
             return Self::Cpu(CpuMlp::new(network, theta), Activations::default());
         }
         let theta = Tensor::from_data(TensorData::from(theta), device);
-        Self::Tensors(network.bind(&theta))
+        Self::Tensors(Box::new(network.bind(&theta)))
     }
 
     /// log σ `[1, action]`.

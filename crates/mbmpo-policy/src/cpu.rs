@@ -5,8 +5,8 @@
 mod derivatives;
 mod samples;
 
-pub use derivatives::Workspace;
-pub use samples::{InnerPass, Sampled, Samples};
+pub use derivatives::{InnerPass, Workspace};
+pub use samples::{Sampled, Samples};
 
 use crate::GaussianMlp;
 use mbmpo_kernels::{Panels, tanh};

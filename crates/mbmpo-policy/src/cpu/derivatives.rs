@@ -22,6 +22,13 @@ pub struct Workspace {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Signals(Vec<Vec<f32>>);
 
+/// What a pass forward and backward leaves behind for [`super::Samples::hessian_product`].
+#[derive(Debug, Clone, Default)]
+pub struct InnerPass {
+    pub(super) activations: Activations,
+    pub(super) signals: Signals,
+}
+
 impl Signals {
     /// Those of the mean `[rows, action]`.
     pub(super) fn by_mean(&self) -> &[f32] {
@@ -134,16 +141,16 @@ impl CpuMlp {
     }
 
     /// [`Self::push_forward`] to the tangents of `workspace`, and what the curvature of tanh adds to the changes of
-    /// the `signals`: with y = tanh u and the signals g by y and s by u, s = (1 - y²) g moves by
+    /// the signals: with y = tanh u and the signals g by y and s by u, s = (1 - y²) g moves by
     /// (1 - y²) dg - 2 y dy g, the second term of which is -2 y s du.
     pub(super) fn push_forward_curved(
         &self,
         direction: &CpuMlp,
         observations: &[f32],
-        activations: &Activations,
-        signals: &Signals,
+        pass: &InnerPass,
         workspace: &mut Workspace,
     ) {
+        let (activations, signals) = (&pass.activations, &pass.signals);
         let Workspace {
             tangents,
             curvatures,
@@ -179,12 +186,12 @@ impl CpuMlp {
         &self,
         direction: &CpuMlp,
         observations: &[f32],
-        activations: &Activations,
-        signals: &Signals,
+        pass: &InnerPass,
         workspace: &mut Workspace,
         by_log_std: &[f32],
         product: &mut [f32],
     ) {
+        let (activations, signals) = (&pass.activations, &pass.signals);
         self.add_by_log_std(by_log_std, product);
         let layers = self.layers.iter().zip(&direction.layers).enumerate();
         for (i, (layer, moved)) in layers.rev() {

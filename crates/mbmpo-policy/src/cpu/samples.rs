@@ -1,7 +1,7 @@
 //! Sums over samples: the vanilla policy gradient and its derivative, surrogate and KL divergence, as
 //! [`crate::surrogate`] has them.
 
-use super::derivatives::{Signals, Workspace};
+use super::derivatives::{InnerPass, Signals, Workspace};
 use super::{Activations, CpuMlp, sized};
 use std::f32::consts::PI;
 
@@ -29,13 +29,6 @@ pub struct Sampled {
     pub old_log_likelihood: Vec<f32>,
 }
 
-/// What a pass forward and backward leaves behind for [`Samples::hessian_product`].
-#[derive(Debug, Clone)]
-pub struct InnerPass {
-    activations: Activations,
-    signals: Signals,
-}
-
 impl Samples {
     /// Adds ∇_θ Σ_i w_i log π(a_i|s_i) to `gradient` `[parameters]`: the vanilla policy gradient (paper, eq. 1 and 3)
     /// when the weights are advantages over the number of rows.
@@ -57,13 +50,16 @@ impl Samples {
 
     /// As [`Self::policy_gradient`], and keeps the pass for [`Self::hessian_product`].
     pub fn inner_pass(&self, policy: &CpuMlp, gradient: &mut [f32]) -> InnerPass {
-        let (mut activations, mut signals) = (Activations::default(), Signals::default());
-        policy.forward(&self.observations, &mut activations);
-        self.weighted_gradient(policy, &self.weights, &activations, &mut signals, gradient);
-        InnerPass {
-            activations,
-            signals,
-        }
+        let mut pass = InnerPass::default();
+        policy.forward(&self.observations, &mut pass.activations);
+        self.weighted_gradient(
+            policy,
+            &self.weights,
+            &pass.activations,
+            &mut pass.signals,
+            gradient,
+        );
+        pass
     }
 
     /// Adds the Hessian of Σ_i w_i log π(a_i|s_i) at `policy`, times the parameters bound in `direction`, to `product`
@@ -78,13 +74,7 @@ impl Samples {
     ) {
         let (activations, signals) = (&pass.activations, &pass.signals);
         let rows = self.weights.len();
-        policy.push_forward_curved(
-            direction,
-            &self.observations,
-            activations,
-            signals,
-            workspace,
-        );
+        policy.push_forward_curved(direction, &self.observations, pass, workspace);
         // The gradient by the mean is s = w (a - μ)/σ², that by log σ is Σ w ((a - μ)²/σ² - 1). They move by
         // ds = -w dμ/σ² - 2 s dlogσ and -2 s (dμ + (a - μ) dlogσ).
         let d_log_std = policy.change_of_log_std(direction);
@@ -108,8 +98,7 @@ impl Samples {
         policy.pull_back_along(
             direction,
             &self.observations,
-            activations,
-            signals,
+            pass,
             workspace,
             &by_log_std,
             product,
