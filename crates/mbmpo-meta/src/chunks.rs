@@ -5,7 +5,7 @@ use crate::imagine::host;
 use crate::objective::Arithmetic;
 use burn::tensor::{DType, Tensor};
 use mbmpo_core::{Error, Result};
-use mbmpo_policy::cpu::{self, Activations, CpuMlp, Workspace};
+use mbmpo_policy::cpu::{self, CpuMlp, Workspace};
 use mbmpo_policy::surrogate::Sampled;
 use mbmpo_policy::{BoundMlp, Forward, GaussianMlp};
 
@@ -39,20 +39,6 @@ pub(crate) enum InnerChunk {
 pub(crate) enum OuterChunk {
     Tensors(Box<Sampled>),
     Cpu(Vec<cpu::Sampled>),
-}
-
-/// What a policy did with an inner chunk, for Hessian products; tensors keep nothing.
-#[derive(Debug)]
-pub(crate) enum InnerPass {
-    Tensors,
-    Cpu(Vec<cpu::InnerPass>),
-}
-
-/// What a policy did with an outer chunk, for Fisher products; tensors keep nothing.
-#[derive(Debug)]
-pub(crate) enum OuterPass {
-    Tensors,
-    Cpu(Vec<Activations>),
 }
 
 /// Rows of trajectories: observations, actions, weights.
@@ -100,30 +86,11 @@ impl InnerChunk {
         }
     }
 
-    /// [`Self::policy_gradient`], and the pass that leads to it.
-    pub(crate) fn pass(&self, at: &Policy) -> Result<(Vec<f64>, InnerPass)> {
-        match (self, at) {
-            (Self::Cpu(blocks), Policy::Cpu(at)) => {
-                let mut passes = Vec::with_capacity(blocks.len());
-                let gradient = total(at, blocks, |block, _, sum| {
-                    passes.push(block.inner_pass(at, sum));
-                });
-                Ok((gradient, InnerPass::Cpu(passes)))
-            }
-            _ => Ok((self.policy_gradient(at)?, InnerPass::Tensors)),
-        }
-    }
-
-    /// H v `[parameters]`, exactly, with the Hessian H of these samples' J at θ and the `pass` there: forward over
-    /// reverse on slices; for tensors, automatic differentiation of ⟨∇J(θ), v⟩.
-    pub(crate) fn hessian_product(
-        &self,
-        at: &Policy,
-        pass: &InnerPass,
-        v: &Policy,
-    ) -> Result<Vec<f64>> {
-        match (self, at, pass, v) {
-            (Self::Tensors(chunk), Policy::Tensors(at), _, Policy::Tensors(v)) => {
+    /// H v `[parameters]`, exactly, with the Hessian H of these samples' J at θ: forward over reverse on slices; for
+    /// tensors, automatic differentiation of ⟨∇J(θ), v⟩.
+    pub(crate) fn hessian_product(&self, at: &Policy, v: &Policy) -> Result<Vec<f64>> {
+        match (self, at, v) {
+            (Self::Tensors(chunk), Policy::Tensors(at), Policy::Tensors(v)) => {
                 let leaf = Tensor::from_inner(at.theta.clone()).require_grad();
                 let [observations, actions, weights] =
                     chunk.as_ref().clone().map(Tensor::from_inner);
@@ -137,10 +104,9 @@ impl InnerChunk {
                 leaf.grad(&gradients)
                     .map_or_else(|| Ok(vec![0.0; at.network.parameter_count()]), read)
             }
-            (Self::Cpu(blocks), Policy::Cpu(at), InnerPass::Cpu(passes), Policy::Cpu(v)) => {
-                let blocks = blocks.iter().zip(passes);
-                Ok(total(at, blocks, |(block, pass), workspace, sum| {
-                    block.hessian_product(at, pass, v, workspace, sum);
+            (Self::Cpu(blocks), Policy::Cpu(at), Policy::Cpu(v)) => {
+                Ok(total(at, blocks, |block, workspace, sum| {
+                    block.hessian_product(at, v, workspace, sum);
                 }))
             }
             _ => Err(mixed()),
@@ -221,36 +187,15 @@ impl OuterChunk {
         }
     }
 
-    /// The pass of `at` for [`Self::fisher_product`].
-    pub(crate) fn pass(&self, at: &Policy) -> OuterPass {
-        match (self, at) {
-            (Self::Cpu(blocks), Policy::Cpu(at)) => {
-                let passes = blocks.iter().map(|block| {
-                    let mut activations = Activations::default();
-                    at.forward(&block.samples.observations, &mut activations);
-                    activations
-                });
-                OuterPass::Cpu(passes.collect())
-            }
-            _ => OuterPass::Tensors,
-        }
-    }
-
     /// F v `[parameters]` with the Fisher matrix F of these samples' Gaussians.
-    pub(crate) fn fisher_product(
-        &self,
-        at: &Policy,
-        pass: &OuterPass,
-        v: &Policy,
-    ) -> Result<Vec<f64>> {
-        match (self, at, pass, v) {
-            (_, _, OuterPass::Tensors, Policy::Tensors(v)) => {
+    pub(crate) fn fisher_product(&self, at: &Policy, v: &Policy) -> Result<Vec<f64>> {
+        match (self, at, v) {
+            (_, _, Policy::Tensors(v)) => {
                 self.by_tensors(at, |sampled, at| sampled.fisher_product(at, &v.bound))
             }
-            (Self::Cpu(blocks), Policy::Cpu(at), OuterPass::Cpu(passes), Policy::Cpu(v)) => {
-                let blocks = blocks.iter().zip(passes);
-                Ok(total(at, blocks, |(block, pass), workspace, sum| {
-                    block.fisher_product(at, pass, v, workspace, sum);
+            (Self::Cpu(blocks), Policy::Cpu(at), Policy::Cpu(v)) => {
+                Ok(total(at, blocks, |block, workspace, sum| {
+                    block.fisher_product(at, v, workspace, sum);
                 }))
             }
             _ => Err(mixed()),

@@ -5,13 +5,13 @@
 //! and are added up in a fixed order, so the bits do not depend on the number of threads. What a chunk's sums are made
 //! of, on tensors and on the CPU, is in `chunks.rs`.
 
-use crate::chunks::{InnerChunk, InnerPass, OuterChunk, OuterPass, Policy, Rows};
+use crate::chunks::{InnerChunk, OuterChunk, Policy, Rows};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use mbmpo_core::{Result, Trajectories, is_cpu};
 use mbmpo_policy::GaussianMlp;
 use mbmpo_policy::trust_region::Objective;
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Samples that are differentiated in one go: large enough for the matrix products, small enough that a layer's
 /// activations (1,000 x 32 numbers) stay in the cache and below the size from which the system's allocator goes to
@@ -133,19 +133,14 @@ pub struct MetaObjective<'a> {
     remembered: Mutex<Option<Arc<At>>>,
 }
 
-/// What is known at one θ. Vectors have an entry for every task, passes one for every chunk.
+/// What is known at one θ, for every task.
 #[derive(Debug)]
 struct At {
     theta: Vec<f64>,
-    policy: Policy,
     /// ∇J_k(θ)
     inner_gradients: Vec<Vec<f64>>,
-    /// Of θ through the inner samples, for H_k.
-    inner_passes: Vec<Vec<InnerPass>>,
     /// θ'_k
     adapted: Vec<Policy>,
-    /// Of θ'_k through the outer samples, for F_k, once somebody asks for it.
-    outer_passes: OnceLock<Vec<Vec<OuterPass>>>,
 }
 
 /// A sum over a chunk of samples of a function of the policy, or its gradient.
@@ -176,20 +171,11 @@ impl<'a> MetaObjective<'a> {
         if let Some(known) = memory().as_ref().filter(|known| known.theta == theta) {
             return Ok(Arc::clone(known));
         }
-        // Two of them need not fit into memory.
-        *memory() = None;
         let policy = Policy::new(&self.arithmetic, theta);
-        let inner = self.over_chunks(
+        let inner_gradients = self.sum_chunks(
             |(inner, _)| &inner.chunks,
-            |_, _, chunk| chunk.pass(&policy),
+            |_, chunk| chunk.policy_gradient(&policy),
         )?;
-        let (inner_gradients, inner_passes): (Vec<_>, Vec<_>) = inner
-            .into_iter()
-            .map(|task| {
-                let (gradients, passes): (Vec<_>, Vec<_>) = task.into_iter().unzip();
-                (total(&gradients, theta.len()), passes)
-            })
-            .unzip();
         let alpha = self.inner_learning_rate;
         let adapted: Vec<Vec<f64>> = inner_gradients
             .iter()
@@ -197,11 +183,8 @@ impl<'a> MetaObjective<'a> {
             .collect();
         let at = Arc::new(At {
             theta: theta.to_vec(),
-            policy,
             inner_gradients,
-            inner_passes,
             adapted: self.bind_all(&adapted),
-            outer_passes: OnceLock::new(),
         });
         *memory() = Some(Arc::clone(&at));
         Ok(at)
@@ -211,7 +194,7 @@ impl<'a> MetaObjective<'a> {
     fn sum(&self, at: &At, f: Sum) -> Result<Vec<Vec<f64>>> {
         self.sum_chunks(
             |(_, outer)| &outer.chunks,
-            |k, _, chunk| f(chunk, &at.adapted[k]),
+            |k, chunk| f(chunk, &at.adapted[k]),
         )
     }
 
@@ -229,49 +212,39 @@ impl<'a> MetaObjective<'a> {
 
     /// H_k v_k of every task, exactly.
     fn inner_hessian_products(&self, at: &At, v: &[Vec<f64>]) -> Result<Vec<Vec<f64>>> {
+        let policy = Policy::new(&self.arithmetic, &at.theta);
         let v = self.bind_all(v);
         self.sum_chunks(
             |(inner, _)| &inner.chunks,
-            |k, i, chunk| chunk.hessian_product(&at.policy, &at.inner_passes[k][i], &v[k]),
+            |k, chunk| chunk.hessian_product(&policy, &v[k]),
         )
     }
 
-    /// H_k v_k of every task, by a finite difference of the inner gradient. It serves conjugate gradients only, where α
-    /// keeps its error far below that of the quadratic model.
-    fn inner_hessian_differences(
-        &self,
-        at: &At,
-        v: &[Vec<f64>],
-        step: f64,
-    ) -> Result<Vec<Vec<f64>>> {
-        let epsilon = |v: &[f64]| step / norm(v).max(f64::MIN_POSITIVE);
-        let shifted: Vec<_> = v.iter().map(|v| moved(&at.theta, epsilon(v), v)).collect();
-        let shifted = self.bind_all(&shifted);
-        let mut products = self.sum_chunks(
-            |(inner, _)| &inner.chunks,
-            |k, _, chunk| chunk.policy_gradient(&shifted[k]),
-        )?;
-        for ((product, before), v) in products.iter_mut().zip(&at.inner_gradients).zip(v) {
-            add(product, -1.0, before);
-            product.iter_mut().for_each(|x| *x /= epsilon(v));
-        }
-        Ok(products)
-    }
-
-    /// (I + α H_k) v_k of every task. Tensors, for which an exact H_k v_k means automatic differentiation, take a
-    /// finite difference with `step`.
+    /// (I + α H_k) v_k of every task, by a finite difference of the inner gradient with `step`. It serves conjugate
+    /// gradients only, where α keeps its error far below that of the quadratic model, and costs half of an exact H_k v_k.
     fn through_inner_step(&self, at: &At, v: &[Vec<f64>], step: f64) -> Result<Vec<Vec<f64>>> {
         let mut images = v.to_vec();
         if self.inner_learning_rate == 0.0 {
             return Ok(images);
         }
-        let products = if self.arithmetic.is_fused() {
-            self.inner_hessian_products(at, v)?
-        } else {
-            self.inner_hessian_differences(at, v, step)?
-        };
-        for (image, product) in images.iter_mut().zip(&products) {
-            add(image, self.inner_learning_rate, product);
+        let epsilons: Vec<f64> = v
+            .iter()
+            .map(|v| step / norm(v).max(f64::MIN_POSITIVE))
+            .collect();
+        let shifted: Vec<_> = v
+            .iter()
+            .zip(&epsilons)
+            .map(|(v, &epsilon)| moved(&at.theta, epsilon, v))
+            .collect();
+        let shifted = self.bind_all(&shifted);
+        let ahead = self.sum_chunks(
+            |(inner, _)| &inner.chunks,
+            |k, chunk| chunk.policy_gradient(&shifted[k]),
+        )?;
+        for (k, image) in images.iter_mut().enumerate() {
+            let scale = self.inner_learning_rate / epsilons[k];
+            add(image, scale, &ahead[k]);
+            add(image, -scale, &at.inner_gradients[k]);
         }
         Ok(images)
     }
@@ -280,14 +253,11 @@ impl<'a> MetaObjective<'a> {
     /// first derivatives vanish, so that only the Gaussians' Fisher matrices F_k at θ'_k remain.
     fn gauss_newton_product(&self, theta: &[f64], v: &[f64], step: f64) -> Result<Vec<f64>> {
         let at = self.at(theta)?;
-        let passes = at
-            .outer_passes
-            .get_or_init(|| self.outer_passes(&at.adapted));
         let v = vec![v.to_vec(); self.tasks.len()];
         let directions = self.bind_all(&self.through_inner_step(&at, &v, step)?);
         let products = self.sum_chunks(
             |(_, outer)| &outer.chunks,
-            |k, i, chunk| chunk.fisher_product(&at.adapted[k], &passes[k][i], &directions[k]),
+            |k, chunk| chunk.fisher_product(&at.adapted[k], &directions[k]),
         )?;
         let products = self.through_inner_step(&at, &products, step)?;
         let mut product = total(&products, theta.len());
@@ -295,57 +265,36 @@ impl<'a> MetaObjective<'a> {
         Ok(product)
     }
 
-    fn outer_passes(&self, adapted: &[Policy]) -> Vec<Vec<OuterPass>> {
-        self.tasks
-            .par_iter()
-            .zip(adapted)
-            .map(|((_, outer), policy)| {
-                let chunks = outer.chunks.par_iter();
-                chunks.map(|chunk| chunk.pass(policy)).collect()
-            })
-            .collect()
-    }
-
     fn bind_all(&self, thetas: &[Vec<f64>]) -> Vec<Policy> {
         let bind = |theta: &Vec<f64>| Policy::new(&self.arithmetic, theta);
         thetas.iter().map(bind).collect()
     }
 
-    /// The sum of `work` over the chunks of each task, added in order.
+    /// The sum of `work` over the chunks of each task; chunks run in parallel and are added in order.
     fn sum_chunks<C: Sync>(
         &self,
         chunks: impl Fn(&(InnerSamples, OuterSamples)) -> &Vec<C>,
-        work: impl Fn(usize, usize, &C) -> Result<Vec<f64>> + Sync,
+        work: impl Fn(usize, &C) -> Result<Vec<f64>> + Sync,
     ) -> Result<Vec<Vec<f64>>> {
-        let parts = self.over_chunks(chunks, work)?;
-        let sum = |parts: &Vec<Vec<f64>>| total(parts, parts.first().map_or(0, Vec::len));
-        Ok(parts.iter().map(sum).collect())
-    }
-
-    /// `work` for task k and its chunk i, in parallel.
-    fn over_chunks<C: Sync, T: Send>(
-        &self,
-        chunks: impl Fn(&(InnerSamples, OuterSamples)) -> &Vec<C>,
-        work: impl Fn(usize, usize, &C) -> Result<T> + Sync,
-    ) -> Result<Vec<Vec<T>>> {
-        let flat: Vec<(usize, usize, &C)> = self
+        let flat: Vec<(usize, &C)> = self
             .tasks
             .iter()
             .enumerate()
-            .flat_map(|(k, task)| {
-                let chunks = chunks(task).iter().enumerate();
-                chunks.map(move |(i, chunk)| (k, i, chunk))
-            })
+            .flat_map(|(k, task)| chunks(task).iter().map(move |chunk| (k, chunk)))
             .collect();
-        let results: Vec<T> = flat
+        let results: Vec<Vec<f64>> = flat
             .par_iter()
-            .map(|&(k, i, chunk)| work(k, i, chunk))
+            .map(|&(k, chunk)| work(k, chunk))
             .collect::<Result<_>>()?;
-        let mut tasks: Vec<Vec<T>> = self.tasks.iter().map(|_| Vec::new()).collect();
-        for ((k, ..), result) in flat.iter().zip(results) {
-            tasks[*k].push(result);
+        let mut sums = vec![Vec::new(); self.tasks.len()];
+        for ((k, _), part) in flat.iter().zip(results) {
+            if sums[*k].is_empty() {
+                sums[*k] = part;
+            } else {
+                add(&mut sums[*k], 1.0, &part);
+            }
         }
-        Ok(tasks)
+        Ok(sums)
     }
 
     fn sample_count(&self) -> f64 {

@@ -5,7 +5,7 @@
 mod derivatives;
 mod samples;
 
-pub use derivatives::{InnerPass, Workspace};
+pub use derivatives::Workspace;
 pub use samples::{Sampled, Samples};
 
 use crate::GaussianMlp;

@@ -195,11 +195,9 @@ fn fisher_products_are_those_of_tensors() {
     for p in problems() {
         let policy = p.slices(&p.theta);
         let sampled = Sampled::new(p.samples.clone(), &policy);
-        let mut pass = Activations::default();
-        policy.forward(&p.samples.observations, &mut pass);
         let direction = p.slices(&p.direction);
         let product = p.added(|sum| {
-            sampled.fisher_product(&policy, &pass, &direction, &mut workspace, sum);
+            sampled.fisher_product(&policy, &direction, &mut workspace, sum);
         });
         let tensors = p.tensors(&p.theta);
         let at = tensors.forward(p.observations());
@@ -216,10 +214,9 @@ fn hessian_products_are_those_of_finite_differences() {
     for p in problems() {
         let policy = p.slices(&p.theta);
         let direction = p.slices(&p.direction);
-        let pass = p.samples.inner_pass(&policy, &mut vec![0.0; p.theta.len()]);
         let product = p.added(|sum| {
             let samples = &p.samples;
-            samples.hessian_product(&policy, &pass, &direction, &mut workspace, sum);
+            samples.hessian_product(&policy, &direction, &mut workspace, sum);
         });
         let gradient = |shift: f64| {
             let theta = p.theta.iter().zip(&p.direction);

@@ -22,13 +22,6 @@ pub struct Workspace {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Signals(Vec<Vec<f32>>);
 
-/// What a pass forward and backward leaves behind for [`super::Samples::hessian_product`].
-#[derive(Debug, Clone, Default)]
-pub struct InnerPass {
-    pub(super) activations: Activations,
-    pub(super) signals: Signals,
-}
-
 impl Signals {
     /// Those of the mean `[rows, action]`.
     pub(super) fn by_mean(&self) -> &[f32] {
@@ -140,22 +133,23 @@ impl CpuMlp {
         }
     }
 
-    /// [`Self::push_forward`] to the tangents of `workspace`, and what the curvature of tanh adds to the changes of
+    /// [`Self::push_forward`] from the activations to the tangents of `workspace`, and what the curvature of tanh adds to the changes of
     /// the signals: with y = tanh u and the signals g by y and s by u, s = (1 - y²) g moves by
     /// (1 - y²) dg - 2 y dy g, the second term of which is -2 y s du.
     pub(super) fn push_forward_curved(
         &self,
         direction: &CpuMlp,
         observations: &[f32],
-        pass: &InnerPass,
         workspace: &mut Workspace,
     ) {
-        let (activations, signals) = (&pass.activations, &pass.signals);
         let Workspace {
+            activations,
+            signals,
             tangents,
             curvatures,
             ..
         } = workspace;
+        let (activations, signals) = (&*activations, &*signals);
         curvatures.0.resize_with(activations.hidden.len(), Vec::new);
         for (curvature, outputs) in curvatures.0.iter_mut().zip(&activations.hidden) {
             sized(curvature, outputs.len());
@@ -180,35 +174,41 @@ impl CpuMlp {
     }
 
     /// Adds to `product` `[parameters]` the derivative of what [`Self::pull_back`] adds, when θ moves along
-    /// `direction`: forward-over-reverse differentiation. `workspace` holds the tangents and, of the signals, how those
-    /// by the mean change; `by_log_std` `[action]` is how the gradient by log σ changes.
+    /// `direction`: forward-over-reverse differentiation. `workspace` holds activations, signals, tangents and, of the
+    /// signals, how those by the mean change; `by_log_std` `[action]` is how the gradient by log σ changes.
     pub(super) fn pull_back_along(
         &self,
         direction: &CpuMlp,
         observations: &[f32],
-        pass: &InnerPass,
         workspace: &mut Workspace,
         by_log_std: &[f32],
         product: &mut [f32],
     ) {
-        let (activations, signals) = (&pass.activations, &pass.signals);
+        let Workspace {
+            activations,
+            signals,
+            tangents,
+            signal_tangents,
+            curvatures,
+            ..
+        } = workspace;
         self.add_by_log_std(by_log_std, product);
         let layers = self.layers.iter().zip(&direction.layers).enumerate();
         for (i, (layer, moved)) in layers.rev() {
-            let (before, after) = workspace.signal_tangents.0.split_at_mut(i);
+            let (before, after) = signal_tangents.0.split_at_mut(i);
             let (change, input) = (&after[0], activations.input(observations, i));
             let signal = &signals.0[i];
             layer.add_by_weights(input, change, product);
             layer.add_by_biases(change, product);
             if i > 0 {
-                let input_change = &workspace.tangents.hidden[i - 1];
+                let input_change = &tangents.hidden[i - 1];
                 layer.add_by_weights(input_change, signal, product);
             }
             if let Some(before) = before.last_mut() {
                 let width = layer.inputs();
                 let before = sized(before, input.len());
                 moved.transposed.product(signal, before, |_, _| {});
-                let curvature = &workspace.curvatures.0[i - 1];
+                let curvature = &curvatures.0[i - 1];
                 layer.transposed.add_product(
                     change,
                     before,

@@ -1,7 +1,7 @@
 //! Sums over samples: the vanilla policy gradient and its derivative, surrogate and KL divergence, as
 //! [`crate::surrogate`] has them.
 
-use super::derivatives::{InnerPass, Signals, Workspace};
+use super::derivatives::{Signals, Workspace};
 use super::{Activations, CpuMlp, sized};
 use std::f32::consts::PI;
 
@@ -48,33 +48,19 @@ impl Samples {
         );
     }
 
-    /// As [`Self::policy_gradient`], and keeps the pass for [`Self::hessian_product`].
-    pub fn inner_pass(&self, policy: &CpuMlp, gradient: &mut [f32]) -> InnerPass {
-        let mut pass = InnerPass::default();
-        policy.forward(&self.observations, &mut pass.activations);
-        self.weighted_gradient(
-            policy,
-            &self.weights,
-            &pass.activations,
-            &mut pass.signals,
-            gradient,
-        );
-        pass
-    }
-
     /// Adds the Hessian of Σ_i w_i log π(a_i|s_i) at `policy`, times the parameters bound in `direction`, to `product`
-    /// `[parameters]`. `pass` is that of the same samples and policy.
+    /// `[parameters]`.
     pub fn hessian_product(
         &self,
         policy: &CpuMlp,
-        pass: &InnerPass,
         direction: &CpuMlp,
         workspace: &mut Workspace,
         product: &mut [f32],
     ) {
-        let (activations, signals) = (&pass.activations, &pass.signals);
+        let mut gradient = vec![0.0; product.len()];
+        self.policy_gradient(policy, workspace, &mut gradient);
         let rows = self.weights.len();
-        policy.push_forward_curved(direction, &self.observations, pass, workspace);
+        policy.push_forward_curved(direction, &self.observations, workspace);
         // The gradient by the mean is s = w (a - μ)/σ², that by log σ is Σ w ((a - μ)²/σ² - 1). They move by
         // ds = -w dμ/σ² - 2 s dlogσ and -2 s (dμ + (a - μ) dlogσ).
         let d_log_std = policy.change_of_log_std(direction);
@@ -83,8 +69,8 @@ impl Samples {
         let at = self
             .actions
             .chunks_exact(dim)
-            .zip(activations.mean.chunks_exact(dim))
-            .zip(signals.by_mean().chunks_exact(dim))
+            .zip(workspace.activations.mean.chunks_exact(dim))
+            .zip(workspace.signals.by_mean().chunks_exact(dim))
             .zip(workspace.tangents.mean.chunks_exact(dim));
         let changes = workspace.signal_tangents.by_mean_mut(policy, rows);
         for ((change, weight), (((a, mean), s), d_mean)) in
@@ -98,7 +84,6 @@ impl Samples {
         policy.pull_back_along(
             direction,
             &self.observations,
-            pass,
             workspace,
             &by_log_std,
             product,
@@ -226,12 +211,10 @@ impl Sampled {
     }
 
     /// Adds Σ_i F_i v to `product` `[parameters]`: the Fisher matrix of each row's Gaussian, Jᵀ diag(1/σ², 2) J with
-    /// the Jacobian J of (mean, log σ) by θ, times the parameters bound in `direction`. `activations` are those of
-    /// `at` on these samples.
+    /// the Jacobian J of (mean, log σ) by θ, times the parameters bound in `direction`.
     pub fn fisher_product(
         &self,
         at: &CpuMlp,
-        activations: &Activations,
         direction: &CpuMlp,
         workspace: &mut Workspace,
         product: &mut [f32],
@@ -239,8 +222,12 @@ impl Sampled {
         let observations = &self.samples.observations;
         let (rows, dim) = (self.samples.weights.len(), at.precision.len());
         let Workspace {
-            tangents, signals, ..
+            activations,
+            tangents,
+            signals,
+            ..
         } = workspace;
+        at.forward(observations, activations);
         at.push_forward(direction, observations, activations, tangents, |_, _, _| {});
         let by_mean = signals.by_mean_mut(at, rows);
         for (by_mean, of_mean) in by_mean
