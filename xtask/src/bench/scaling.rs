@@ -6,6 +6,7 @@ use super::meta_update::MetaUpdate;
 use super::workload::{HotLoop, Workload};
 use super::{ADAM_STEPS, ROLLOUTS, median};
 use anyhow::Result;
+use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
 use serde::Serialize;
 
 /// A loop at growing sizes.
@@ -156,4 +157,38 @@ pub fn table(curves: &[Curve]) -> String {
         text += &format!("\n| {grows} | {name} | {unit} | {} |", points.join(", "));
     }
     text
+}
+
+/// The curves as an SVG: cost of a unit against the amount of work, each divided by that of the smallest amount. Linear
+/// growth is a level line.
+pub fn figure(curves: &[Curve]) -> String {
+    const COLORS: [&str; 6] = [
+        "#1f5fa8", "#6aa3d8", "#2f8f5b", "#d07a1c", "#b04a5a", "#7a5aa8",
+    ];
+    let line = |(curve, color): (&Curve, &&str)| {
+        let first = &curve.points[0];
+        let points = curve.points.iter().map(|point| {
+            let size = point.size as f64 / first.size as f64;
+            (size, point.microseconds / first.microseconds)
+        });
+        let legend = format!("{} with {}", curve.name, curve.grows);
+        let line = LinePlot::new()
+            .with_data(points)
+            .with_color(*color)
+            .with_stroke_width(2.0)
+            .with_legend(legend);
+        Plot::Line(line)
+    };
+    let plots: Vec<Plot> = curves.iter().zip(COLORS.iter().cycle()).map(line).collect();
+    let layout = Layout::auto_from_plots(&plots)
+        .with_title("Cost of a unit of work as the work grows")
+        .with_x_label("times the smallest amount")
+        .with_y_label("times the cost there")
+        .with_width(760.0)
+        .with_height(440.0)
+        .with_x_axis_min(0.0)
+        .with_y_axis_min(0.0)
+        .with_legend_box(false)
+        .with_legend_position(LegendPosition::OutsideBottomColumns);
+    kuva::render_to_svg(plots, layout)
 }
