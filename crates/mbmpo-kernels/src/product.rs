@@ -245,6 +245,9 @@ impl WithSimd for PackTransposed<'_> {
             depth,
             columns,
         } = self.panels;
+        if *depth == 0 {
+            return;
+        }
         for panel in panels::<S>(*depth, *columns) {
             let out = &mut data[panel.start..][..panel.stride * *depth];
             let columns = &self.matrix[panel.first * *depth..][..panel.width * *depth];
@@ -557,6 +560,72 @@ impl<L: Left> Tiles<'_, L> {
             for (c, sum) in c.iter_mut().zip(sums) {
                 *c = if self.add { *c + sum } else { *sum };
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::{Scalar, Scalar128b, Scalar512b};
+
+    /// Packs B, both ways, and multiplies with vectors of the length that `simd` has.
+    fn products<S: Simd>(
+        simd: S,
+        a: &[f32],
+        b: &[f32],
+        [rows, depth, columns]: [usize; 3],
+    ) -> [Vec<f32>; 2] {
+        let transposed: Vec<f32> = (0..b.len())
+            .map(|i| b[i % depth * columns + i / depth])
+            .collect();
+        [false, true].map(|from_transposed| {
+            let mut panels = Panels::default();
+            panels.resize(depth, columns);
+            if from_transposed {
+                simd.vectorize(PackTransposed {
+                    panels: &mut panels,
+                    matrix: &transposed,
+                });
+            } else {
+                simd.vectorize(PackRows {
+                    panels: &mut panels,
+                    parts: &[b],
+                });
+            }
+            let mut c = vec![f32::NAN; rows * columns];
+            simd.vectorize(Product {
+                left: Rows { data: a, depth },
+                right: &panels,
+                c: &mut c,
+                add: false,
+                finish: |_, _: &mut [f32]| {},
+            });
+            c
+        })
+    }
+
+    /// Fails when a product is right only for this processor's vectors: others have longer ones, shorter ones or none.
+    #[test]
+    fn vectors_of_any_length() {
+        let sizes @ [rows, depth, columns] = [13, 21, 53];
+        let whole =
+            |count: usize| -> Vec<f32> { (0..count).map(|i| (i * 7 % 11) as f32 - 5.0).collect() };
+        let (a, b) = (whole(rows * depth), whole(depth * columns));
+        let mut expected = vec![0.0; rows * columns];
+        for i in 0..rows {
+            for j in 0..columns {
+                let terms = (0..depth).map(|k| a[i * depth + k] * b[k * columns + j]);
+                expected[i * columns + j] = terms.sum();
+            }
+        }
+        let all = [
+            products(Scalar, &a, &b, sizes),
+            products(Scalar128b, &a, &b, sizes),
+            products(Scalar512b, &a, &b, sizes),
+        ];
+        for product in all.as_flattened() {
+            assert_eq!(*product, expected);
         }
     }
 }

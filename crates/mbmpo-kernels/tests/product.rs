@@ -152,6 +152,8 @@ fn empty_factors() {
     let mut c = [1.0; 6];
     panels.product(&[], &mut c, |_, _| {});
     assert_eq!(c, [0.0; 6]);
+    panels.pack_transposed(3, &[]);
+    assert_eq!((panels.depth(), panels.columns()), (0, 3));
 }
 
 /// Fails when sizes that do not go together are read past their end, or silently cut.
