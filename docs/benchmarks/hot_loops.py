@@ -43,7 +43,7 @@ import torch
 
 OBSERVATION, ACTION = 17, 6
 MEMBERS, HIDDEN, BATCH = 5, (512, 512), 500
-STEPS = 20  # Adam steps that are timed in one go
+STEPS = 64  # Adam steps that are timed in one go
 HORIZON, ROLLOUTS, CLIP = 200, 100, 1000.0
 POLICY = (32, 32)
 SAMPLES = 10_000  # of a task, before adapting and again after

@@ -1,10 +1,10 @@
 use burn::tensor::Device;
 
 /// Whether single-precision tensors of `device` are plain numbers in this process's memory, so that arithmetic may be
-/// done on slices: Burn's CPU backend, with or without automatic differentiation. Never without the feature `cpu`.
+/// done on slices: Burn's Flex backend. Never without the feature `cpu`.
 #[cfg(feature = "cpu")]
 pub fn is_cpu(device: &Device) -> bool {
-    *device == Device::flex() || *device == Device::flex().autodiff()
+    *device == Device::flex()
 }
 
 /// Whether single-precision tensors of `device` are plain numbers in this process's memory: never without the feature
@@ -12,4 +12,16 @@ pub fn is_cpu(device: &Device) -> bool {
 #[cfg(not(feature = "cpu"))]
 pub fn is_cpu(_device: &Device) -> bool {
     false
+}
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use super::*;
+
+    /// Fails when slices would be taken from a graph, or never.
+    #[test]
+    fn flex_without_a_graph() {
+        assert!(is_cpu(&Device::flex()));
+        assert!(!is_cpu(&Device::flex().autodiff()));
+    }
 }

@@ -8,7 +8,7 @@ pub trait DynamicsModel: Sync {
     fn members(&self) -> usize;
 
     /// Next observations `[rows, observation]` as `member` predicts them from `observations`
-    /// `[rows, observation]` and `actions` `[rows, action]`, all on the model's device.
+    /// `[rows, observation]` and `actions` `[rows, action]`, all on the model's device. Need not be differentiable.
     ///
     /// # Panics
     /// May panic where `member` is not below [`Self::members`].

@@ -9,7 +9,8 @@
 //! - [`nearest`]: what a mistyped name was meant to be.
 //!
 //! The crate knows no physics, no files and no algorithm. Without the default feature `tensor` it has no
-//! dependency on Burn, which is how `mbmpo-envs` uses it.
+//! dependency on Burn, which is how `mbmpo-envs` uses it. With the feature `cpu`, [`is_cpu`] recognises Burn's Flex
+//! backend, where the crates above then compute on slices instead of tensors.
 
 mod algorithm;
 mod check;

@@ -1,9 +1,8 @@
 //! Sums of outer products of narrow rows, as they come: nothing is packed.
 
+use crate::TILE_ROWS;
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 
-/// Rows of a tile of the result, as in `product.rs`.
-const TILE_ROWS: usize = 6;
 /// Terms of the sums that are added in one go: rows of two factors of 32 columns then fill the first-level cache.
 const DEPTH: usize = 128;
 
@@ -111,7 +110,7 @@ impl Gram<'_> {
             for r in 0..R {
                 let a = simd.splat_f32s(a[r]);
                 for v in 0..V {
-                    sums[r][v] = simd.mul_add_f32s(a, terms[v], sums[r][v]);
+                    sums[r][v] = simd.mul_add_e_f32s(a, terms[v], sums[r][v]);
                 }
             }
         }
@@ -145,5 +144,43 @@ impl Gram<'_> {
                 *c += sum;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::{Scalar, Scalar128b, Scalar512b};
+
+    fn gram<S: Simd>(simd: S, a: &[f32], height: usize, b: &[f32], width: usize) -> Vec<f32> {
+        let mut c = vec![1.0; height * width];
+        simd.vectorize(Gram {
+            left: a,
+            height,
+            right: b,
+            width,
+            c: &mut c,
+            strides: (width, 1),
+        });
+        c
+    }
+
+    /// Fails when a sum is right only for this processor's vectors: others have longer ones, shorter ones or none.
+    #[test]
+    fn vectors_of_any_length() {
+        let (rows, height, width) = (9, 8, 53);
+        let whole =
+            |count: usize| -> Vec<f32> { (0..count).map(|i| (i * 7 % 11) as f32 - 5.0).collect() };
+        let (a, b) = (whole(rows * height), whole(rows * width));
+        let mut expected = vec![1.0; height * width];
+        for i in 0..height {
+            for j in 0..width {
+                let terms = (0..rows).map(|r| a[r * height + i] * b[r * width + j]);
+                expected[i * width + j] += terms.sum::<f32>();
+            }
+        }
+        assert_eq!(gram(Scalar, &a, height, &b, width), expected);
+        assert_eq!(gram(Scalar128b, &a, height, &b, width), expected);
+        assert_eq!(gram(Scalar512b, &a, height, &b, width), expected);
     }
 }

@@ -30,11 +30,12 @@
 //! hand are found when the program runs.
 
 mod gram;
+mod pack;
 mod product;
 mod tanh;
 
 pub use gram::add_transposed_product;
-pub use product::{Panels, Strips};
+pub use product::{Panels, Strips, TILE_ROWS};
 pub use tanh::tanh;
 
 /// Runs `work` compiled for the vector instructions of this processor: for loops over slices that the compiler can

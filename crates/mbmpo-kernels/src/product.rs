@@ -1,15 +1,17 @@
 //! Matrix products, as Goto and van de Geijn 2008 arrange them: tiles of the result stay in registers while the terms of
 //! their sums stream by.
 
+use crate::pack::{PackRows, PackTransposed};
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 
-/// Rows of a tile: with two vectors in each, the sums fill the registers and hide the latency of a multiplication.
-const TILE_ROWS: usize = 6;
+/// Rows of a tile: with two vectors in each, the sums fill the registers and hide the latency of a multiplication. A
+/// piece of work should have a multiple of it.
+pub const TILE_ROWS: usize = 6;
 /// Terms of a sum that are added in one go: a panel of the right factor (two vectors wide) then fills the
 /// first-level cache.
 const DEPTH: usize = 512;
 /// Terms that are added without asking between them whether there are more.
-const GROUP: usize = 8;
+pub(crate) const GROUP: usize = 8;
 /// Rows of the left factor that meet a panel before the next one comes.
 const BLOCK_ROWS: usize = 16 * TILE_ROWS;
 
@@ -17,9 +19,9 @@ const BLOCK_ROWS: usize = 16 * TILE_ROWS;
 /// vectors wide, the last one perhaps narrower.
 #[derive(Debug, Clone, Default)]
 pub struct Panels {
-    data: Vec<f32>,
-    depth: usize,
-    columns: usize,
+    pub(crate) data: Vec<f32>,
+    pub(crate) depth: usize,
+    pub(crate) columns: usize,
 }
 
 /// The left factor Aᵀ of products Aᵀ B, in the order in which they read it: strips of six columns of A.
@@ -161,13 +163,10 @@ impl Strips {
         }
     }
 
-    /// Rows of Aᵀ B that a piece of work should have a multiple of.
-    pub const ROWS: usize = TILE_ROWS;
-
     /// The rows of C = Aᵀ B, in row-major order, that begin with row `first`, as many as fit into `c`.
     ///
     /// # Panics
-    /// When A and B differ in depth, or `first` is not a multiple of [`Self::ROWS`], or `c` is not a whole number of
+    /// When A and B differ in depth, or `first` is not a multiple of [`TILE_ROWS`], or `c` is not a whole number of
     /// rows that there are.
     pub fn product(&self, first: usize, right: &Panels, c: &mut [f32]) {
         let rows = c.len() / right.columns.max(1);
@@ -196,118 +195,21 @@ impl Strips {
     }
 }
 
-struct PackRows<'a> {
-    panels: &'a mut Panels,
-    parts: &'a [&'a [f32]],
-}
-
-impl WithSimd for PackRows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Panels {
-            data,
-            depth,
-            columns,
-        } = self.panels;
-        for panel in panels::<S>(*depth, *columns) {
-            let out = &mut data[panel.start..][..panel.stride * *depth];
-            let rows = self
-                .parts
-                .iter()
-                .flat_map(|part| part.chunks_exact(*columns));
-            for (out, row) in out.chunks_exact_mut(panel.stride).zip(rows) {
-                let row = &row[panel.first..][..panel.width];
-                if panel.width == 2 * S::F32_LANES {
-                    // of a size that the compiler knows
-                    out[..2 * S::F32_LANES].copy_from_slice(&row[..2 * S::F32_LANES]);
-                } else {
-                    out[..panel.width].copy_from_slice(row);
-                }
-            }
-        }
-    }
-}
-
-struct PackTransposed<'a> {
-    panels: &'a mut Panels,
-    matrix: &'a [f32],
-}
-
-impl WithSimd for PackTransposed<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Panels {
-            data,
-            depth,
-            columns,
-        } = self.panels;
-        if *depth == 0 {
-            return;
-        }
-        for panel in panels::<S>(*depth, *columns) {
-            let out = &mut data[panel.start..][..panel.stride * *depth];
-            let columns = &self.matrix[panel.first * *depth..][..panel.width * *depth];
-            for (group, columns) in columns.chunks(GROUP * *depth).enumerate() {
-                let out = &mut out[group * GROUP..];
-                if columns.len() == GROUP * *depth {
-                    transpose_group(columns, *depth, out, panel.stride);
-                    continue;
-                }
-                for (c, column) in columns.chunks_exact(*depth).enumerate() {
-                    for (k, entry) in column.iter().enumerate() {
-                        out[k * panel.stride + c] = *entry;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// [`GROUP`] rows of `rows` `[_, depth]` as columns of `out`, whose rows are `stride` apart: square by square, which the
-/// compiler turns into shuffles of vectors.
-#[inline(always)]
-fn transpose_group(rows: &[f32], depth: usize, out: &mut [f32], stride: usize) {
-    let mut squares: [(&[[f32; GROUP]], &[f32]); GROUP] = [(&[], &[]); GROUP];
-    for (r, squares) in squares.iter_mut().enumerate() {
-        *squares = rows[r * depth..][..depth].as_chunks();
-    }
-    for square in 0..depth / GROUP {
-        let mut transposed = [[0.0; GROUP]; GROUP];
-        for (r, row) in squares.iter().enumerate() {
-            for (k, column) in transposed.iter_mut().enumerate() {
-                column[r] = row.0[square][k];
-            }
-        }
-        for (k, column) in transposed.iter().enumerate() {
-            out[(square * GROUP + k) * stride..][..GROUP].copy_from_slice(column);
-        }
-    }
-    let rest = depth / GROUP * GROUP;
-    for (r, row) in squares.iter().enumerate() {
-        for (k, entry) in row.1.iter().enumerate() {
-            out[(rest + k) * stride + r] = *entry;
-        }
-    }
-}
-
 /// Where a panel lies.
-struct Panel {
+pub(crate) struct Panel {
     /// Its first column.
-    first: usize,
+    pub first: usize,
     /// Its columns.
-    width: usize,
+    pub width: usize,
     /// Columns that it has room for: one vector or two.
-    stride: usize,
+    pub stride: usize,
     /// Where its numbers begin.
-    start: usize,
+    pub start: usize,
 }
 
+/// The panels of a factor of this size.
 #[inline(always)]
-fn panels<S: Simd>(depth: usize, columns: usize) -> impl Iterator<Item = Panel> {
+pub(crate) fn panels<S: Simd>(depth: usize, columns: usize) -> impl Iterator<Item = Panel> {
     let widest = 2 * S::F32_LANES;
     (0..columns.div_ceil(widest)).map(move |panel| {
         let first = panel * widest;
@@ -431,7 +333,7 @@ fn add_multiple<S: Simd, const V: usize>(
 ) {
     let a = simd.splat_f32s(a);
     for v in 0..V {
-        sums[v] = simd.mul_add_f32s(a, b[v], sums[v]);
+        sums[v] = simd.mul_add_e_f32s(a, b[v], sums[v]);
     }
 }
 

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_kernels::{Panels, Strips, add_transposed_product};
+use mbmpo_kernels::{Panels, Strips, TILE_ROWS, add_transposed_product};
 use proptest::prelude::*;
 
 /// Small whole numbers, whose products and sums are exact.
@@ -81,8 +81,8 @@ fn check([rows, depth, columns]: [usize; 3]) {
     let (top, bottom) = a_transposed.split_at(depth / 2 * rows);
     strips.pack(rows, [top, bottom]);
     let mut c = vec![f32::NAN; rows * columns];
-    for (piece, c) in c.chunks_mut(2 * Strips::ROWS * columns).enumerate() {
-        strips.product(piece * 2 * Strips::ROWS, &panels, c);
+    for (piece, c) in c.chunks_mut(2 * TILE_ROWS * columns).enumerate() {
+        strips.product(piece * 2 * TILE_ROWS, &panels, c);
     }
     assert_eq!(
         c, expected,

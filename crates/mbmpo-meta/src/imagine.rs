@@ -185,7 +185,7 @@ impl Actor {
                 let device = observations.device();
                 let [rows, _] = observations.dims();
                 let mean = policy.mean(&host(observations)?, activations).to_vec();
-                let shape = [rows, mean.len() / rows];
+                let shape = [rows, policy.log_std().len()];
                 Ok(Tensor::from_data(TensorData::new(mean, shape), &device))
             }
         }

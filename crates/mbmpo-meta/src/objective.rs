@@ -13,9 +13,8 @@ use mbmpo_policy::trust_region::Objective;
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Samples that are differentiated in one go: large enough for the matrix products, small enough that a layer's
-/// activations (1,000 x 32 numbers) stay in the cache and below the size from which the system's allocator goes to
-/// the kernel for every tensor.
+/// Samples that a thread takes in one go. For tensors: large enough for the matrix products, small enough that a
+/// layer's activations (1,000 x 32 numbers) stay in the cache.
 const CHUNK: usize = 1_000;
 
 /// The policy and where its numbers live.
@@ -221,7 +220,7 @@ impl<'a> MetaObjective<'a> {
     }
 
     /// (I + α H_k) v_k of every task, by a finite difference of the inner gradient with `step`. It serves conjugate
-    /// gradients only, where α keeps its error far below that of the quadratic model, and costs half of an exact H_k v_k.
+    /// gradients only, where α keeps its error far below that of the quadratic model, and costs less than half of an exact H_k v_k.
     fn through_inner_step(&self, at: &At, v: &[Vec<f64>], step: f64) -> Result<Vec<Vec<f64>>> {
         let mut images = v.to_vec();
         if self.inner_learning_rate == 0.0 {

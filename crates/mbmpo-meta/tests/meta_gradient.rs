@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::{DType, Device};
-use mbmpo_core::{Check, Purpose, Streams, Trajectories};
+use mbmpo_core::{Check, Purpose, Streams, Trajectories, is_cpu};
 use mbmpo_meta::objective::{Arithmetic, InnerSamples, MetaObjective, OuterSamples};
 use mbmpo_policy::trust_region::{Objective, fisher_product};
 use mbmpo_policy::{GaussianMlp, PolicyConfig};
@@ -174,7 +174,7 @@ fn fisher_products_go_through_the_inner_step() {
     assert!(relative_error(&plain, &expected) > 1e-2);
 }
 
-/// What runs in production: single precision, the vectorised tanh, and more samples than a chunk holds. Fails when a
+/// What runs in production: single precision, on slices, and more samples than a chunk holds. Fails when a
 /// chunk is lost, counted twice or added to the wrong task, or when single precision is not enough.
 #[test]
 fn many_chunks_in_single_precision() {
@@ -219,6 +219,10 @@ fn many_chunks_in_single_precision() {
 #[test]
 fn fused_arithmetic_agrees_with_tensors() {
     let problem = problem_of([[1, 1_001], [1_230, 2_000]]);
+    assert!(
+        is_cpu(&problem.device),
+        "tensors would be compared with tensors"
+    );
     let objective = |dtype, alpha| {
         let samples = problem.samples_in(dtype, alpha);
         MetaObjective::new(problem.arithmetic_in(dtype), samples, alpha)

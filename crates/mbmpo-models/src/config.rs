@@ -60,7 +60,8 @@ impl Check for EnsembleConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("members", self.members, 1..=1000);
         checker.layers("hidden", &self.hidden, 8192);
-        // Three numbers for each weight are in memory: its value and Adam's moments.
+        // Seven numbers for each weight are in memory (its value, Adam's moments, folded and packed both ways, its
+        // gradient), twice during a fit.
         let weights: usize = self
             .hidden
             .windows(2)
@@ -70,8 +71,8 @@ impl Check for EnsembleConfig {
         checker.demand(
             "hidden",
             all,
-            all <= 500_000_000,
-            "at most 500,000,000 weights in the ensemble",
+            all <= 100_000_000,
+            "at most 100,000,000 weights in the ensemble",
         );
         checker.positive("learning_rate", self.learning_rate);
         checker.positive("adam_epsilon", self.adam_epsilon);

@@ -4,11 +4,11 @@ use crate::normalizer::Normalization;
 use crate::tensor_network::forward;
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{DynamicsModel, is_cpu};
-use mbmpo_kernels::{Panels, Strips};
+use mbmpo_kernels::{Panels, TILE_ROWS};
 use rayon::prelude::*;
 
 /// A fitted ensemble, frozen and made fast: weight normalisation, the standardisation of (s, a) and the scale of Δs
-/// are folded into plain weights.
+/// are folded into plain weights. Not differentiable: on the CPU predictions are constants of any graph.
 #[derive(Debug, Clone)]
 pub struct Predictor {
     members: Members,
@@ -64,7 +64,7 @@ struct CpuMember {
 impl CpuMember {
     /// Rows that go through the layers together, at most: their activations stay in the second-level cache, and the
     /// rollouts of a task are several pieces for threads that have nothing else to do.
-    const ROWS: usize = 6 * Strips::ROWS;
+    const ROWS: usize = 6 * TILE_ROWS;
 
     fn new(layers: Vec<Affine>) -> Self {
         let pack = |layer: Affine| {
@@ -81,13 +81,13 @@ impl CpuMember {
         let device = observations.device();
         let ([rows, dim], [_, action_dim]) = (observations.dims(), actions.dims());
         let (observations, actions) = (observations.into_data(), actions.into_data());
-        // single precision on the CPU, so nothing is copied and nothing can be refused
+        // Other than single precision is a mistake that this trait cannot report; rewards that are not finite will.
         let (Ok(s), Ok(a)) = (observations.as_slice::<f32>(), actions.as_slice::<f32>()) else {
             return Tensor::full([rows, dim], f32::NAN, &device);
         };
         // pieces of about the same size, without an odd tile but in the last
         let piece = rows.div_ceil(rows.div_ceil(Self::ROWS).max(1));
-        let piece = piece.max(1).next_multiple_of(Strips::ROWS);
+        let piece = piece.max(1).next_multiple_of(TILE_ROWS);
         let mut next = vec![0.0; s.len()];
         (next.par_chunks_mut(piece * dim))
             .zip(s.par_chunks(piece * dim))

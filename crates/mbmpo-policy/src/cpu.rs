@@ -19,7 +19,7 @@ pub struct CpuMlp {
     log_std: Vec<f32>,
     /// 1/σ² `[action]`.
     precision: Vec<f32>,
-    /// log σ before the floor.
+    /// log σ before the floor `[action]`.
     raw_log_std: Vec<f32>,
     /// 1 where log σ is above its floor, 0 where it rests on it: `[action]`.
     free_std: Vec<f32>,
@@ -48,11 +48,6 @@ pub struct Activations {
 }
 
 impl Activations {
-    /// Mean action `[rows, action]`.
-    pub fn mean(&self) -> &[f32] {
-        &self.mean
-    }
-
     /// Input of layer i.
     fn input<'a>(&'a self, observations: &'a [f32], i: usize) -> &'a [f32] {
         if i == 0 {
@@ -95,7 +90,9 @@ impl CpuMlp {
             .collect();
         let raw_log_std = take(network.action_dim()).to_vec();
         let floor = network.min_log_std() as f32;
-        let log_std: Vec<f32> = raw_log_std.iter().map(|x| x.max(floor)).collect();
+        // unlike `max`, this lets NaN through
+        let clamp = |x: &f32| if *x < floor { floor } else { *x };
+        let log_std: Vec<f32> = raw_log_std.iter().map(clamp).collect();
         Self {
             layers,
             precision: log_std.iter().map(|x| (-2.0 * x).exp()).collect(),

@@ -1,4 +1,3 @@
-use crate::tanh::tanh_tensor;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use mbmpo_core::{Check, Checked, Checker, Stream};
 use rand::RngExt;
@@ -169,7 +168,7 @@ impl BoundMlp {
             .enumerate()
             .fold(observations, |input, (i, (weight, bias))| {
                 let sum = input.matmul(weight.clone()) + bias.clone();
-                if i == last { sum } else { tanh_tensor(sum) }
+                if i == last { sum } else { sum.tanh() }
             })
     }
 
@@ -178,7 +177,7 @@ impl BoundMlp {
         let mut inputs = vec![observations];
         for (weight, bias) in &self.layers[..self.layers.len() - 1] {
             let sum = inputs[inputs.len() - 1].clone().matmul(weight.clone()) + bias.clone();
-            inputs.push(tanh_tensor(sum));
+            inputs.push(sum.tanh());
         }
         let (weight, bias) = &self.layers[self.layers.len() - 1];
         let mean = inputs[inputs.len() - 1].clone().matmul(weight.clone()) + bias.clone();

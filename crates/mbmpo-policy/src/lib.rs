@@ -26,7 +26,6 @@ pub mod cpu;
 mod gaussian_mlp;
 mod policy;
 pub mod surrogate;
-mod tanh;
 pub mod trust_region;
 
 pub use gaussian_mlp::{BoundMlp, Forward, GaussianMlp, PolicyConfig};

@@ -60,7 +60,8 @@ impl GaussianPolicy {
         let start = self.parameters.len() - self.network.action_dim();
         self.parameters[start..]
             .iter()
-            .map(|log_std| log_std.max(floor).exp())
+            // unlike `max`, this lets NaN through
+            .map(|&log_std| if log_std < floor { floor } else { log_std }.exp())
             .collect()
     }
 

@@ -24,7 +24,7 @@ struct Problem {
 
 /// Every shape and row count: one row, not a multiple of a tile, more than a block of rows of a product.
 fn problems() -> Vec<Problem> {
-    let hidden: [&[usize]; 3] = [&[19], &[32, 32], &[7, 33, 16]];
+    let hidden: [&[usize]; 4] = [&[], &[19], &[32, 32], &[7, 33, 16]];
     let rows = [1, 6, 101];
     let pairs = hidden
         .iter()
@@ -232,5 +232,21 @@ fn hessian_products_are_those_of_finite_differences() {
         let expected = gradient(step).into_iter().zip(gradient(-step));
         let expected: Vec<f64> = expected.map(|(a, b)| (a - b) / (2.0 * step)).collect();
         assert_close(&product, &expected, "Hessian product");
+    }
+}
+
+/// Fails when a weight or log σ that is not a number gives a density or an action that is one.
+#[test]
+fn not_a_number_comes_through() {
+    let mut workspace = Workspace::default();
+    let p = problem(&[19], 6);
+    for poisoned in [0, p.theta.len() - 1] {
+        let old = p.slices(&p.theta);
+        let mut theta = p.theta.clone();
+        theta[poisoned] = f32::NAN;
+        let new = p.slices(&theta);
+        let sampled = Sampled::new(p.samples.clone(), &old);
+        let [surrogate, kl] = sampled.surrogate_and_kl(&new, &mut workspace);
+        assert!(surrogate.is_nan() && kl.is_nan(), "{surrogate}, {kl}");
     }
 }

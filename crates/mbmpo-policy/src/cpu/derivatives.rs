@@ -133,8 +133,8 @@ impl CpuMlp {
         }
     }
 
-    /// [`Self::push_forward`] from the activations to the tangents of `workspace`, and what the curvature of tanh adds to the changes of
-    /// the signals: with y = tanh u and the signals g by y and s by u, s = (1 - y²) g moves by
+    /// [`Self::push_forward`] from the activations to the tangents of `workspace`, and what the curvature of tanh adds
+    /// to the changes of the signals: with y = tanh u and the signals g by y and s by u, s = (1 - y²) g moves by
     /// (1 - y²) dg - 2 y dy g, the second term of which is -2 y s du.
     pub(super) fn push_forward_curved(
         &self,
