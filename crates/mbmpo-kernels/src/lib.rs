@@ -32,10 +32,12 @@
 mod gram;
 mod pack;
 mod product;
+mod rows;
 mod tanh;
 
 pub use gram::add_transposed_product;
 pub use product::{Panels, Strips, TILE_ROWS};
+pub use rows::{add_to_rows, sum_rows};
 pub use tanh::tanh;
 
 /// Runs `work` compiled for the vector instructions of this processor: for loops over slices that the compiler can

@@ -6,7 +6,7 @@
 
 use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use mbmpo_core::Result;
-use mbmpo_kernels::{Panels, Strips, TILE_ROWS, vectorized};
+use mbmpo_kernels::{Panels, Strips, TILE_ROWS, add_to_rows, sum_rows, vectorized};
 use rayon::prelude::*;
 
 /// Rows of a piece: no tile is cut, and the paper's batch is four pieces.
@@ -107,8 +107,8 @@ impl CpuNetwork {
             .with_max_len(1)
             .for_each(|((piece, inputs), targets)| {
                 piece.forward(layers, inputs);
-                piece.compare(targets, factor);
-                piece.backward(layers);
+                piece.compare(targets);
+                piece.backward(layers, factor);
             });
     }
 }
@@ -136,7 +136,7 @@ impl Network for CpuNetwork {
                 layer.outputs,
                 pieces.iter().map(|piece| &piece.signals[i][..]),
             );
-            let by_bias = sum_rows(layer.outputs, pieces.iter().map(|piece| &piece.by_bias[i]));
+            let by_bias = total(pieces.iter().map(|piece| &piece.by_bias[i][..]));
             layer.descend(activations, signals, by_weights, &by_bias, adam);
         }
     }
@@ -152,7 +152,7 @@ impl Network for CpuNetwork {
             .zip(batch.targets.par_chunks(ROWS * outputs))
             .map_init(Piece::default, |piece, (inputs, targets)| {
                 piece.forward(&self.layers, inputs);
-                piece.compare(targets, 0.0);
+                piece.compare(targets);
                 piece.squared_error
             })
             .collect();
@@ -196,28 +196,30 @@ impl Piece {
         }
     }
 
-    /// Sum of the squared errors, and `factor` times the errors as the last layer's signal.
-    fn compare(&mut self, targets: &[f32], factor: f32) {
-        let last = self.activations.len() - 1;
-        self.signals.resize(last + 1, Vec::new());
-        let (outputs, signal) = (&self.activations[last], &mut self.signals[last]);
-        signal.clear();
-        let mut sum = 0.0;
-        signal.extend(outputs.iter().zip(targets).map(|(output, target)| {
-            let error = output - target;
-            sum += f64::from(error) * f64::from(error);
-            error * factor
-        }));
-        self.squared_error = sum;
+    /// Turns the last layer's outputs into errors, and adds up their squares.
+    fn compare(&mut self, targets: &[f32]) {
+        self.squared_error = 0.0;
+        let errors = self.activations.last_mut().into_iter().flatten();
+        for (error, target) in errors.zip(targets) {
+            *error -= target;
+            self.squared_error += f64::from(*error) * f64::from(*error);
+        }
     }
 
-    /// Takes the last layer's signal back to the first.
-    fn backward(&mut self, layers: &[Layer]) {
+    /// Takes `factor` times the errors back from the last layer to the first.
+    fn backward(&mut self, layers: &[Layer], factor: f32) {
+        let last = layers.len() - 1;
+        self.signals.resize(layers.len(), Vec::new());
+        self.signals[last].clear();
+        self.signals[last].extend(self.activations[last].iter().map(|error| error * factor));
         self.by_bias.resize(layers.len(), Vec::new());
         for (i, layer) in layers.iter().enumerate().rev() {
             let (before, after) = self.signals.split_at_mut(i);
             let signal = &after[0];
-            self.by_bias[i] = sum_rows(layer.outputs, signal.chunks_exact(layer.outputs));
+            let by_bias = &mut self.by_bias[i];
+            by_bias.clear();
+            by_bias.resize(layer.outputs, 0.0);
+            sum_rows(by_bias, signal);
             if let Some(back) = before.last_mut() {
                 let input = &self.activations[i - 1];
                 back.resize(input.len(), 0.0);
@@ -245,15 +247,11 @@ pub(crate) fn perceive(weights: &Panels, bias: &[f32], relu: bool, x: &[f32], y:
         y,
         #[inline(always)]
         |_, rows| {
-            for row in rows.chunks_exact_mut(bias.len()) {
-                if relu {
-                    for (y, b) in row.iter_mut().zip(bias) {
-                        let sum = *y + b;
-                        // unlike `max`, this lets NaN through
-                        *y = if sum < 0.0 { 0.0 } else { sum };
-                    }
-                } else {
-                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+            add_to_rows(rows, bias);
+            if relu {
+                for y in rows {
+                    // unlike `max`, this lets NaN through
+                    *y = if *y < 0.0 { 0.0 } else { *y };
                 }
             }
         },
@@ -311,7 +309,7 @@ impl Layer {
         // by v: g/‖v‖ (∂W - ∂g v/‖v‖), with ∂g = Σᵢ ∂W[i,j] v[i,j] / ‖v[:,j]‖ (ibid., eq. 3)
         let mut along = vec![0.0; self.outputs];
         if let Some(gain) = &mut self.gain {
-            let mut by_gain = sum_rows(self.outputs, &dots);
+            let mut by_gain = total(dots.iter().map(Vec::as_slice));
             let inverses = self.inverse_length.iter().zip(&self.scale);
             for ((by_gain, along), (inverse, scale)) in
                 by_gain.iter_mut().zip(&mut along).zip(inverses)
@@ -348,7 +346,7 @@ impl Layer {
                 squares
             })
             .collect();
-        self.fold(&sum_rows(self.outputs, &squares));
+        self.fold(&total(squares.iter().map(Vec::as_slice)));
     }
 
     /// W and its factors from v, g and Σᵢ v[i,j]².
@@ -441,20 +439,14 @@ fn sum_products(columns: usize, a: &[f32], b: &[f32]) -> Vec<f32> {
     sums
 }
 
-/// The sum of some rows `[columns]`, in their order.
-fn sum_rows<R: AsRef<[f32]>>(columns: usize, rows: impl IntoIterator<Item = R>) -> Vec<f32> {
-    let mut sums = vec![0.0; columns];
-    vectorized(
-        #[inline(always)]
-        || {
-            for row in rows {
-                sums.iter_mut()
-                    .zip(row.as_ref())
-                    .for_each(|(sum, x)| *sum += x);
-            }
-        },
-    );
-    sums
+/// The sum of what pieces have, in their order.
+fn total<'a>(parts: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+    let mut parts = parts.map(<[f32]>::to_vec);
+    let first = parts.next().unwrap_or_default();
+    parts.fold(first, |mut sum, part| {
+        sum.iter_mut().zip(&part).for_each(|(sum, x)| *sum += x);
+        sum
+    })
 }
 
 #[cfg(test)]

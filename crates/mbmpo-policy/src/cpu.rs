@@ -9,7 +9,7 @@ pub use derivatives::Workspace;
 pub use samples::{Sampled, Samples};
 
 use crate::GaussianMlp;
-use mbmpo_kernels::{Panels, tanh};
+use mbmpo_kernels::{Panels, add_to_rows, tanh};
 
 /// A [`GaussianMlp`] with its parameters as factors of matrix products.
 #[derive(Debug, Clone)]
@@ -134,7 +134,7 @@ impl CpuMlp {
                 output,
                 #[inline(always)]
                 |_, sums| {
-                    layer.add_biases(sums);
+                    add_to_rows(sums, &layer.biases);
                     for sum in sums {
                         *sum = tanh(*sum);
                     }
@@ -147,7 +147,7 @@ impl CpuMlp {
             input,
             sized(&mut activations.mean, rows * layer.outputs()),
             #[inline(always)]
-            |_, sums| layer.add_biases(sums),
+            |_, sums| add_to_rows(sums, &layer.biases),
         );
     }
 }
@@ -159,15 +159,6 @@ impl Layer {
 
     fn outputs(&self) -> usize {
         self.weights.columns()
-    }
-
-    #[inline(always)]
-    fn add_biases(&self, sums: &mut [f32]) {
-        for row in sums.chunks_exact_mut(self.biases.len()) {
-            for (x, b) in row.iter_mut().zip(&self.biases) {
-                *x += b;
-            }
-        }
     }
 }
 

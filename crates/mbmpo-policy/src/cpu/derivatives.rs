@@ -1,7 +1,7 @@
 //! Backward pass, its derivative along a direction, and the derivative of the forward pass.
 
 use super::{Activations, CpuMlp, Layer, sized};
-use mbmpo_kernels::{add_transposed_product, vectorized};
+use mbmpo_kernels::{add_to_rows, add_transposed_product, sum_rows};
 
 /// Buffers for the derivatives of some rows, to be used again and again.
 #[derive(Debug, Clone, Default)]
@@ -58,26 +58,31 @@ impl CpuMlp {
         by_log_std: &[f32],
         gradient: &mut [f32],
     ) {
+        self.back_propagate(activations, signals);
         self.add_by_log_std(by_log_std, gradient);
-        for (i, layer) in self.layers.iter().enumerate().rev() {
-            let (before, after) = signals.0.split_at_mut(i);
-            let (signal, input) = (&after[0], activations.input(observations, i));
-            layer.add_by_weights(input, signal, gradient);
+        for (i, (layer, signal)) in self.layers.iter().zip(&signals.0).enumerate() {
+            layer.add_by_weights(activations.input(observations, i), signal, gradient);
             layer.add_by_biases(signal, gradient);
-            if let Some(before) = before.last_mut() {
-                let width = layer.inputs();
-                layer.transposed.product(
-                    signal,
-                    sized(before, input.len()),
-                    #[inline(always)]
-                    |first, sums| {
-                        let outputs = &input[first * width..][..sums.len()];
-                        for (s, y) in sums.iter_mut().zip(outputs) {
-                            *s *= slope(*y);
-                        }
-                    },
-                );
-            }
+        }
+    }
+
+    /// The signals of every layer from those of the mean.
+    pub(super) fn back_propagate(&self, activations: &Activations, signals: &mut Signals) {
+        let hidden = self.layers.iter().skip(1).zip(&activations.hidden);
+        for (i, (layer, outputs)) in hidden.enumerate().rev() {
+            let (before, after) = signals.0.split_at_mut(i + 1);
+            let width = layer.inputs();
+            layer.transposed.product(
+                &after[0],
+                sized(&mut before[i], outputs.len()),
+                #[inline(always)]
+                |first, sums| {
+                    let outputs = &outputs[first * width..][..sums.len()];
+                    for (s, y) in sums.iter_mut().zip(outputs) {
+                        *s *= slope(*y);
+                    }
+                },
+            );
         }
     }
 
@@ -120,7 +125,7 @@ impl CpuMlp {
                 change,
                 #[inline(always)]
                 |first, sums| {
-                    moved.add_biases(sums);
+                    add_to_rows(sums, &moved.biases);
                     if let Some(outputs) = activations.hidden.get(i) {
                         let outputs = &outputs[first * width..][..sums.len()];
                         with_sums(i, first * width, sums);
@@ -247,15 +252,6 @@ impl Layer {
     fn add_by_biases(&self, signal: &[f32], gradient: &mut [f32]) {
         let (inputs, outputs) = (self.inputs(), self.outputs());
         let gradient = &mut gradient[self.start + inputs * outputs..][..outputs];
-        vectorized(
-            #[inline(always)]
-            || {
-                for row in signal.chunks_exact(outputs) {
-                    for (sum, s) in gradient.iter_mut().zip(row) {
-                        *sum += s;
-                    }
-                }
-            },
-        );
+        sum_rows(gradient, signal);
     }
 }

@@ -98,6 +98,24 @@ impl Samples {
         signals: &mut Signals,
         gradient: &mut [f32],
     ) {
+        let by_log_std = self.by_outputs(policy, weights, activations, signals);
+        policy.pull_back(
+            &self.observations,
+            activations,
+            signals,
+            &by_log_std,
+            gradient,
+        );
+    }
+
+    /// Gradients of Σ_i w_i log π(a_i|s_i) with these `weights`: by the mean, to `signals`, and by log σ `[action]`.
+    fn by_outputs(
+        &self,
+        policy: &CpuMlp,
+        weights: &[f32],
+        activations: &Activations,
+        signals: &mut Signals,
+    ) -> Vec<f32> {
         let dim = policy.precision.len();
         let mut by_log_std = vec![0.0; dim];
         let by_mean = signals.by_mean_mut(policy, weights.len());
@@ -112,13 +130,7 @@ impl Samples {
                 by_log_std[j] += by_mean[j] * difference - weight;
             }
         }
-        policy.pull_back(
-            &self.observations,
-            activations,
-            signals,
-            &by_log_std,
-            gradient,
-        );
+        by_log_std
     }
 }
 
