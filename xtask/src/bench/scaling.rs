@@ -189,6 +189,6 @@ pub fn figure(curves: &[Curve]) -> String {
         .with_x_axis_min(0.0)
         .with_y_axis_min(0.0)
         .with_legend_box(false)
-        .with_legend_position(LegendPosition::OutsideBottomColumns);
+        .with_legend_position(LegendPosition::InsideBottomRight);
     kuva::render_to_svg(plots, layout)
 }
