@@ -229,9 +229,6 @@ pub(crate) fn panels<S: Simd>(depth: usize, columns: usize) -> impl Iterator<Ite
 
 /// A left factor.
 trait Left: Copy {
-    /// Length of the sums.
-    fn depth(self) -> usize;
-
     /// Σ_k A[i,k] B[k,j] for R rows from row `row` on and the terms from `k` on that `b`, V vectors wide, has.
     fn sums<S: Simd, const R: usize, const V: usize>(
         self,
@@ -250,11 +247,6 @@ struct Rows<'a> {
 }
 
 impl Left for Rows<'_> {
-    #[inline(always)]
-    fn depth(self) -> usize {
-        self.depth
-    }
-
     #[inline(always)]
     fn sums<S: Simd, const R: usize, const V: usize>(
         self,
@@ -298,11 +290,6 @@ struct Columns<'a> {
 }
 
 impl Left for Columns<'_> {
-    #[inline(always)]
-    fn depth(self) -> usize {
-        self.depth
-    }
-
     #[inline(always)]
     fn sums<S: Simd, const R: usize, const V: usize>(
         self,
@@ -367,7 +354,7 @@ impl<L: Left, F: FnMut(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
             // at least once: a product of depth 0 is 0
             let mut k = 0;
             loop {
-                let depth = DEPTH.min(left.depth() - k);
+                let depth = DEPTH.min(right.depth - k);
                 for panel in panels::<S>(right.depth, columns) {
                     let b = &right.data[panel.start + k * panel.stride..][..depth * panel.stride];
                     let tiles = Tiles {
@@ -395,7 +382,7 @@ impl<L: Left, F: FnMut(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
                     }
                 }
                 k += depth;
-                if k == left.depth() {
+                if k == right.depth {
                     break;
                 }
             }

@@ -90,9 +90,7 @@ impl CpuMlp {
             .collect();
         let raw_log_std = take(network.action_dim()).to_vec();
         let floor = network.min_log_std() as f32;
-        // unlike `max`, this lets NaN through
-        let clamp = |x: &f32| if *x < floor { floor } else { *x };
-        let log_std: Vec<f32> = raw_log_std.iter().map(clamp).collect();
+        let log_std: Vec<f32> = raw_log_std.iter().map(|x| network.floored(*x)).collect();
         Self {
             layers,
             precision: log_std.iter().map(|x| (-2.0 * x).exp()).collect(),

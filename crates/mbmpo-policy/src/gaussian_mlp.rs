@@ -64,6 +64,13 @@ impl GaussianMlp {
         self.min_log_std
     }
 
+    /// log σ, or its floor where it is below.
+    pub(crate) fn floored(&self, log_std: f32) -> f32 {
+        let floor = self.min_log_std as f32;
+        // unlike `max`, this lets NaN through
+        if log_std < floor { floor } else { log_std }
+    }
+
     /// Number of components of an action.
     pub fn action_dim(&self) -> usize {
         self.sizes[self.sizes.len() - 1]

@@ -56,12 +56,10 @@ impl GaussianPolicy {
 
     /// Standard deviation of every action component.
     pub fn std(&self) -> Vec<f32> {
-        let floor = self.network.min_log_std() as f32;
         let start = self.parameters.len() - self.network.action_dim();
         self.parameters[start..]
             .iter()
-            // unlike `max`, this lets NaN through
-            .map(|&log_std| if log_std < floor { floor } else { log_std }.exp())
+            .map(|log_std| self.network.floored(*log_std).exp())
             .collect()
     }
 
