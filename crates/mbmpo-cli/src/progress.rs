@@ -114,14 +114,16 @@ impl Bars {
 
 impl Clock {
     fn line(&self, metrics: &IterationMetrics) -> String {
+        let adapted = metrics.meta.as_ref().map_or_else(String::new, |meta| {
+            format!(", adapted {:.1}", meta.return_post_mean)
+        });
         format!(
-            "iteration {:>3}: {:>7} of {} real steps, return {:>8.1} ± {:.1}, adapted {:.1}, {} ({} left)",
+            "iteration {:>3}: {:>7} of {} real steps, return {:>8.1} ± {:.1}{adapted}, {} ({} left)",
             metrics.iteration,
             metrics.real_steps,
             self.budget,
             metrics.return_pre_mean,
             metrics.return_pre_std,
-            metrics.return_post_mean,
             duration(metrics.wall_seconds),
             self.left(metrics),
         )
@@ -156,6 +158,7 @@ fn describe(phase: Phase) -> &'static str {
         Phase::Collect => "collecting real rollouts",
         Phase::Fit => "fitting the models",
         Phase::MetaOptimize => "meta-steps in imagination",
+        Phase::Update => "learning from real rollouts",
         Phase::Evaluate => "evaluating on the real environment",
     }
 }

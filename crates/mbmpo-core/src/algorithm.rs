@@ -17,7 +17,7 @@ pub trait Algorithm {
     /// Real environment steps taken so far (evaluation is not counted, as in the paper).
     fn real_steps(&self) -> usize;
 
-    /// The policy that is reported: the pre-update policy.
+    /// The policy that is reported; of a meta-learner the pre-update policy.
     fn policy(&self) -> Self::Policy;
 }
 
@@ -30,6 +30,8 @@ pub enum Phase {
     Fit,
     /// Imagining, adapting and the meta-update, many times.
     MetaOptimize,
+    /// Learning from real data without a model.
+    Update,
     /// Real rollouts that only measure.
     Evaluate,
 }
@@ -61,15 +63,33 @@ pub struct IterationMetrics {
     pub iteration: usize,
     /// Real environment steps used so far, this iteration's included.
     pub real_steps: usize,
-    /// Mean return of the stochastic pre-update policy at the end of the iteration.
+    /// Mean return of the reported policy ([`Algorithm::policy`]) at the end of the iteration, over real episodes that
+    /// are neither counted nor learned from.
     pub return_pre_mean: f64,
     /// Standard deviation (population) over those episodes.
     pub return_pre_std: f64,
+    /// Mean length of those episodes \[control steps\].
+    pub episode_length_mean: f64,
+    /// Mean standard deviation of the policy's components; 0 for a deterministic policy.
+    pub policy_std_mean: f64,
+    /// What only MB-MPO has.
+    #[serde(flatten)]
+    pub meta: Option<MetaMetrics>,
+    /// What only algorithms without a model have.
+    #[serde(flatten)]
+    pub model_free: Option<ModelFreeMetrics>,
+    /// Where the time went \[s\].
+    pub seconds: PhaseSeconds,
+    /// Since the run began \[s\]; filled in by whoever drives the algorithm.
+    pub wall_seconds: f64,
+}
+
+/// What an iteration of MB-MPO adds to a line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MetaMetrics {
     /// Mean return at the end of the iteration of the policies that the last meta-step adapted, each to its imagined
     /// task; they collect the next data. (They stem from the parameters before that step's meta-update.)
     pub return_post_mean: f64,
-    /// Mean length of the pre-update episodes \[control steps\].
-    pub episode_length_mean: f64,
     /// Imagined transitions of this iteration, over all meta-steps.
     pub imagined_steps: usize,
     /// Training loss of each member's last epoch (standardised units).
@@ -84,20 +104,30 @@ pub struct IterationMetrics {
     pub meta_surrogate_gain: f64,
     /// Share of the meta-steps whose line search found a step.
     pub meta_accepted: f64,
-    /// Mean standard deviation of the policy's components.
-    pub policy_std_mean: f64,
     /// Mean return of the pre-update policy in the imagined tasks of the last meta-step.
     pub imagined_return_pre: f64,
     /// Mean return of the adapted policies in the imagined tasks of the last meta-step.
     pub imagined_return_post: f64,
-    /// Where the time went \[s\].
-    pub seconds: PhaseSeconds,
-    /// Since the run began \[s\]; filled in by whoever drives the algorithm.
-    pub wall_seconds: f64,
 }
 
-/// Wall-clock time of the parts of an iteration \[s\].
+/// What an iteration without a model adds to a line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ModelFreeMetrics {
+    /// Mean return of the episodes that this iteration learned from, exploration included.
+    pub return_collect_mean: f64,
+    /// Gradient steps of this iteration, of policy and critic together.
+    pub gradient_steps: usize,
+    /// Mean KL divergence of the new policy from the one that took the samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_kl: Option<f64>,
+    /// Mean squared error of the critic before its last step, in the units that it is trained in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critic_loss: Option<f64>,
+}
+
+/// Wall-clock time of the parts of an iteration \[s\]; 0 for parts that an algorithm does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PhaseSeconds {
     /// Real rollouts for data.
     pub collect: f64,
@@ -109,6 +139,8 @@ pub struct PhaseSeconds {
     pub adapt: f64,
     /// The outer step.
     pub meta_update: f64,
+    /// Learning without a model.
+    pub update: f64,
     /// Real rollouts for the report.
     pub evaluate: f64,
 }

@@ -43,6 +43,32 @@ pub struct Plan {
     pub iteration: u64,
 }
 
+/// Episodes of one policy until there are at least `plan.min_steps` transitions: at once as many as are needed if none
+/// ends early, then those that are still missing. Nothing with a horizon of 0.
+///
+/// # Errors
+/// When the simulation diverges.
+pub fn collect_batch(
+    environment: &dyn Environment,
+    policy: &dyn Policy,
+    plan: Plan,
+    streams: &Streams,
+) -> Result<Trajectories> {
+    let mut all = Trajectories::new(
+        environment.observation_dim(),
+        environment.action_space().dim(),
+    );
+    while plan.horizon > 0 && (all.is_empty() || all.len() < plan.min_steps) {
+        let missing = plan.min_steps.saturating_sub(all.len());
+        let policies = vec![policy; missing.div_ceil(plan.horizon).max(1)];
+        let first = all.lengths.len();
+        for path in episodes(environment, &policies, first, plan, streams)? {
+            all.extend(&path);
+        }
+    }
+    Ok(all)
+}
+
 /// Whole rounds of one episode a policy, until there are at least `plan.min_steps` transitions (at least one round).
 /// Nothing without policies or with a horizon of 0.
 ///
@@ -66,18 +92,29 @@ pub fn collect<P: Policy>(
     }
     let mut episode = 0;
     while all.is_empty() || all.len() < plan.min_steps {
-        let round = policies
-            .par_iter()
-            .enumerate()
-            .map(|(i, policy)| {
-                let index = (episode + i) as u64;
-                let mut stream = streams.stream(plan.purpose, plan.iteration, index);
-                let mut environment = environment.boxed_clone();
-                rollout(environment.as_mut(), policy, plan.horizon, &mut stream)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let round = episodes(environment, policies, episode, plan, streams)?;
         round.iter().for_each(|path| all.extend(path));
         episode += policies.len();
     }
     Ok(all)
+}
+
+/// One episode of every policy, in parallel; the first has the number `first`.
+fn episodes<P: Policy>(
+    environment: &dyn Environment,
+    policies: &[P],
+    first: usize,
+    plan: Plan,
+    streams: &Streams,
+) -> Result<Vec<Trajectories>> {
+    policies
+        .par_iter()
+        .enumerate()
+        .map(|(i, policy)| {
+            let index = (first + i) as u64;
+            let mut stream = streams.stream(plan.purpose, plan.iteration, index);
+            let mut environment = environment.boxed_clone();
+            rollout(environment.as_mut(), policy, plan.horizon, &mut stream)
+        })
+        .collect()
 }

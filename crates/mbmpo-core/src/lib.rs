@@ -28,10 +28,12 @@ mod streams;
 pub mod task;
 mod trajectories;
 
-pub use algorithm::{Algorithm, IterationMetrics, Observer, Phase, PhaseSeconds, Silent};
+pub use algorithm::{
+    Algorithm, IterationMetrics, MetaMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds, Silent,
+};
 pub use check::{Check, Checked, Checker, InvalidValue, Violations};
 #[cfg(feature = "tensor")]
-pub use device::is_cpu;
+pub use device::{host, is_cpu};
 #[cfg(feature = "tensor")]
 pub use dynamics::DynamicsModel;
 pub use environment::{Environment, Step};

@@ -7,6 +7,12 @@ pub trait Policy: Sync {
     fn act(&self, observation: &[f32], stream: &mut Stream) -> Vec<f32>;
 }
 
+impl<P: Policy + ?Sized> Policy for &P {
+    fn act(&self, observation: &[f32], stream: &mut Stream) -> Vec<f32> {
+        (**self).act(observation, stream)
+    }
+}
+
 /// The uniform random controller of the first iteration (section 4.3 of the paper).
 #[derive(Debug, Clone, PartialEq)]
 pub struct UniformPolicy(pub BoxSpace);

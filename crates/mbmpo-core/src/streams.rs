@@ -11,7 +11,7 @@ pub type Stream = ChaCha8Rng;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
-    /// Initial weights of the policy.
+    /// Initial weights of the policy (index 0) and of a critic (index 1).
     PolicyWeights = 1,
     /// Initial weights of the ensemble; indexed by member.
     ModelWeights = 2,
@@ -27,6 +27,10 @@ pub enum Purpose {
     ImaginedAction = 7,
     /// Tests and benchmarks.
     Test = 8,
+    /// What learning without a model draws: minibatches, sampled actions; indexed by use.
+    Update = 9,
+    /// Noise on the parameters of an exploring policy; indexed by episode.
+    Exploration = 10,
 }
 
 /// Every random number of a run, by name.

@@ -48,8 +48,8 @@ pub struct RunResult {
     pub real_steps: usize,
     /// Mean return of the pre-update policy after the last iteration.
     pub return_pre_mean: f64,
-    /// Mean return of the adapted policies after the last iteration.
-    pub return_post_mean: f64,
+    /// Mean return of the adapted policies after the last iteration, where there are such.
+    pub return_post_mean: Option<f64>,
     /// Wall-clock time \[s\].
     pub wall_seconds: f64,
     /// The run directory.
@@ -230,7 +230,7 @@ impl RunResult {
             seed: info.seed,
             real_steps: last.real_steps,
             return_pre_mean: last.return_pre_mean,
-            return_post_mean: last.return_post_mean,
+            return_post_mean: last.meta.as_ref().map(|meta| meta.return_post_mean),
             wall_seconds: last.wall_seconds,
             directory: directory.path().to_owned(),
         }

@@ -7,7 +7,8 @@ use divan::{Bencher, black_box};
 use mbmpo_core::{Check, Environment, Policy, Purpose, Streams, Trajectories};
 use mbmpo_envs::{Variant, make};
 use mbmpo_meta::imagine::{Imagination, Randomness};
-use mbmpo_meta::objective::{Arithmetic, MetaObjective};
+use mbmpo_meta::objective::MetaObjective;
+use mbmpo_policy::batch::Arithmetic;
 use mbmpo_models::{Ensemble, EnsembleConfig, Shuffle};
 use mbmpo_policy::trust_region::Objective;
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
@@ -107,9 +108,9 @@ fn with_objective<T>(bencher: Bencher, work: impl Fn(&MetaObjective<'_>, &[f64])
         (paths, advantages)
     };
     let (pre, advantages) = samples(0);
-    let inner = arithmetic.inner_samples(&pre, &advantages);
+    let inner = arithmetic.batch(&pre, &advantages);
     let (post, advantages) = samples(1);
-    let outer = arithmetic.outer_samples(&post, &advantages, 1.0, &theta);
+    let outer = arithmetic.surrogate_batch(&post, &advantages, 1.0, &theta);
     let objective = MetaObjective::new(arithmetic, vec![(inner, outer)], ALPHA);
     // the objective remembers what it knows of the last θ, so it is asked at two in turn
     let moved: Vec<f64> = theta.iter().map(|x| x + 1e-4).collect();

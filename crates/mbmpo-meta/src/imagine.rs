@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::task::TensorTransitions;
-use mbmpo_core::{DynamicsModel, Environment, Error, Result, Stream, Task, Trajectories, is_cpu};
+use mbmpo_core::{DynamicsModel, Environment, Error, Result, Stream, Task, Trajectories, host, is_cpu};
 use mbmpo_policy::cpu::{Activations, CpuMlp};
 use mbmpo_policy::{BoundMlp, GaussianMlp};
 use rand::RngExt;
@@ -190,15 +190,6 @@ impl Actor {
             }
         }
     }
-}
-
-/// The entries of a tensor, on the host.
-pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    tensor.try_into_vec_as::<f32>().map_err(|error| {
-        Error::Description(format!(
-            "a tensor could not be read back from its device: {error}"
-        ))
-    })
 }
 
 /// Where the episodes of rollouts that run side by side begin and end.

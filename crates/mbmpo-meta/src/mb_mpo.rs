@@ -2,15 +2,16 @@
 
 use crate::MbMpoConfig;
 use crate::imagine::{Imagination, Randomness};
-use crate::objective::{Arithmetic, InnerSamples, MetaObjective};
+use crate::objective::MetaObjective;
 use burn::tensor::{DType, Device};
 use mbmpo_core::collect::{Plan, collect};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Environment, Error, IterationMetrics, Observer, Phase, PhaseSeconds,
+    Algorithm, Check, Checked, Environment, Error, IterationMetrics, MetaMetrics, Observer, Phase, PhaseSeconds,
     Purpose, Result, Streams, Trajectories, UniformPolicy,
 };
 use mbmpo_models::{Ensemble, FitReport, Predictor};
 use mbmpo_policy::advantage::advantages;
+use mbmpo_policy::batch::{Arithmetic, Batch};
 use mbmpo_policy::trust_region;
 use mbmpo_policy::{GaussianMlp, GaussianPolicy};
 use rayon::prelude::*;
@@ -149,8 +150,8 @@ impl MbMpo {
 
         // Line 7: θ'_k = θ + α ∇J_k(θ)
         let clock = Instant::now();
-        let inner: Vec<InnerSamples> = self.with_advantages(&pre, |paths, advantages, _| {
-            arithmetic.inner_samples(paths, advantages)
+        let inner: Vec<Batch> = self.with_advantages(&pre, |paths, advantages, _| {
+            arithmetic.batch(paths, advantages)
         });
         let adapted = inner
             .par_iter()
@@ -167,7 +168,7 @@ impl MbMpo {
         let clock = Instant::now();
         let share = 1.0 / tasks as f64;
         let outer = self.with_advantages(&post, |paths, advantages, k| {
-            arithmetic.outer_samples(paths, advantages, share, &adapted[k])
+            arithmetic.surrogate_batch(paths, advantages, share, &adapted[k])
         });
         log.seconds.adapt += clock.elapsed().as_secs_f64();
 
@@ -310,20 +311,22 @@ impl Algorithm for MbMpo {
             real_steps: self.real_steps,
             return_pre_mean: mean(&returns),
             return_pre_std: deviation(&returns),
-            return_post_mean: mean(&post.returns()),
             episode_length_mean: pre.len() as f64 / returns.len() as f64,
-            imagined_steps: log.imagined_steps,
-            model_train_loss: fit.train_loss,
-            model_validation_loss: fit.validation_loss,
-            model_epochs: fit.epochs,
-            meta_kl: mean(&log.kl),
-            meta_surrogate_gain: mean(&log.gain),
-            meta_accepted: log.accepted as f64 / self.config.meta_steps.max(1) as f64,
             policy_std_mean: mean(&std),
-            imagined_return_pre: log.return_pre,
-            imagined_return_post: log.return_post,
+            meta: Some(MetaMetrics {
+                return_post_mean: mean(&post.returns()),
+                imagined_steps: log.imagined_steps,
+                model_train_loss: fit.train_loss,
+                model_validation_loss: fit.validation_loss,
+                model_epochs: fit.epochs,
+                meta_kl: mean(&log.kl),
+                meta_surrogate_gain: mean(&log.gain),
+                meta_accepted: log.accepted as f64 / self.config.meta_steps.max(1) as f64,
+                imagined_return_pre: log.return_pre,
+                imagined_return_post: log.return_post,
+            }),
             seconds: log.seconds,
-            wall_seconds: 0.0,
+            ..IterationMetrics::default()
         };
         self.iteration += 1;
         Ok(metrics)

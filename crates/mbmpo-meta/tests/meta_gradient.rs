@@ -5,7 +5,8 @@
 
 use burn::tensor::{DType, Device};
 use mbmpo_core::{Check, Purpose, Streams, Trajectories, is_cpu};
-use mbmpo_meta::objective::{Arithmetic, InnerSamples, MetaObjective, OuterSamples};
+use mbmpo_meta::objective::MetaObjective;
+use mbmpo_policy::batch::{Arithmetic, Batch, SurrogateBatch};
 use mbmpo_policy::trust_region::{Objective, fisher_product};
 use mbmpo_policy::{GaussianMlp, PolicyConfig};
 use rand::RngExt;
@@ -68,19 +69,19 @@ impl Problem {
         }
     }
 
-    fn samples(&self, alpha: f64) -> Vec<(InnerSamples, OuterSamples)> {
+    fn samples(&self, alpha: f64) -> Vec<(Batch, SurrogateBatch)> {
         self.samples_in(DType::F64, alpha)
     }
 
-    fn samples_in(&self, dtype: DType, alpha: f64) -> Vec<(InnerSamples, OuterSamples)> {
+    fn samples_in(&self, dtype: DType, alpha: f64) -> Vec<(Batch, SurrogateBatch)> {
         let arithmetic = self.arithmetic_in(dtype);
         self.tasks
             .iter()
             .map(|[(pre, pre_advantages), (post, post_advantages)]| {
-                let inner = arithmetic.inner_samples(pre, pre_advantages);
+                let inner = arithmetic.batch(pre, pre_advantages);
                 let adapted = arithmetic.adapt(&self.theta, &inner, alpha).unwrap();
                 let share = 1.0 / TASKS as f64;
-                let outer = arithmetic.outer_samples(post, post_advantages, share, &adapted);
+                let outer = arithmetic.surrogate_batch(post, post_advantages, share, &adapted);
                 (inner, outer)
             })
             .collect()
@@ -305,7 +306,7 @@ fn the_inner_step_makes_good_actions_likelier() {
     let arithmetic = problem.arithmetic();
     let (paths, _) = &problem.tasks[0][0];
     for sign in [1.0, -1.0] {
-        let inner = arithmetic.inner_samples(paths, &vec![sign; paths.len()]);
+        let inner = arithmetic.batch(paths, &vec![sign; paths.len()]);
         let adapted = arithmetic.adapt(&problem.theta, &inner, 1e-3).unwrap();
         let step: Vec<f64> = adapted
             .iter()

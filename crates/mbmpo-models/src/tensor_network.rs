@@ -6,7 +6,7 @@
 
 use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
-use mbmpo_core::Result;
+use mbmpo_core::{Result, host};
 
 /// A layer's parameters, or anything of the same shape.
 #[derive(Debug, Clone)]
@@ -219,14 +219,6 @@ const ROWS: usize = 500;
 /// A value that cannot be read back counts as one that is not a number.
 fn read(sum: Tensor<1>) -> f64 {
     f64::from(sum.try_into_scalar::<f32>().unwrap_or(f32::NAN))
-}
-
-fn host(tensor: Tensor<2>) -> Result<Vec<f32>> {
-    let read = tensor.try_into_vec_as::<f32>();
-    read.map_err(|error| {
-        let what = format!("weights could not be read back from their device: {error}");
-        mbmpo_core::Error::Description(what)
-    })
 }
 
 /// Runs `inputs` `[rows, in]` through folded layers: `[rows, out]`.

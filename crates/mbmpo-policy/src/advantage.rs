@@ -29,7 +29,8 @@ impl Check for AdvantageConfig {
 pub fn advantages(config: &Checked<AdvantageConfig>, paths: &Trajectories) -> Vec<f64> {
     let returns = discounted_returns(paths, config.discount);
     let values = LinearBaseline::fit(paths, &returns, config.baseline_ridge).values(paths);
-    let mut advantages = gae(paths, &values, config.discount, config.gae_lambda);
+    let ends = vec![0.0; paths.lengths.len()];
+    let mut advantages = gae(paths, &values, &ends, config.discount, config.gae_lambda);
     standardize(&mut advantages);
     advantages
 }
@@ -39,30 +40,42 @@ pub fn discounted_returns(paths: &Trajectories, discount: f64) -> Vec<f64> {
     accumulate(paths, discount, |i, _| f64::from(paths.rewards[i]))
 }
 
-/// Generalised advantage estimation (Schulman et al. 2016, eq. 16) `[n]`, from `values` V(s_t) `[n]`. The value after
-/// the last step of a path is taken as 0, also where only the time ran out (the authors' sampler).
-pub fn gae(paths: &Trajectories, values: &[f64], discount: f64, lambda: f64) -> Vec<f64> {
-    accumulate(paths, discount * lambda, |i, last| {
-        let next = if last { 0.0 } else { values[i + 1] };
+/// Generalised advantage estimation (Schulman et al. 2016, eq. 16) `[n]`, from `values` V(s_t) `[n]` and those of the
+/// states after the last step of each path, `end_values` `[paths]`: 0 where the task ended the path, and with the
+/// authors' sampler also where only the time ran out.
+pub fn gae(
+    paths: &Trajectories,
+    values: &[f64],
+    end_values: &[f64],
+    discount: f64,
+    lambda: f64,
+) -> Vec<f64> {
+    accumulate(paths, discount * lambda, |i, ended| {
+        let next = ended.map_or_else(|| values[i + 1], |path| end_values[path]);
         f64::from(paths.rewards[i]) + discount * next - values[i]
     })
 }
 
-/// y_t = x_t + decay * y_{t+1} along each path; `x` is told the transition and whether it is its path's last.
-fn accumulate(paths: &Trajectories, decay: f64, x: impl Fn(usize, bool) -> f64) -> Vec<f64> {
+/// y_t = x_t + decay * y_{t+1} along each path; `x` is told the transition, and the path whose last it is.
+fn accumulate(
+    paths: &Trajectories,
+    decay: f64,
+    x: impl Fn(usize, Option<usize>) -> f64,
+) -> Vec<f64> {
     let mut sums = vec![0.0; paths.len()];
-    for path in paths.paths() {
+    for (number, path) in paths.paths().enumerate() {
         let end = path.end;
         let mut sum = 0.0;
         for i in path.rev() {
-            sum = x(i, i + 1 == end) + decay * sum;
+            sum = x(i, (i + 1 == end).then_some(number)) + decay * sum;
             sums[i] = sum;
         }
     }
     sums
 }
 
-fn standardize(x: &mut [f64]) {
+/// Shifts and scales to mean 0 and standard deviation 1.
+pub fn standardize(x: &mut [f64]) {
     let n = x.len() as f64;
     let mean = x.iter().sum::<f64>() / n;
     let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;

@@ -228,27 +228,34 @@ impl Forward<'_> {
     /// Gradient by θ `[parameters]` of a function of the outputs, from its gradients by the mean `[rows, action]` and
     /// by log σ `[1, action]`: the backward pass, as tensor operations.
     pub fn pull_back(&self, by_mean: Tensor<2>, by_log_std: Tensor<2>) -> Tensor<1> {
-        let by_log_std = by_log_std * self.network.free_std.clone();
-        let mut parts = vec![by_log_std.flatten(0, 1)];
-        // `signal` is the gradient by the present layer's output.
-        let mut signal = by_mean;
-        for (i, (weight, _)) in self.network.layers.iter().enumerate().rev() {
-            let input = self.inputs[i].clone();
-            parts.push(signal.clone().sum_dim(0).flatten(0, 1));
-            parts.push(
-                input
-                    .clone()
-                    .transpose()
-                    .matmul(signal.clone())
-                    .flatten(0, 1),
-            );
-            if i > 0 {
-                let slope = (input.clone() * input).neg().add_scalar(1.0);
-                signal = signal.matmul(weight.clone().transpose()) * slope;
-            }
+        let mut parts = Vec::new();
+        for (input, signal) in self.inputs.iter().zip(self.signals(by_mean)) {
+            let by_weight = input.clone().transpose().matmul(signal.clone());
+            parts.push(by_weight.flatten(0, 1));
+            parts.push(signal.sum_dim(0).flatten(0, 1));
         }
-        parts.reverse();
+        let by_log_std = by_log_std * self.network.free_std.clone();
+        parts.push(by_log_std.flatten(0, 1));
         Tensor::cat(parts, 0)
+    }
+
+    /// Input `[rows, inputs]` of each layer.
+    pub fn inputs(&self) -> &[Tensor<2>] {
+        &self.inputs
+    }
+
+    /// Gradient `[rows, outputs]` of a function of the mean by each layer's sums, those before tanh, from that by the mean
+    /// `[rows, action]`.
+    pub fn signals(&self, by_mean: Tensor<2>) -> Vec<Tensor<2>> {
+        let mut signals = vec![by_mean];
+        let later = self.network.layers.iter().zip(&self.inputs).skip(1);
+        for ((weight, _), input) in later.rev() {
+            let slope = (input.clone() * input.clone()).neg().add_scalar(1.0);
+            let by_output = signals[signals.len() - 1].clone();
+            signals.push(by_output.matmul(weight.clone().transpose()) * slope);
+        }
+        signals.reverse();
+        signals
     }
 
     /// How the mean `[rows, action]` and log σ `[1, action]` change when θ moves along `direction`: the pass forward

@@ -2,10 +2,13 @@
 //!
 //! - [`GaussianMlp`]: a Gaussian whose mean is a small neural network, as a function of a flat parameter vector θ;
 //!   [`GaussianPolicy`] is one with its parameters, ready to act;
+//! - [`ValueNetwork`]: a critic V(s); [`Mlp`]: any small perceptron, differentiable by its inputs as well;
+//! - [`TrainedPolicy`]: what a run leaves behind, with its file format;
 //! - [`advantage`]: linear feature baseline and generalised advantage estimation;
 //! - [`surrogate`]: vanilla policy gradient, importance-weighted surrogate and KL divergence of a batch;
+//! - [`batch`]: their sums over many samples, in parallel, on any device;
 //! - [`cpu`]: policy, gradients and sums once more, fused, for the CPU;
-//! - [`trust_region`]: the TRPO step for any objective.
+//! - [`trust_region`]: the TRPO step for any objective; [`Adam`]; [`RunningNormalizer`] of observations.
 //!
 //! ```
 //! use mbmpo_core::{Check, Policy, Purpose, Streams};
@@ -21,12 +24,26 @@
 //! # Ok::<(), mbmpo_core::Violations>(())
 //! ```
 
+mod adam;
 pub mod advantage;
+pub mod batch;
+mod chunks;
 pub mod cpu;
 mod gaussian_mlp;
+mod mlp;
+mod normalizer;
 mod policy;
+mod safe;
 pub mod surrogate;
+mod trained;
 pub mod trust_region;
+mod value;
 
+pub use adam::Adam;
 pub use gaussian_mlp::{BoundMlp, Forward, GaussianMlp, PolicyConfig};
-pub use policy::{GaussianPolicy, LoadError};
+pub use mlp::{Activation, Mlp};
+pub use normalizer::{Normalizer, RunningNormalizer};
+pub use policy::GaussianPolicy;
+pub use safe::LoadError;
+pub use trained::{DeterministicPolicy, TrainedPolicy};
+pub use value::ValueNetwork;

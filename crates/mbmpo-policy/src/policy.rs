@@ -1,10 +1,9 @@
-use crate::GaussianMlp;
+use crate::safe::{self, LoadError};
+use crate::{GaussianMlp, Normalizer};
 use mbmpo_core::{Policy, Stream};
 use mbmpo_kernels::tanh;
 use rand::RngExt;
 use rand_distr::StandardNormal;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 
 /// A [`GaussianMlp`] with its parameters: acts on the host, one observation at a time, without any tensor.
@@ -12,6 +11,7 @@ use std::collections::HashMap;
 pub struct GaussianPolicy {
     network: GaussianMlp,
     parameters: Vec<f32>,
+    normalizer: Option<Normalizer>,
 }
 
 impl GaussianPolicy {
@@ -20,7 +20,22 @@ impl GaussianPolicy {
         Self {
             network,
             parameters: theta.iter().map(|&x| x as f32).collect(),
+            normalizer: None,
         }
+    }
+
+    /// The same policy on observations that are normalised first.
+    #[must_use]
+    pub fn with_normalizer(self, normalizer: Normalizer) -> Self {
+        Self {
+            normalizer: Some(normalizer),
+            ..self
+        }
+    }
+
+    /// What is done to observations first.
+    pub fn normalizer(&self) -> Option<&Normalizer> {
+        self.normalizer.as_ref()
     }
 
     /// Its architecture.
@@ -36,7 +51,10 @@ impl GaussianPolicy {
     /// Mean action for one observation.
     pub fn mean(&self, observation: &[f32]) -> Vec<f32> {
         let last = self.network.sizes().len() - 2;
-        let mut signal = observation.to_vec();
+        let mut signal = match &self.normalizer {
+            Some(normalizer) => normalizer.apply(observation),
+            None => observation.to_vec(),
+        };
         let mut rest = self.parameters.as_slice();
         for (i, (inputs, outputs)) in self.network.layers().enumerate() {
             let (weights, after) = rest.split_at(inputs * outputs);
@@ -63,31 +81,23 @@ impl GaussianPolicy {
             .collect()
     }
 
-    /// The parameters in the safetensors format: `layers.N.weight` `[inputs, outputs]`, `layers.N.bias`, `log_std`.
+    /// The parameters in the safetensors format: `layers.N.weight` `[inputs, outputs]`, `layers.N.bias`, `log_std`, and
+    /// where observations are normalised `observation.mean` and `observation.std`.
     ///
     /// # Errors
     /// When the library refuses, which no policy of ours makes it do.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, LoadError> {
-        let bytes: Vec<u8> = self
-            .parameters
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
-        let views = self
-            .network
-            .parts()
-            .into_iter()
-            .map(|part| {
-                let span = 4 * part.range.start..4 * part.range.end;
-                Ok((
-                    part.name,
-                    TensorView::new(Dtype::F32, part.shape, &bytes[span])?,
-                ))
-            })
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+        let part = |part: crate::gaussian_mlp::Part| {
+            let entries = self.parameters[part.range].to_vec();
+            (part.name, part.shape, entries)
+        };
+        let mut parts: Vec<_> = self.network.parts().into_iter().map(part).collect();
         let floor = self.network.min_log_std().to_string();
-        let metadata = HashMap::from([("min_log_std".to_owned(), floor)]);
-        Ok(safetensors::serialize(views, Some(metadata))?)
+        let mut metadata = HashMap::from([("min_log_std".to_owned(), floor)]);
+        if let Some(normalizer) = &self.normalizer {
+            safe::add_normalizer(normalizer, &mut parts, &mut metadata);
+        }
+        safe::write(&parts, metadata)
     }
 
     /// Reads what [`Self::to_safetensors`] wrote; the architecture follows from the shapes.
@@ -95,18 +105,13 @@ impl GaussianPolicy {
     /// # Errors
     /// When the bytes are not safetensors, or not a policy.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, LoadError> {
-        let (_, header) = SafeTensors::read_metadata(bytes)?;
-        let min_log_std = header
-            .metadata()
-            .as_ref()
-            .and_then(|m| m.get("min_log_std"))
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(f64::MIN);
-        let tensors = SafeTensors::deserialize(bytes)?;
+        let file = safe::File::open(bytes)?;
+        let floor = file.metadata.get("min_log_std");
+        let min_log_std = floor.and_then(|text| text.parse().ok()).unwrap_or(f64::MIN);
         let mut sizes = Vec::new();
         for i in 0.. {
             let name = format!("layers.{i}.weight");
-            let Ok(weight) = tensors.tensor(&name) else {
+            let Ok(weight) = file.tensors.tensor(&name) else {
                 break;
             };
             let (inputs, outputs) = match *weight.shape() {
@@ -123,26 +128,21 @@ impl GaussianPolicy {
             }
             sizes.push(outputs);
         }
-        if sizes.is_empty() {
+        let Some(&observation_dim) = sizes.first() else {
             return Err(LoadError::Part(
                 "layers.0.weight".to_owned(),
                 "there".to_owned(),
             ));
-        }
+        };
         let network = GaussianMlp::from_sizes(sizes, min_log_std);
         let mut parameters = Vec::new();
         for part in network.parts() {
-            let wanted = || LoadError::Part(part.name.clone(), format!("F32 {:?}", part.shape));
-            let view = tensors.tensor(&part.name).map_err(|_| wanted())?;
-            if view.dtype() != Dtype::F32 || view.shape() != part.shape {
-                return Err(wanted());
-            }
-            let (numbers, _) = view.data().as_chunks::<4>();
-            parameters.extend(numbers.iter().map(|&x| f32::from_le_bytes(x)));
+            parameters.extend(file.tensor(&part.name, &part.shape)?);
         }
         Ok(Self {
             network,
             parameters,
+            normalizer: file.normalizer(observation_dim)?,
         })
     }
 }
@@ -156,15 +156,4 @@ impl Policy for GaussianPolicy {
         }
         action
     }
-}
-
-/// Why bytes are not a policy.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Not in the safetensors format.
-    #[error("not a safetensors file: {0}")]
-    Format(#[from] safetensors::SafeTensorError),
-    /// A tensor is missing or of another shape.
-    #[error("not a policy: tensor `{0}` must be {1}")]
-    Part(String, String),
 }

@@ -48,6 +48,18 @@ impl Sampled {
         new.policy_gradient(self.actions.clone(), ratio * self.weights.clone())
     }
 
+    /// Gradient by θ `[parameters]` of PPO's clipped surrogate (Schulman et al. 2017, eq. 7),
+    /// Σ_i min(r_i w_i, clip(r_i, 1 - ε, 1 + ε) w_i): that of [`Self::surrogate`] without the rows whose ratio r_i has
+    /// gone beyond 1 ± ε to their advantage.
+    pub fn clipped_gradient(&self, new: &Forward<'_>, epsilon: f64) -> Tensor<1> {
+        let ratio =
+            (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
+        let weighted = ratio * self.weights.clone();
+        let gain = weighted.clone() - self.weights.clone();
+        let clipped = gain.greater(self.weights.clone().abs().mul_scalar(epsilon));
+        new.policy_gradient(self.actions.clone(), weighted.mask_fill(clipped, 0.0))
+    }
+
     /// Σ_i KL( π_old(·|s_i) ‖ π(·|s_i) ) `[1]`.
     pub fn kl(&self, new: &Forward<'_>) -> Tensor<1> {
         let [rows, _] = self.old_mean.dims();

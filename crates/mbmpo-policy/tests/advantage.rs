@@ -38,16 +38,17 @@ fn discounted_returns_by_hand() {
     );
 }
 
-/// Fails when λ is dropped, when V(s') is taken of the wrong row, or when the end of a path is bootstrapped.
+/// Fails when λ is dropped, when V(s') is taken of the wrong row, or when the value after the end of a path is not that
+/// path's own.
 #[test]
 fn gae_by_hand() {
     let all = paths(&[&[(0.0, 1.0), (0.0, 2.0)], &[(0.0, 3.0)]]);
     let values = [0.5, 1.5, 7.0];
     let (discount, lambda) = (0.9, 0.8);
-    let last = 2.0 - 1.5;
+    let last = 2.0 + 0.9 * 10.0 - 1.5;
     let first = 1.0 + 0.9 * 1.5 - 0.5 + 0.9 * 0.8 * last;
     assert_close(
-        &gae(&all, &values, discount, lambda),
+        &gae(&all, &values, &[10.0, 0.0], discount, lambda),
         &[first, last, 3.0 - 7.0],
         1e-12,
     );
@@ -66,7 +67,11 @@ fn gae_at_lambda_one_is_return_minus_value() {
         .zip(values)
         .map(|(r, v)| r - v)
         .collect();
-    assert_close(&gae(&all, &values, 0.99, 1.0), &expected, 1e-12);
+    assert_close(
+        &gae(&all, &values, &[0.0; 2], 0.99, 1.0),
+        &expected,
+        1e-12,
+    );
 }
 
 /// A target that is linear in the features is reproduced; fails when a feature, the time or the clip is wrong.

@@ -4,7 +4,8 @@ use super::workload::{HotLoop, Sample, Workload, normal};
 use anyhow::Result;
 use burn::tensor::{DType, Device};
 use mbmpo_core::{Checked, Policy, Trajectories};
-use mbmpo_meta::objective::{Arithmetic, InnerSamples, MetaObjective, OuterSamples};
+use mbmpo_meta::objective::MetaObjective;
+use mbmpo_policy::batch::{Arithmetic, Batch, SurrogateBatch};
 use mbmpo_policy::trust_region::{self, Objective, TrustRegionConfig};
 use mbmpo_policy::{GaussianMlp, GaussianPolicy};
 use std::cell::Cell;
@@ -16,7 +17,7 @@ pub struct MetaUpdate {
     network: GaussianMlp,
     device: Device,
     theta: Vec<f64>,
-    samples: Vec<(InnerSamples, OuterSamples)>,
+    samples: Vec<(Batch, SurrogateBatch)>,
     /// Samples of all tasks before adapting; there are as many after.
     count: usize,
     inner_learning_rate: f64,
@@ -33,10 +34,10 @@ impl MetaUpdate {
         let share = 1.0 / tasks as f64;
         let samples = (0..tasks).map(|k| {
             let (pre, advantages) = sampled(workload, theta, 2 * k + 1, rollouts);
-            let inner = arithmetic.inner_samples(&pre, &advantages);
+            let inner = arithmetic.batch(&pre, &advantages);
             let adapted = arithmetic.adapt(theta, &inner, alpha)?;
             let (post, advantages) = sampled(workload, &adapted, 2 * k + 2, rollouts);
-            let outer = arithmetic.outer_samples(&post, &advantages, share, &adapted);
+            let outer = arithmetic.surrogate_batch(&post, &advantages, share, &adapted);
             Ok((inner, outer))
         });
         let samples = samples.collect::<Result<Vec<_>>>()?;

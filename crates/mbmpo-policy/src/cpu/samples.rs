@@ -189,6 +189,32 @@ impl Sampled {
         );
     }
 
+    /// Adds the gradient of PPO's clipped surrogate (Schulman et al. 2017, eq. 7) to `gradient` `[parameters]`: that of
+    /// the surrogate without the rows whose ratio has gone beyond 1 ± ε to their advantage.
+    pub fn clipped_gradient(
+        &self,
+        new: &CpuMlp,
+        epsilon: f32,
+        workspace: &mut Workspace,
+        gradient: &mut [f32],
+    ) {
+        new.forward(&self.samples.observations, &mut workspace.activations);
+        self.weigh_by_ratio(new, workspace);
+        for (weighted, weight) in workspace.weights.iter_mut().zip(&self.samples.weights) {
+            // r w > (1 + ε) w where w > 0, and the same with (1 - ε) where w < 0
+            if *weighted - weight > epsilon * weight.abs() {
+                *weighted = 0.0;
+            }
+        }
+        self.samples.weighted_gradient(
+            new,
+            &workspace.weights,
+            &workspace.activations,
+            &mut workspace.signals,
+            gradient,
+        );
+    }
+
     /// Adds the gradient of the KL divergence by θ to `gradient` `[parameters]`.
     pub fn kl_gradient(&self, new: &CpuMlp, workspace: &mut Workspace, gradient: &mut [f32]) {
         let Workspace {

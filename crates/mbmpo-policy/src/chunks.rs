@@ -1,66 +1,93 @@
 //! Sums over a chunk of samples, in one of two arithmetics that a caller need not tell apart: tensors, which run
 //! everywhere and in either precision, and fused loops over slices for single precision on the CPU.
 
-use crate::imagine::host;
-use crate::objective::Arithmetic;
+use crate::batch::Arithmetic;
+use crate::cpu::{self, CpuMlp, Workspace};
+use crate::surrogate::Sampled;
+use crate::{BoundMlp, Forward, GaussianMlp};
 use burn::tensor::{DType, Tensor};
-use mbmpo_core::{Error, Result};
-use mbmpo_policy::cpu::{self, CpuMlp, Workspace};
-use mbmpo_policy::surrogate::Sampled;
-use mbmpo_policy::{BoundMlp, Forward, GaussianMlp};
+use mbmpo_core::{Error, Result, host};
 
 /// Rows that the fused loops take in one go: what these leave behind layer by layer stays in the cache.
 const BLOCK: usize = 100;
 
-/// Parameters θ, or a direction in which they move.
+/// Parameters θ, or a direction in which they move, ready for many passes.
 #[derive(Debug)]
-pub(crate) enum Policy {
-    Tensors(Box<TensorPolicy>),
+pub enum Parameters {
+    /// On any device.
+    Tensors(Box<TensorParameters>),
+    /// In this process's memory.
     Cpu(CpuMlp),
 }
 
+/// Parameters as tensors.
 #[derive(Debug)]
-pub(crate) struct TensorPolicy {
+pub struct TensorParameters {
     network: GaussianMlp,
     theta: Tensor<1>,
     bound: BoundMlp,
 }
 
-/// Samples for the inner step.
+/// Some samples: what was done where, and what it was worth.
 #[derive(Debug, Clone)]
-pub(crate) enum InnerChunk {
-    /// observations, actions, advantages / n
+pub enum Chunk {
+    /// Observations, actions and weights.
     Tensors(Box<[Tensor<2>; 3]>),
+    /// In blocks.
     Cpu(Vec<cpu::Samples>),
 }
 
-/// Samples for the meta-update.
+/// Some samples, and what the policy that took them thinks of them.
 #[derive(Debug, Clone)]
-pub(crate) enum OuterChunk {
+pub enum SurrogateChunk {
+    /// On any device.
     Tensors(Box<Sampled>),
+    /// In blocks.
     Cpu(Vec<cpu::Sampled>),
 }
 
 /// Rows of trajectories: observations, actions, weights.
 pub(crate) type Rows<'a> = (&'a [f32], &'a [f32], &'a [f64]);
 
-impl Policy {
-    pub(crate) fn new(arithmetic: &Arithmetic<'_>, theta: &[f64]) -> Self {
+impl Parameters {
+    /// θ in the arithmetic that goes with device and precision.
+    pub fn new(arithmetic: &Arithmetic<'_>, theta: &[f64]) -> Self {
         let network = arithmetic.network;
         if arithmetic.is_fused() {
             let theta: Vec<f32> = theta.iter().map(|&x| x as f32).collect();
             return Self::Cpu(CpuMlp::new(network, &theta));
         }
         let theta = GaussianMlp::tensor(theta, arithmetic.dtype, arithmetic.device);
-        Self::Tensors(Box::new(TensorPolicy {
+        Self::Tensors(Box::new(TensorParameters {
             bound: network.bind(&theta),
             network: network.clone(),
             theta,
         }))
     }
+
+    /// Mean actions `[n, action]` for `observations` `[n, observation]`.
+    pub(crate) fn means(
+        &self,
+        arithmetic: &Arithmetic<'_>,
+        observations: &[f32],
+    ) -> Result<Vec<f32>> {
+        let observation = arithmetic.network.sizes()[0];
+        match self {
+            Self::Tensors(policy) => {
+                host(policy.bound.mean(arithmetic.matrix(observations, observation)))
+            }
+            Self::Cpu(policy) => {
+                let mut activations = cpu::Activations::default();
+                let blocks = observations.chunks(BLOCK * observation);
+                Ok(blocks
+                    .flat_map(|block| policy.mean(block, &mut activations).to_vec())
+                    .collect())
+            }
+        }
+    }
 }
 
-impl InnerChunk {
+impl Chunk {
     pub(crate) fn new(arithmetic: &Arithmetic<'_>, rows: Rows<'_>) -> Self {
         if arithmetic.is_fused() {
             Self::Cpu(blocks(arithmetic.network, rows))
@@ -70,14 +97,14 @@ impl InnerChunk {
     }
 
     /// ∇J(θ) of these samples `[parameters]`.
-    pub(crate) fn policy_gradient(&self, at: &Policy) -> Result<Vec<f64>> {
+    pub fn policy_gradient(&self, at: &Parameters) -> Result<Vec<f64>> {
         match (self, at) {
-            (Self::Tensors(chunk), Policy::Tensors(at)) => {
+            (Self::Tensors(chunk), Parameters::Tensors(at)) => {
                 let [observations, actions, weights] = chunk.as_ref();
                 let forward = at.bound.forward(observations.clone());
                 read(forward.policy_gradient(actions.clone(), weights.clone()))
             }
-            (Self::Cpu(blocks), Policy::Cpu(at)) => {
+            (Self::Cpu(blocks), Parameters::Cpu(at)) => {
                 Ok(total(at, blocks, |block, workspace, sum| {
                     block.policy_gradient(at, workspace, sum);
                 }))
@@ -88,9 +115,9 @@ impl InnerChunk {
 
     /// H v `[parameters]`, exactly, with the Hessian H of these samples' J at θ: forward over reverse on slices; for
     /// tensors, automatic differentiation of ⟨∇J(θ), v⟩.
-    pub(crate) fn hessian_product(&self, at: &Policy, v: &Policy) -> Result<Vec<f64>> {
+    pub fn hessian_product(&self, at: &Parameters, v: &Parameters) -> Result<Vec<f64>> {
         match (self, at, v) {
-            (Self::Tensors(chunk), Policy::Tensors(at), Policy::Tensors(v)) => {
+            (Self::Tensors(chunk), Parameters::Tensors(at), Parameters::Tensors(v)) => {
                 let leaf = Tensor::from_inner(at.theta.clone()).require_grad();
                 let [observations, actions, weights] =
                     chunk.as_ref().clone().map(Tensor::from_inner);
@@ -104,7 +131,7 @@ impl InnerChunk {
                 leaf.grad(&gradients)
                     .map_or_else(|| Ok(vec![0.0; at.network.parameter_count()]), read)
             }
-            (Self::Cpu(blocks), Policy::Cpu(at), Policy::Cpu(v)) => {
+            (Self::Cpu(blocks), Parameters::Cpu(at), Parameters::Cpu(v)) => {
                 Ok(total(at, blocks, |block, workspace, sum| {
                     block.hessian_product(at, v, workspace, sum);
                 }))
@@ -114,11 +141,11 @@ impl InnerChunk {
     }
 }
 
-impl OuterChunk {
+impl SurrogateChunk {
     /// Samples that `policy` took.
-    pub(crate) fn new(arithmetic: &Arithmetic<'_>, rows: Rows<'_>, policy: &Policy) -> Self {
+    pub(crate) fn new(arithmetic: &Arithmetic<'_>, rows: Rows<'_>, policy: &Parameters) -> Self {
         match policy {
-            Policy::Cpu(policy) => {
+            Parameters::Cpu(policy) => {
                 let blocks = blocks(arithmetic.network, rows).into_iter();
                 Self::Cpu(
                     blocks
@@ -126,7 +153,7 @@ impl OuterChunk {
                         .collect(),
                 )
             }
-            Policy::Tensors(policy) => {
+            Parameters::Tensors(policy) => {
                 let [observations, actions, weights] = arithmetic.matrices(rows);
                 let old = policy.bound.forward(observations.clone());
                 Self::Tensors(Box::new(Sampled {
@@ -142,9 +169,9 @@ impl OuterChunk {
     }
 
     /// Surrogate and KL divergence of these samples.
-    pub(crate) fn surrogate_and_kl(&self, new: &Policy) -> Result<Vec<f64>> {
+    pub fn surrogate_and_kl(&self, new: &Parameters) -> Result<Vec<f64>> {
         match (self, new) {
-            (Self::Cpu(blocks), Policy::Cpu(new)) => {
+            (Self::Cpu(blocks), Parameters::Cpu(new)) => {
                 let mut workspace = Workspace::default();
                 let mut sums = vec![0.0; 2];
                 for block in blocks {
@@ -164,9 +191,9 @@ impl OuterChunk {
     }
 
     /// Gradient of the surrogate `[parameters]`.
-    pub(crate) fn surrogate_gradient(&self, new: &Policy) -> Result<Vec<f64>> {
+    pub fn surrogate_gradient(&self, new: &Parameters) -> Result<Vec<f64>> {
         match (self, new) {
-            (Self::Cpu(blocks), Policy::Cpu(new)) => {
+            (Self::Cpu(blocks), Parameters::Cpu(new)) => {
                 Ok(total(new, blocks, |block, workspace, sum| {
                     block.surrogate_gradient(new, workspace, sum);
                 }))
@@ -175,10 +202,22 @@ impl OuterChunk {
         }
     }
 
-    /// Gradient of the KL divergence `[parameters]`.
-    pub(crate) fn kl_gradient(&self, new: &Policy) -> Result<Vec<f64>> {
+    /// Gradient of PPO's clipped surrogate `[parameters]`.
+    pub(crate) fn clipped_gradient(&self, new: &Parameters, epsilon: f64) -> Result<Vec<f64>> {
         match (self, new) {
-            (Self::Cpu(blocks), Policy::Cpu(new)) => {
+            (Self::Cpu(blocks), Parameters::Cpu(new)) => {
+                Ok(total(new, blocks, |block, workspace, sum| {
+                    block.clipped_gradient(new, epsilon as f32, workspace, sum);
+                }))
+            }
+            _ => self.by_tensors(new, |sampled, new| sampled.clipped_gradient(new, epsilon)),
+        }
+    }
+
+    /// Gradient of the KL divergence `[parameters]`.
+    pub fn kl_gradient(&self, new: &Parameters) -> Result<Vec<f64>> {
+        match (self, new) {
+            (Self::Cpu(blocks), Parameters::Cpu(new)) => {
                 Ok(total(new, blocks, |block, workspace, sum| {
                     block.kl_gradient(new, workspace, sum);
                 }))
@@ -188,12 +227,12 @@ impl OuterChunk {
     }
 
     /// F v `[parameters]` with the Fisher matrix F of these samples' Gaussians.
-    pub(crate) fn fisher_product(&self, at: &Policy, v: &Policy) -> Result<Vec<f64>> {
+    pub fn fisher_product(&self, at: &Parameters, v: &Parameters) -> Result<Vec<f64>> {
         match (self, at, v) {
-            (_, _, Policy::Tensors(v)) => {
+            (_, _, Parameters::Tensors(v)) => {
                 self.by_tensors(at, |sampled, at| sampled.fisher_product(at, &v.bound))
             }
-            (Self::Cpu(blocks), Policy::Cpu(at), Policy::Cpu(v)) => {
+            (Self::Cpu(blocks), Parameters::Cpu(at), Parameters::Cpu(v)) => {
                 Ok(total(at, blocks, |block, workspace, sum| {
                     block.fisher_product(at, v, workspace, sum);
                 }))
@@ -204,11 +243,11 @@ impl OuterChunk {
 
     fn by_tensors(
         &self,
-        new: &Policy,
+        new: &Parameters,
         f: impl Fn(&Sampled, &Forward<'_>) -> Tensor<1>,
     ) -> Result<Vec<f64>> {
         match (self, new) {
-            (Self::Tensors(sampled), Policy::Tensors(new)) => {
+            (Self::Tensors(sampled), Parameters::Tensors(new)) => {
                 read(f(sampled, &new.bound.forward(sampled.observations.clone())))
             }
             _ => Err(mixed()),

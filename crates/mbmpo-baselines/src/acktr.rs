@@ -1,0 +1,275 @@
+//! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor and critic, from the
+//! curvature of [`kfac`](crate::kfac), with a step size that holds to a trust region.
+
+use crate::experience::{self, Experience, RewardScale, mean};
+use crate::kfac::{Kfac, KfacConfig, factors};
+use burn::tensor::{DType, Device};
+use mbmpo_core::{
+    Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
+    Observer, Phase, Purpose, Result, Stream,
+};
+use mbmpo_policy::advantage::{gae, standardize};
+use mbmpo_policy::batch::Arithmetic;
+use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer, ValueNetwork};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// The parameters of [`Acktr`]. "Authors" is the script with which ACKTR was run for the paper on MB-MPO, which is OpenAI's
+/// `acktr_cont`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcktrConfig {
+    /// Length of an episode \[control steps\]; the environment's own where absent. Authors: 200.
+    #[serde(default)]
+    pub horizon: Option<usize>,
+    /// Real steps of an iteration, at least; whole episodes. Authors: 5,000.
+    pub batch_steps: usize,
+    /// Real episodes in each report; they are neither counted nor learned from.
+    pub evaluation_episodes: usize,
+    /// The policy network. Authors: `[32, 32]`, on this observation and the one before.
+    pub policy: PolicyConfig,
+    /// Sizes of the tanh layers of the critic. Authors: `[64, 64]`, with ELU.
+    pub critic_hidden: Vec<usize>,
+    /// γ. Authors: 0.99.
+    pub discount: f64,
+    /// λ of generalised advantage estimation. Authors: 0.97.
+    pub gae_lambda: f64,
+    /// Whether an episode that only ran out of time goes on with the value of its last state. Authors: yes.
+    pub bootstrap: bool,
+    /// Largest step size of the actor at the start. Authors: 0.03.
+    pub step_size: f64,
+    /// KL divergence of an iteration that the largest step size is steered to: by a factor of 1.5, where it is more than
+    /// twice as much or less than half. Authors: 0.002.
+    pub desired_kl: f64,
+    /// Curvature of the actor.
+    pub actor_kfac: KfacConfig,
+    /// Largest step size of the critic. `acktr_cont`: 0.001.
+    pub critic_step_size: f64,
+    /// Steps of the critic in an iteration, each on the whole batch. `acktr_cont`: 25.
+    pub critic_steps: usize,
+    /// Curvature of the critic, seen as the mean of a Gaussian with σ = 1 (section 3.2).
+    pub critic_kfac: KfacConfig,
+    /// Normalised observations are clipped to plus or minus this. `ZFilter`: 10.
+    pub observation_clip: f64,
+    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus this; absent, they are
+    /// taken as they are. Authors: absent.
+    pub reward_clip: Option<f64>,
+}
+
+impl Check for AcktrConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        let batch = ("batch_steps", self.batch_steps);
+        experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
+        checker.nested("policy", &self.policy);
+        checker.layers("critic_hidden", &self.critic_hidden, 1024);
+        checker.range("discount", self.discount, 0.0..=1.0);
+        checker.range("gae_lambda", self.gae_lambda, 0.0..=1.0);
+        checker.positive("step_size", self.step_size);
+        checker.positive("desired_kl", self.desired_kl);
+        checker.nested("actor_kfac", &self.actor_kfac);
+        checker.positive("critic_step_size", self.critic_step_size);
+        checker.range("critic_steps", self.critic_steps, 0..=10_000);
+        checker.nested("critic_kfac", &self.critic_kfac);
+        checker.positive("observation_clip", self.observation_clip);
+        checker.positive("reward_clip", self.reward_clip.unwrap_or(1.0));
+    }
+}
+
+/// Actor critic using Kronecker-factored trust region.
+pub struct Acktr {
+    config: Checked<AcktrConfig>,
+    experience: Experience,
+    device: Device,
+    network: GaussianMlp,
+    theta: Vec<f64>,
+    actor_kfac: Kfac,
+    /// η_max of the actor.
+    step_size: f64,
+    critic: ValueNetwork,
+    critic_parameters: Vec<f64>,
+    critic_kfac: Kfac,
+    observations: RunningNormalizer,
+    rewards: Option<RewardScale>,
+}
+
+/// A batch as actor and critic learn from it.
+struct Rows {
+    /// Normalised `[n, observation]`.
+    observations: Vec<f32>,
+    /// `[n, action]`
+    actions: Vec<f32>,
+    /// Standardised `[n]`.
+    advantages: Vec<f64>,
+    /// For the critic `[n]`.
+    targets: Vec<f32>,
+}
+
+impl Acktr {
+    /// A random policy that has seen nothing.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn new(
+        config: Checked<AcktrConfig>,
+        environment: Box<dyn Environment>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        let episodes = config.evaluation_episodes;
+        let experience = Experience::new(environment, config.horizon, episodes, seed);
+        let (observation_dim, action_dim) = experience.dims();
+        let policy_config = config.part(|config| &config.policy);
+        let network = GaussianMlp::new(&policy_config, observation_dim, action_dim);
+        let stream = |index| experience.streams.stream(Purpose::PolicyWeights, 0, index);
+        let theta = network.initial_parameters(&policy_config, &mut stream(0));
+        let hidden = &config.critic_hidden;
+        let (critic, critic_parameters) =
+            ValueNetwork::new(hidden, observation_dim, device, &mut stream(1))?;
+        let scale = |clip| RewardScale::new(config.discount, clip);
+        Ok(Self {
+            actor_kfac: Kfac::new(&config.actor_kfac),
+            step_size: config.step_size,
+            critic_kfac: Kfac::new(&config.critic_kfac),
+            observations: RunningNormalizer::new(observation_dim, config.observation_clip),
+            rewards: config.reward_clip.map(scale),
+            device: device.clone(),
+            config,
+            experience,
+            network,
+            theta,
+            critic,
+            critic_parameters,
+        })
+    }
+
+    /// Acts, and estimates advantages and values.
+    fn rows(&mut self) -> Result<(Rows, f64)> {
+        let policy = self.policy();
+        let batch_steps = self.config.batch_steps;
+        let mut paths = self.experience.collect(&policy, batch_steps, 0)?;
+        let return_collect_mean = mean(&paths.returns());
+        if let Some(scale) = &mut self.rewards {
+            scale.apply(&mut paths);
+        }
+        let normalizer = self.observations.now();
+        let observations = normalizer.apply(&paths.observations);
+        let next = normalizer.apply(&paths.next_observations);
+        let parameters = &self.critic_parameters;
+        let values = self.critic.values(parameters, &observations)?;
+        let bootstrap = self.config.bootstrap;
+        let ends = self.critic.end_values(parameters, &paths, &next, bootstrap)?;
+        let (discount, lambda) = (self.config.discount, self.config.gae_lambda);
+        let mut advantages = gae(&paths, &values, &ends, discount, lambda);
+        let sum = |(advantage, value): (&f64, &f64)| (advantage + value) as f32;
+        let targets = advantages.iter().zip(&values).map(sum).collect();
+        standardize(&mut advantages);
+        // for the next batch: this one was acted and judged with the old normaliser
+        self.observations.update(&paths.observations);
+        let rows = Rows {
+            observations,
+            actions: paths.actions,
+            advantages,
+            targets,
+        };
+        Ok((rows, return_collect_mean))
+    }
+
+    /// Natural-gradient steps down the critic's squared error (section 3.2); the error before the last.
+    fn fit_critic(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
+        let n = rows.targets.len() as f64;
+        let mut error = 0.0;
+        for _ in 0..self.config.critic_steps {
+            let parameters = &mut self.critic_parameters;
+            let network = self.critic.gaussian();
+            let observations = &rows.observations;
+            let seen = factors(network, parameters, observations, &self.device, stream)?;
+            self.critic_kfac.observe(seen);
+            let values = self.critic.values(parameters, observations)?;
+            let squares = values.iter().zip(&rows.targets);
+            error = squares.map(|(v, y)| (v - f64::from(*y)).powi(2)).sum::<f64>() / n;
+            // of the mean of (V - y)²
+            let weights = vec![2.0 / n; rows.targets.len()];
+            let arithmetic = self.critic.arithmetic();
+            let batch = arithmetic.weighted(observations, &rows.targets, &weights);
+            let gradient = self.critic.gradient(parameters, &batch)?;
+            let largest = self.config.critic_step_size;
+            self.critic_kfac.ascend(parameters, &gradient, largest);
+            require_finite(parameters, "the critic of ACKTR")?;
+        }
+        Ok(error)
+    }
+
+    /// One natural-gradient step of the actor (section 3.1), and the mean KL divergence that it made.
+    fn step_actor(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
+        let (network, device) = (&self.network, &self.device);
+        let arithmetic = Arithmetic {
+            network,
+            device,
+            dtype: DType::F32,
+        };
+        let observations = &rows.observations;
+        let seen = factors(network, &self.theta, observations, device, stream)?;
+        self.actor_kfac.observe(seen);
+        let n = rows.advantages.len() as f64;
+        let weights: Vec<f64> = rows.advantages.iter().map(|x| x / n).collect();
+        let batch = arithmetic.weighted(observations, &rows.actions, &weights);
+        let gradient = arithmetic.policy_gradient(&self.theta, &batch)?;
+        let old = arithmetic.surrogate_weighted(observations, &rows.actions, &weights, &self.theta);
+        self.actor_kfac
+            .ascend(&mut self.theta, &gradient, self.step_size);
+        require_finite(&self.theta, "the policy of ACKTR")?;
+        let (_, kl) = arithmetic.surrogate_and_kl(&self.theta, &old)?;
+        let desired = self.config.desired_kl;
+        if kl > 2.0 * desired {
+            self.step_size = (self.step_size / 1.5).max(1e-8);
+        } else if kl < desired / 2.0 {
+            self.step_size = (self.step_size * 1.5).min(1.0);
+        }
+        Ok(kl)
+    }
+}
+
+fn require_finite(parameters: &[f64], what: &str) -> Result<()> {
+    if parameters.iter().all(|x| x.is_finite()) {
+        return Ok(());
+    }
+    let what = what.to_owned();
+    Err(Error::NotFinite { what })
+}
+
+impl Algorithm for Acktr {
+    type Policy = GaussianPolicy;
+
+    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
+        observer.begin(Phase::Collect, 0);
+        let (rows, return_collect_mean) = self.rows()?;
+
+        observer.begin(Phase::Update, 0);
+        let clock = Instant::now();
+        let iteration = self.experience.iteration as u64;
+        let streams = self.experience.streams;
+        let mut stream = streams.stream(Purpose::Update, iteration, 0);
+        let critic_loss = self.fit_critic(&rows, &mut stream)?;
+        let kl = self.step_actor(&rows, &mut stream)?;
+        self.experience.count_update(clock);
+
+        let learned = ModelFreeMetrics {
+            return_collect_mean,
+            gradient_steps: self.config.critic_steps + 1,
+            policy_kl: Some(kl),
+            critic_loss: Some(critic_loss),
+        };
+        let policy = self.policy();
+        self.experience
+            .report(&policy, &policy.std(), learned, observer)
+    }
+
+    fn real_steps(&self) -> usize {
+        self.experience.real_steps
+    }
+
+    fn policy(&self) -> GaussianPolicy {
+        GaussianPolicy::new(self.network.clone(), &self.theta)
+            .with_normalizer(self.observations.now())
+    }
+}

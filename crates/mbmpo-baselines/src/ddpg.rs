@@ -1,0 +1,551 @@
+//! Deep deterministic policy gradient (Lillicrap et al. 2016), exploring by noise on the actor's parameters whose size
+//! adapts to what it does to the actions (Plappert et al. 2018), as in OpenAI's baselines.
+
+use crate::experience::{self, Experience, mean};
+use burn::tensor::{Device, Tensor, TensorData};
+use mbmpo_core::{
+    Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
+    Observer, Phase, Purpose, Result, Stream, Trajectories, host,
+};
+use mbmpo_policy::{Activation, Adam, DeterministicPolicy, Mlp, Normalizer, RunningNormalizer};
+use rand::RngExt;
+use rand_distr::StandardNormal;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// The parameters of [`Ddpg`]. "Authors" is the script with which DDPG was run for the paper on MB-MPO.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DdpgConfig {
+    /// Length of an episode \[control steps\]; the environment's own where absent. Authors: 200.
+    #[serde(default)]
+    pub horizon: Option<usize>,
+    /// Cycles of an iteration, between two reports. Authors: 25.
+    pub cycles: usize,
+    /// Real steps of a cycle, at least; whole episodes. Authors: 200.
+    pub rollout_steps: usize,
+    /// Gradient steps of a cycle, of critic and actor alike. Authors: 50.
+    pub train_steps: usize,
+    /// Real episodes in each report; they are neither counted nor learned from.
+    pub evaluation_episodes: usize,
+    /// Sizes of the actor's hidden layers. Authors: `[32, 32]`.
+    pub actor_hidden: Vec<usize>,
+    /// Of those. Authors: tanh.
+    pub actor_activation: Activation,
+    /// Sizes of the critic's hidden layers; the action joins at the second. Authors: `[64, 64]`, ReLU.
+    pub critic_hidden: Vec<usize>,
+    /// Whether hidden layers are normalised. Authors: yes.
+    pub layer_norm: bool,
+    /// Step size of the actor's Adam. Authors: 1e-5.
+    pub actor_learning_rate: f64,
+    /// Step size of the critic's Adam. Authors: 1e-3.
+    pub critic_learning_rate: f64,
+    /// Weight of the squared weights in the critic's loss. Authors: 0.01.
+    pub critic_weight_decay: f64,
+    /// γ. Authors: 0.99.
+    pub discount: f64,
+    /// τ, how far the target networks follow in a gradient step. Authors: 0.01.
+    pub target_rate: f64,
+    /// Transitions in a minibatch. Authors: 64.
+    pub batch_size: usize,
+    /// Most recent transitions that are kept. Authors: 1,000,000.
+    pub replay_capacity: usize,
+    /// Factor on rewards. Authors: 1.
+    pub reward_scale: f64,
+    /// Normalised observations are clipped to plus or minus this. Authors: 5.
+    pub observation_clip: f64,
+    /// Initial deviation of the noise on parameters, and the deviation that it shall make in the actions. Authors: 0.2.
+    pub parameter_noise: f64,
+    /// Gradient steps between two adaptations of the noise. `ddpg`: 50.
+    pub noise_interval: usize,
+}
+
+impl Check for DdpgConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        let batch = ("rollout_steps", self.rollout_steps);
+        experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
+        checker.range("cycles", self.cycles, 1..=100_000);
+        checker.range("train_steps", self.train_steps, 0..=1_000_000);
+        checker.layers("actor_hidden", &self.actor_hidden, 4096);
+        checker.layers("critic_hidden", &self.critic_hidden, 4096);
+        checker.range("actor_learning_rate", self.actor_learning_rate, 0.0..=10.0);
+        checker.range("critic_learning_rate", self.critic_learning_rate, 0.0..=10.0);
+        checker.range("critic_weight_decay", self.critic_weight_decay, 0.0..=1e6);
+        checker.range("discount", self.discount, 0.0..=1.0);
+        checker.range("target_rate", self.target_rate, 0.0..=1.0);
+        checker.range("batch_size", self.batch_size, 1..=100_000);
+        checker.range("replay_capacity", self.replay_capacity, 1..=100_000_000);
+        checker.positive("reward_scale", self.reward_scale);
+        checker.positive("observation_clip", self.observation_clip);
+        checker.range("parameter_noise", self.parameter_noise, 0.0..=100.0);
+        checker.range("noise_interval", self.noise_interval, 1..=1_000_000);
+    }
+}
+
+/// Factor by which the noise on the parameters adapts.
+const NOISE_ADAPTATION: f64 = 1.01;
+
+/// Deep deterministic policy gradient.
+pub struct Ddpg {
+    config: Checked<DdpgConfig>,
+    experience: Experience,
+    device: Device,
+    /// μ(s|θ^μ)
+    actor: Learner,
+    /// Q(s, a|θ^Q)
+    critic: Learner,
+    replay: Replay,
+    observations: RunningNormalizer,
+    /// Deviation of the noise on the actor's parameters.
+    noise: f64,
+    train_steps: usize,
+}
+
+/// A network, its target network and its optimiser.
+struct Learner {
+    network: Mlp,
+    parameters: Vec<f64>,
+    /// θ'
+    target: Vec<f64>,
+    adam: Adam,
+}
+
+impl Learner {
+    fn new(network: Mlp, learning_rate: f64, stream: &mut Stream) -> Self {
+        let parameters = network.initial_parameters(stream);
+        Self {
+            adam: Adam::new(parameters.len(), learning_rate, 1e-8),
+            target: parameters.clone(),
+            parameters,
+            network,
+        }
+    }
+
+    /// θ' ← τθ + (1 - τ)θ'
+    fn follow(&mut self, rate: f64) {
+        for (target, parameter) in self.target.iter_mut().zip(&self.parameters) {
+            *target += rate * (parameter - *target);
+        }
+    }
+}
+
+impl Ddpg {
+    /// Random networks that have seen nothing.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn new(
+        config: Checked<DdpgConfig>,
+        environment: Box<dyn Environment>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        let episodes = config.evaluation_episodes;
+        let experience = Experience::new(environment, config.horizon, episodes, seed);
+        let (observation_dim, action_dim) = experience.dims();
+        let sizes = |hidden: &[usize], last| {
+            let first = std::iter::once(observation_dim);
+            first.chain(hidden.iter().copied()).chain([last]).collect()
+        };
+        let actor = Mlp {
+            sizes: sizes(&config.actor_hidden, action_dim),
+            joining: 0,
+            hidden: config.actor_activation,
+            output: Activation::Tanh,
+            layer_norm: config.layer_norm,
+        };
+        let critic = Mlp {
+            sizes: sizes(&config.critic_hidden, 1),
+            joining: action_dim,
+            hidden: Activation::Relu,
+            output: Activation::Identity,
+            layer_norm: config.layer_norm,
+        };
+        let stream = |index| experience.streams.stream(Purpose::PolicyWeights, 0, index);
+        Ok(Self {
+            actor: Learner::new(actor, config.actor_learning_rate, &mut stream(0)),
+            critic: Learner::new(critic, config.critic_learning_rate, &mut stream(1)),
+            replay: Replay::new(observation_dim, action_dim, config.replay_capacity),
+            observations: RunningNormalizer::new(observation_dim, config.observation_clip),
+            noise: config.parameter_noise,
+            train_steps: 0,
+            device: device.clone(),
+            config,
+            experience,
+        })
+    }
+
+    /// μ with these parameters.
+    fn policy_with(&self, parameters: &[f64]) -> DeterministicPolicy {
+        DeterministicPolicy {
+            network: self.actor.network.clone(),
+            parameters: parameters.iter().map(|&x| x as f32).collect(),
+            normalizer: self.observations.now(),
+        }
+    }
+
+    /// The actor's parameters with noise, but for those of layer normalisation.
+    fn perturbed(&self, stream: &mut Stream) -> Vec<f64> {
+        let affine = self.actor.network.is_affine();
+        let parameters = self.actor.parameters.iter().zip(affine);
+        parameters
+            .map(|(&parameter, affine)| {
+                let noise: f64 = stream.sample(StandardNormal);
+                parameter + if affine { self.noise * noise } else { 0.0 }
+            })
+            .collect()
+    }
+
+    /// Episodes of an actor with noise on its parameters, to the replay buffer; their mean return.
+    fn explore(&mut self, cycle: usize) -> Result<f64> {
+        let iteration = self.experience.iteration as u64;
+        let streams = self.experience.streams;
+        let mut stream = streams.stream(Purpose::Exploration, iteration, cycle as u64);
+        let policy = self.policy_with(&self.perturbed(&mut stream));
+        let steps = self.config.rollout_steps;
+        let paths = self.experience.collect(&policy, steps, cycle as u64)?;
+        self.observations.update(&paths.observations);
+        self.replay.add(&paths);
+        Ok(mean(&paths.returns()))
+    }
+
+    /// One gradient step of critic and actor on a minibatch; the critic's mean squared error.
+    fn train_step(&mut self, stream: &mut Stream) -> Result<f64> {
+        let config = &self.config;
+        let batch = self.replay.sample(config.batch_size, stream);
+        let normalizer = self.observations.now();
+        let batch = batch.on(&self.device, &normalizer, config.reward_scale);
+
+        // y = r + γ Q'(s', μ'(s')), without the second term where the task ended the episode
+        let target = |learner: &Learner| Mlp::tensor(&learner.target, &self.device);
+        let next = batch.next_observations.clone();
+        let next_actions = self.actor.network.forward(&target(&self.actor), next, None);
+        let next = batch.next_observations.clone();
+        let next_values =
+            self.critic
+                .network
+                .forward(&target(&self.critic), next, Some(next_actions));
+        let targets = bellman_targets(batch.rewards, batch.ended, next_values, config.discount);
+
+        // the critic goes down Σ (y - Q(s, a))² / N
+        let leaf = self.leaf(&self.critic.parameters);
+        let lift = |x: &Tensor<2>| Tensor::from_inner(x.clone());
+        let values = self.critic.network.forward(
+            &leaf,
+            lift(&batch.observations),
+            Some(lift(&batch.actions)),
+        );
+        let difference = values - Tensor::from_inner(targets);
+        let loss = (difference.clone() * difference).mean();
+        let error = f64::from(host(loss.clone().inner())?[0]);
+        let mut gradient = gradient(loss.neg(), &leaf)?;
+        let weights = self.critic.network.is_weight();
+        let decayed = self.critic.parameters.iter().zip(weights);
+        for (g, (parameter, is_weight)) in gradient.iter_mut().zip(decayed) {
+            // of λ/2 Σ w² (TensorFlow's l2_regularizer)
+            *g -= if is_weight { config.critic_weight_decay * parameter } else { 0.0 };
+        }
+        require_finite(&gradient, "the gradient of DDPG's critic")?;
+        self.critic.adam.ascend(&mut self.critic.parameters, &gradient);
+
+        // the actor goes up Σ Q(s, μ(s)) / N
+        let leaf = self.leaf(&self.actor.parameters);
+        let actions = self.actor.network.forward(&leaf, lift(&batch.observations), None);
+        let critic = Tensor::from_inner(Mlp::tensor(&self.critic.parameters, &self.device));
+        let values =
+            self.critic
+                .network
+                .forward(&critic, lift(&batch.observations), Some(actions));
+        let gradient = self::gradient(values.mean(), &leaf)?;
+        require_finite(&gradient, "the gradient of DDPG's actor")?;
+        self.actor.adam.ascend(&mut self.actor.parameters, &gradient);
+
+        self.critic.follow(self.config.target_rate);
+        self.actor.follow(self.config.target_rate);
+        self.train_steps += 1;
+        if self.train_steps.is_multiple_of(self.config.noise_interval) {
+            self.adapt_noise(&batch.observations, stream)?;
+        }
+        Ok(error)
+    }
+
+    /// More noise where noise on the parameters moves the actions by less than it shall, less where by more (Plappert et
+    /// al. 2018, eq. 8).
+    fn adapt_noise(&mut self, observations: &Tensor<2>, stream: &mut Stream) -> Result<()> {
+        let act = |parameters: &[f64]| {
+            let parameters = Mlp::tensor(parameters, &self.device);
+            host(
+                self.actor
+                    .network
+                    .forward(&parameters, observations.clone(), None),
+            )
+        };
+        let (clean, noisy) = (act(&self.actor.parameters)?, act(&self.perturbed(stream))?);
+        let squares: Vec<f64> = clean
+            .iter()
+            .zip(&noisy)
+            .map(|(a, b)| f64::from(a - b).powi(2))
+            .collect();
+        if mean(&squares).sqrt() > self.config.parameter_noise {
+            self.noise /= NOISE_ADAPTATION;
+        } else {
+            self.noise *= NOISE_ADAPTATION;
+        }
+        Ok(())
+    }
+
+    /// Parameters by which to differentiate.
+    fn leaf(&self, parameters: &[f64]) -> Tensor<1> {
+        Tensor::from_inner(Mlp::tensor(parameters, &self.device)).require_grad()
+    }
+}
+
+/// y = r + γ (1 - d) Q' `[rows, 1]`. d is 1 where the task ended the episode; where only the time ran out it is 0, and
+/// the value of what would have come counts.
+fn bellman_targets(
+    rewards: Tensor<2>,
+    ended: Tensor<2>,
+    next_values: Tensor<2>,
+    discount: f64,
+) -> Tensor<2> {
+    rewards + next_values * ended.neg().add_scalar(1.0).mul_scalar(discount)
+}
+
+fn gradient(objective: Tensor<1>, leaf: &Tensor<1>) -> Result<Vec<f64>> {
+    let gradients = objective.backward();
+    let gradient = leaf.grad(&gradients).ok_or_else(|| {
+        Error::Description("the objective does not depend on the parameters".to_owned())
+    })?;
+    Ok(host(gradient)?.into_iter().map(f64::from).collect())
+}
+
+fn require_finite(gradient: &[f64], what: &str) -> Result<()> {
+    if gradient.iter().all(|x| x.is_finite()) {
+        return Ok(());
+    }
+    let what = what.to_owned();
+    Err(Error::NotFinite { what })
+}
+
+impl Algorithm for Ddpg {
+    type Policy = DeterministicPolicy;
+
+    /// Algorithm 1 of Lillicrap et al., `cycles` times: real steps, then gradient steps.
+    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
+        let (mut returns, mut errors) = (Vec::new(), Vec::new());
+        observer.begin(Phase::Update, self.config.cycles);
+        for cycle in 0..self.config.cycles {
+            returns.push(self.explore(cycle)?);
+            let clock = Instant::now();
+            let iteration = self.experience.iteration as u64;
+            let streams = self.experience.streams;
+            let mut stream = streams.stream(Purpose::Update, iteration, cycle as u64);
+            for _ in 0..self.config.train_steps {
+                errors.push(self.train_step(&mut stream)?);
+            }
+            self.experience.count_update(clock);
+            observer.advance();
+        }
+        let learned = ModelFreeMetrics {
+            return_collect_mean: mean(&returns),
+            gradient_steps: 2 * errors.len(),
+            policy_kl: None,
+            critic_loss: Some(mean(&errors)),
+        };
+        let policy = self.policy();
+        self.experience.report(&policy, &[], learned, observer)
+    }
+
+    fn real_steps(&self) -> usize {
+        self.experience.real_steps
+    }
+
+    fn policy(&self) -> DeterministicPolicy {
+        self.policy_with(&self.actor.parameters)
+    }
+}
+
+/// The latest transitions, in no order.
+struct Replay {
+    observation_dim: usize,
+    action_dim: usize,
+    capacity: usize,
+    /// Where the next transition goes.
+    next: usize,
+    /// `[n, observation + action + observation + 2]`: s, a, s', r, whether the task ended the episode.
+    rows: Vec<f32>,
+}
+
+/// Transitions as they were.
+struct Minibatch {
+    observation_dim: usize,
+    action_dim: usize,
+    observations: Vec<f32>,
+    actions: Vec<f32>,
+    next_observations: Vec<f32>,
+    rewards: Vec<f32>,
+    ended: Vec<f32>,
+}
+
+/// Transitions as the networks see them.
+struct TensorBatch {
+    observations: Tensor<2>,
+    actions: Tensor<2>,
+    next_observations: Tensor<2>,
+    rewards: Tensor<2>,
+    ended: Tensor<2>,
+}
+
+impl Replay {
+    fn new(observation_dim: usize, action_dim: usize, capacity: usize) -> Self {
+        Self {
+            observation_dim,
+            action_dim,
+            capacity,
+            next: 0,
+            rows: Vec::new(),
+        }
+    }
+
+    fn width(&self) -> usize {
+        2 * self.observation_dim + self.action_dim + 2
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len() / self.width()
+    }
+
+    fn add(&mut self, paths: &Trajectories) {
+        for (path, &terminated) in paths.paths().zip(&paths.terminated) {
+            let last = path.end - 1;
+            for i in path {
+                let ended = terminated && i == last;
+                // environments clip actions; their reward is that of the clipped one
+                let action = paths.action(i).iter().map(|a| a.clamp(-1.0, 1.0));
+                let observation = paths.observation(i).iter().copied();
+                let next = paths.next_observation(i).iter().copied();
+                let end = [paths.rewards[i], f32::from(u8::from(ended))];
+                let row: Vec<f32> = observation.chain(action).chain(next).chain(end).collect();
+                if self.len() < self.capacity {
+                    self.rows.extend(row);
+                } else {
+                    let start = self.next * self.width();
+                    self.rows[start..start + row.len()].copy_from_slice(&row);
+                }
+                self.next = (self.next + 1) % self.capacity;
+            }
+        }
+    }
+
+    /// Drawn with replacement.
+    fn sample(&self, count: usize, stream: &mut Stream) -> Minibatch {
+        let (o, a) = (self.observation_dim, self.action_dim);
+        let mut batch = Minibatch {
+            observation_dim: o,
+            action_dim: a,
+            observations: Vec::with_capacity(count * o),
+            actions: Vec::with_capacity(count * a),
+            next_observations: Vec::with_capacity(count * o),
+            rewards: Vec::with_capacity(count),
+            ended: Vec::with_capacity(count),
+        };
+        for _ in 0..count {
+            let i = stream.random_range(0..self.len());
+            let row = &self.rows[i * self.width()..(i + 1) * self.width()];
+            batch.observations.extend_from_slice(&row[..o]);
+            batch.actions.extend_from_slice(&row[o..o + a]);
+            batch
+                .next_observations
+                .extend_from_slice(&row[o + a..2 * o + a]);
+            batch.rewards.push(row[2 * o + a]);
+            batch.ended.push(row[2 * o + a + 1]);
+        }
+        batch
+    }
+}
+
+impl Minibatch {
+    fn on(&self, device: &Device, normalizer: &Normalizer, reward_scale: f64) -> TensorBatch {
+        let matrix = |entries: Vec<f32>, columns: usize| {
+            let shape = [entries.len() / columns, columns];
+            Tensor::from_data(TensorData::new(entries, shape), device)
+        };
+        TensorBatch {
+            observations: matrix(normalizer.apply(&self.observations), self.observation_dim),
+            actions: matrix(self.actions.clone(), self.action_dim),
+            next_observations: matrix(
+                normalizer.apply(&self.next_observations),
+                self.observation_dim,
+            ),
+            rewards: matrix(self.rewards.clone(), 1).mul_scalar(reward_scale),
+            ended: matrix(self.ended.clone(), 1),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn paths(count: usize, terminated: bool) -> Trajectories {
+        let mut paths = Trajectories::new(1, 1);
+        for t in 0..count {
+            let x = t as f32;
+            paths.push(&[x], &[2.0 * x - 1.0], &[x + 1.0], 10.0 * x);
+        }
+        paths.end_path(terminated);
+        paths
+    }
+
+    /// A batch by hand: the second transition ends by the task, the third by the time limit. Fails when a time limit is
+    /// taken for an end, when an end is bootstrapped, or when the discount is missing.
+    #[test]
+    fn bellman_targets_by_hand() {
+        let mut replay = Replay::new(1, 1, 10);
+        replay.add(&paths(2, true));
+        replay.add(&paths(1, false));
+        let ended: Vec<f32> = replay.rows.chunks(5).map(|row| row[4]).collect();
+        assert_eq!(ended, [0.0, 1.0, 0.0]);
+        let device = Device::flex();
+        let column = |x: [f32; 3]| Tensor::<2>::from_data([[x[0]], [x[1]], [x[2]]], &device);
+        let rewards = column([0.0, 10.0, 5.0]);
+        let ended = column([ended[0], ended[1], ended[2]]);
+        let values = column([1.0, 100.0, 3.0]);
+        let targets = host(bellman_targets(rewards, ended, values, 0.5)).unwrap();
+        assert_eq!(targets, [0.5, 10.0, 6.5]);
+    }
+
+    /// Fails when the buffer grows beyond its capacity, or drops the newest instead of the oldest.
+    #[test]
+    fn the_replay_buffer_forgets_the_oldest() {
+        let mut replay = Replay::new(1, 1, 4);
+        replay.add(&paths(6, false));
+        let mut kept: Vec<f32> = replay.rows.chunks(5).map(|row| row[0]).collect();
+        kept.sort_by(f32::total_cmp);
+        assert_eq!(kept, [2.0, 3.0, 4.0, 5.0]);
+        let mut stream = mbmpo_core::Streams::new(1).stream(Purpose::Test, 0, 0);
+        let batch = replay.sample(50, &mut stream);
+        let rows = batch.observations.iter().zip(&batch.next_observations);
+        assert!(rows.zip(&batch.rewards).all(|((s, next), r)| *next == s + 1.0 && *r == 10.0 * s));
+        assert!(batch.actions.iter().all(|a| a.abs() <= 1.0));
+    }
+
+    /// θ' by hand; fails when τ is on the wrong side.
+    #[test]
+    fn targets_follow_slowly() {
+        let network = Mlp {
+            sizes: vec![1, 1],
+            joining: 0,
+            hidden: Activation::Relu,
+            output: Activation::Identity,
+            layer_norm: false,
+        };
+        let mut stream = mbmpo_core::Streams::new(1).stream(Purpose::Test, 0, 0);
+        let mut learner = Learner::new(network, 0.1, &mut stream);
+        learner.target = vec![1.0, 2.0];
+        learner.parameters = vec![3.0, 0.0];
+        learner.follow(0.1);
+        assert_eq!(learner.target, [1.2, 1.8]);
+    }
+}

@@ -1,0 +1,44 @@
+//! The model-free algorithms that the paper compares MB-MPO with (its figure 1), and the vanilla policy gradient with
+//! which it fine-tunes (its section 5). One file each, in the order of its paper:
+//!
+//! - [`trpo`]: Schulman et al. 2015, on the trust region that MB-MPO uses, too;
+//! - [`ppo`]: Schulman et al. 2017, the clipped surrogate;
+//! - [`ddpg`]: Lillicrap et al. 2016, with parameter noise (Plappert et al. 2018);
+//! - [`acktr`]: Wu et al. 2017, on the curvature of [`kfac`] (Martens and Grosse 2015);
+//! - [`vpg`]: vanilla policy gradient, from scratch or from a trained policy.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use mbmpo_baselines::{Vpg, VpgConfig};
+//! use mbmpo_core::{Algorithm, Check, Silent};
+//! use mbmpo_envs::{Variant, make};
+//! use mbmpo_policy::{PolicyConfig, advantage::AdvantageConfig};
+//!
+//! let config = VpgConfig {
+//!     horizon: None,
+//!     batch_steps: 600,
+//!     evaluation_episodes: 10,
+//!     learning_rate: 0.1,
+//!     policy: PolicyConfig { hidden: vec![16], initial_std: 0.5, min_std: 1e-6 },
+//!     advantage: AdvantageConfig { discount: 0.99, gae_lambda: 1.0, baseline_ridge: 1e-5 },
+//! };
+//! let point = make("point-2d", Variant::Paper)?;
+//! let mut vpg = Vpg::new(config.check()?, point, 1, &Device::flex())?;
+//! let metrics = vpg.iterate(&mut Silent)?;
+//! assert!(metrics.return_pre_mean < 0.0);
+//! # Ok::<(), mbmpo_core::Error>(())
+//! ```
+
+pub mod acktr;
+pub mod ddpg;
+mod experience;
+pub mod kfac;
+pub mod ppo;
+pub mod trpo;
+pub mod vpg;
+
+pub use acktr::{Acktr, AcktrConfig};
+pub use ddpg::{Ddpg, DdpgConfig};
+pub use ppo::{Ppo, PpoConfig};
+pub use trpo::{Trpo, TrpoConfig};
+pub use vpg::{Vpg, VpgConfig};

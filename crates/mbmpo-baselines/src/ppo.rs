@@ -1,0 +1,360 @@
+//! Proximal policy optimization (Schulman et al. 2017): several epochs of minibatch steps on a clipped surrogate, with a
+//! value network. Observations and rewards are normalised as in OpenAI's baselines, with which it was run for the paper
+//! on MB-MPO.
+
+use crate::experience::{self, Experience, RewardScale, mean};
+use burn::tensor::{DType, Device};
+use mbmpo_core::{
+    Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
+    Observer, Phase, Purpose, Result, Stream,
+};
+use mbmpo_policy::advantage::{gae, standardize};
+use mbmpo_policy::batch::Arithmetic;
+use mbmpo_policy::{Adam, GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer, ValueNetwork};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// The parameters of [`Ppo`]. "Authors" is the script with which PPO was run for the paper on MB-MPO; where it is silent,
+/// the defaults of OpenAI's `ppo2` hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PpoConfig {
+    /// Length of an episode \[control steps\]; the environment's own where absent. Authors: 200.
+    #[serde(default)]
+    pub horizon: Option<usize>,
+    /// Real steps of an iteration, at least; whole episodes. Authors: 50,000.
+    pub batch_steps: usize,
+    /// Real episodes in each report; they are neither counted nor learned from.
+    pub evaluation_episodes: usize,
+    /// The policy network.
+    pub policy: PolicyConfig,
+    /// Sizes of the tanh layers of the value network. Authors: `[32, 32]`.
+    pub value_hidden: Vec<usize>,
+    /// γ. Authors: 0.99.
+    pub discount: f64,
+    /// λ of generalised advantage estimation. Authors: 0.95.
+    pub gae_lambda: f64,
+    /// Whether an episode that only ran out of time goes on with the value of its last state. Authors: no.
+    pub bootstrap: bool,
+    /// Passes over a batch. Authors: 10.
+    pub epochs: usize,
+    /// Steps of a pass. Authors: 25.
+    pub minibatches: usize,
+    /// Step size of Adam. Authors: 3e-4.
+    pub learning_rate: f64,
+    /// Adam's ε. `ppo2`: 1e-5.
+    pub adam_epsilon: f64,
+    /// ε, how far the ratio of probabilities may move. Authors: 0.2.
+    pub clip: f64,
+    /// How far a value may move in an iteration and still be learned from; anywhere where absent. `ppo2`: as `clip`.
+    pub value_clip: Option<f64>,
+    /// Weight of the value network's squared error, before halving. Authors: 0.5.
+    pub value_coefficient: f64,
+    /// Weight of the policy's entropy. Authors: 0.
+    pub entropy_coefficient: f64,
+    /// Longest gradient of policy and value network together. Authors: 0.5.
+    pub max_gradient_norm: f64,
+    /// Normalised observations are clipped to plus or minus this. `VecNormalize`: 10.
+    pub observation_clip: f64,
+    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus this. `VecNormalize`: 10.
+    pub reward_clip: f64,
+}
+
+impl Check for PpoConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        let batch = ("batch_steps", self.batch_steps);
+        experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
+        checker.nested("policy", &self.policy);
+        checker.layers("value_hidden", &self.value_hidden, 4096);
+        checker.range("discount", self.discount, 0.0..=1.0);
+        checker.range("gae_lambda", self.gae_lambda, 0.0..=1.0);
+        checker.range("epochs", self.epochs, 1..=1000);
+        checker.range("minibatches", self.minibatches, 1..=self.batch_steps.max(1));
+        checker.range("learning_rate", self.learning_rate, 0.0..=10.0);
+        checker.positive("adam_epsilon", self.adam_epsilon);
+        checker.positive("clip", self.clip);
+        checker.positive("value_clip", self.value_clip.unwrap_or(1.0));
+        checker.range("value_coefficient", self.value_coefficient, 0.0..=1e6);
+        checker.range("entropy_coefficient", self.entropy_coefficient, 0.0..=1e6);
+        checker.positive("max_gradient_norm", self.max_gradient_norm);
+        checker.positive("observation_clip", self.observation_clip);
+        checker.positive("reward_clip", self.reward_clip);
+    }
+}
+
+/// Proximal policy optimization.
+pub struct Ppo {
+    config: Checked<PpoConfig>,
+    experience: Experience,
+    device: Device,
+    network: GaussianMlp,
+    value: ValueNetwork,
+    /// Parameters of the policy, then those of the value network: [`Adam`] moves them together.
+    parameters: Vec<f64>,
+    adam: Adam,
+    observations: RunningNormalizer,
+    rewards: RewardScale,
+}
+
+/// What the minibatches of an iteration are drawn from.
+struct Rows {
+    observation_dim: usize,
+    action_dim: usize,
+    /// Normalised `[n, observation]`.
+    observations: Vec<f32>,
+    /// `[n, action]`
+    actions: Vec<f32>,
+    /// `[n]`
+    advantages: Vec<f64>,
+    /// Of the value network when the samples were taken `[n]`.
+    values: Vec<f64>,
+    /// For the value network `[n]`.
+    targets: Vec<f64>,
+}
+
+impl Ppo {
+    /// A random policy that has seen nothing.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn new(
+        config: Checked<PpoConfig>,
+        environment: Box<dyn Environment>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        let episodes = config.evaluation_episodes;
+        let experience = Experience::new(environment, config.horizon, episodes, seed);
+        let (observation_dim, action_dim) = experience.dims();
+        let policy_config = config.part(|config| &config.policy);
+        let network = GaussianMlp::new(&policy_config, observation_dim, action_dim);
+        let stream = |index| experience.streams.stream(Purpose::PolicyWeights, 0, index);
+        let mut parameters = network.initial_parameters(&policy_config, &mut stream(0));
+        let hidden = &config.value_hidden;
+        let (value, of_value) = ValueNetwork::new(hidden, observation_dim, device, &mut stream(1))?;
+        parameters.extend(of_value);
+        Ok(Self {
+            adam: Adam::new(parameters.len(), config.learning_rate, config.adam_epsilon),
+            observations: RunningNormalizer::new(observation_dim, config.observation_clip),
+            rewards: RewardScale::new(config.discount, config.reward_clip),
+            device: device.clone(),
+            config,
+            experience,
+            network,
+            value,
+            parameters,
+        })
+    }
+
+    /// Advantages (eq. 11 and 12) and targets of a batch.
+    fn rows(&mut self) -> Result<(Rows, f64)> {
+        let policy = self.policy();
+        let batch_steps = self.config.batch_steps;
+        let mut paths = self.experience.collect(&policy, batch_steps, 0)?;
+        let return_collect_mean = mean(&paths.returns());
+        self.rewards.apply(&mut paths);
+
+        let normalizer = self.observations.now();
+        let observations = normalizer.apply(&paths.observations);
+        let next = normalizer.apply(&paths.next_observations);
+        let (_, of_value) = self.parameters.split_at(self.network.parameter_count());
+        let values = self.value.values(of_value, &observations)?;
+        let bootstrap = self.config.bootstrap;
+        let ends = self.value.end_values(of_value, &paths, &next, bootstrap)?;
+        let (discount, lambda) = (self.config.discount, self.config.gae_lambda);
+        let advantages = gae(&paths, &values, &ends, discount, lambda);
+        let sum = |(advantage, value): (&f64, &f64)| advantage + value;
+        let targets = advantages.iter().zip(&values).map(sum).collect();
+        // for the next batch: this one was acted and judged with the old normaliser
+        self.observations.update(&paths.observations);
+        let rows = Rows {
+            observation_dim: paths.observation_dim,
+            action_dim: paths.action_dim,
+            observations,
+            actions: paths.actions,
+            advantages,
+            values,
+            targets,
+        };
+        Ok((rows, return_collect_mean))
+    }
+
+    /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"), and the mean squared error of the values.
+    fn optimize(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
+        let n = rows.advantages.len();
+        let old_policy = self.parameters[..self.network.parameter_count()].to_vec();
+        let mut order: Vec<usize> = (0..n).collect();
+        let mut errors = Vec::new();
+        for _ in 0..self.config.epochs {
+            order.shuffle(stream);
+            errors.clear();
+            for indices in order.chunks(n.div_ceil(self.config.minibatches)) {
+                let minibatch = rows.select(indices);
+                let (gradient, error) = self.gradient(&minibatch, &old_policy)?;
+                errors.push(error);
+                self.adam.ascend(&mut self.parameters, &gradient);
+            }
+        }
+        Ok(mean(&errors))
+    }
+
+    /// Gradient of L^CLIP - c₁ L^VF + c₂ S (eq. 9) on a minibatch, clipped in length, and the mean squared error of the
+    /// values.
+    fn gradient(&self, minibatch: &Rows, old_policy: &[f64]) -> Result<(Vec<f64>, f64)> {
+        let config = &self.config;
+        let (policy, value) = self.parameters.split_at(self.network.parameter_count());
+        let n = minibatch.advantages.len() as f64;
+        let arithmetic = Arithmetic {
+            network: &self.network,
+            device: &self.device,
+            dtype: DType::F32,
+        };
+        let mut weights = minibatch.advantages.clone();
+        standardize(&mut weights);
+        weights.iter_mut().for_each(|weight| *weight /= n);
+        let (observations, actions) = (&minibatch.observations, &minibatch.actions);
+        let batch = arithmetic.surrogate_weighted(observations, actions, &weights, old_policy);
+        let mut gradient = arithmetic.clipped_gradient(policy, &batch, config.clip)?;
+        // the entropy of a Gaussian is Σ log σ and a constant
+        for by_log_std in &mut gradient[policy.len() - minibatch.action_dim..] {
+            *by_log_std += config.entropy_coefficient;
+        }
+
+        let values = self.value.values(value, observations)?;
+        let weights = minibatch.value_weights(&values, config.value_clip);
+        let weights: Vec<f64> = weights
+            .into_iter()
+            .map(|weight| weight * config.value_coefficient / n)
+            .collect();
+        let targets: Vec<f32> = minibatch.targets.iter().map(|&x| x as f32).collect();
+        let arithmetic = self.value.arithmetic();
+        let batch = arithmetic.weighted(observations, &targets, &weights);
+        gradient.extend(self.value.gradient(value, &batch)?);
+
+        let norm = gradient.iter().map(|x| x * x).sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            let what = "the gradient of PPO's objective".to_owned();
+            return Err(Error::NotFinite { what });
+        }
+        let shorten = (config.max_gradient_norm / (norm + 1e-6)).min(1.0);
+        gradient.iter_mut().for_each(|x| *x *= shorten);
+        let squares = values.iter().zip(&minibatch.targets);
+        let error = squares.map(|(v, y)| (v - y).powi(2)).sum::<f64>() / n;
+        Ok((gradient, error))
+    }
+}
+
+impl Rows {
+    fn select(&self, indices: &[usize]) -> Self {
+        let rows = |data: &[f32], dim: usize| -> Vec<f32> {
+            let row = |&i: &usize| data[i * dim..(i + 1) * dim].iter().copied();
+            indices.iter().flat_map(row).collect()
+        };
+        let entries = |data: &[f64]| indices.iter().map(|&i| data[i]).collect();
+        Self {
+            observations: rows(&self.observations, self.observation_dim),
+            actions: rows(&self.actions, self.action_dim),
+            advantages: entries(&self.advantages),
+            values: entries(&self.values),
+            targets: entries(&self.targets),
+            ..*self
+        }
+    }
+
+    /// 1, or 0 where `values` V have moved more than the clip from what they were, away from their target: there
+    /// `ppo2`'s max((V - y)², (V_clipped - y)²) is constant. `[n]`
+    fn value_weights(&self, values: &[f64], clip: Option<f64>) -> Vec<f64> {
+        let old = self.values.iter().zip(&self.targets);
+        let weight = |(new, (old, target)): (&f64, (&f64, &f64))| {
+            let clipped = clip.map_or(*new, |clip| new.clamp(old - clip, old + clip));
+            if (clipped - target).abs() > (new - target).abs() {
+                0.0
+            } else {
+                1.0
+            }
+        };
+        values.iter().zip(old).map(weight).collect()
+    }
+}
+
+impl Algorithm for Ppo {
+    type Policy = GaussianPolicy;
+
+    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
+        observer.begin(Phase::Collect, 0);
+        let (rows, return_collect_mean) = self.rows()?;
+
+        observer.begin(Phase::Update, 0);
+        let clock = Instant::now();
+        let old_policy = self.parameters[..self.network.parameter_count()].to_vec();
+        let iteration = self.experience.iteration as u64;
+        let mut stream = self.experience.streams.stream(Purpose::Update, iteration, 0);
+        let critic_loss = self.optimize(&rows, &mut stream)?;
+        let arithmetic = Arithmetic {
+            network: &self.network,
+            device: &self.device,
+            dtype: DType::F32,
+        };
+        let policy = &self.parameters[..self.network.parameter_count()];
+        let weights = &rows.advantages;
+        let batch =
+            arithmetic.surrogate_weighted(&rows.observations, &rows.actions, weights, &old_policy);
+        let (_, kl) = arithmetic.surrogate_and_kl(policy, &batch)?;
+        self.experience.count_update(clock);
+
+        let learned = ModelFreeMetrics {
+            return_collect_mean,
+            gradient_steps: self.config.epochs * self.config.minibatches,
+            policy_kl: Some(kl),
+            critic_loss: Some(critic_loss),
+        };
+        let policy = self.policy();
+        self.experience
+            .report(&policy, &policy.std(), learned, observer)
+    }
+
+    fn real_steps(&self) -> usize {
+        self.experience.real_steps
+    }
+
+    fn policy(&self) -> GaussianPolicy {
+        let theta = &self.parameters[..self.network.parameter_count()];
+        GaussianPolicy::new(self.network.clone(), theta).with_normalizer(self.observations.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `ppo2`'s clipped value loss by finite differences of max((V - y)², (V_clipped - y)²); fails when the rows that are
+    /// left out are others.
+    #[test]
+    fn value_clip_by_hand() {
+        let values = [0.5, 0.5, 0.5, 0.5, 0.1];
+        let old = [0.0, 0.0, 1.0, 1.0, 0.0];
+        let targets = [1.0, -1.0, 0.0, 2.0, 3.0];
+        let rows = Rows {
+            observation_dim: 1,
+            action_dim: 1,
+            observations: vec![0.0; 5],
+            actions: vec![0.0; 5],
+            advantages: vec![0.0; 5],
+            values: old.to_vec(),
+            targets: targets.to_vec(),
+        };
+        let weights = rows.value_weights(&values, Some(0.2));
+        for i in 0..5 {
+            let loss = |v: f64| {
+                let clipped = v.clamp(old[i] - 0.2, old[i] + 0.2);
+                (v - targets[i]).powi(2).max((clipped - targets[i]).powi(2))
+            };
+            let slope = (loss(values[i] + 1e-6) - loss(values[i] - 1e-6)) / 2e-6;
+            let expected = 2.0 * weights[i] * (values[i] - targets[i]);
+            assert!((slope - expected).abs() < 1e-5, "row {i}: {slope} {expected}");
+        }
+        assert_eq!(weights, [0.0, 1.0, 0.0, 1.0, 1.0]);
+        assert_eq!(rows.value_weights(&values, None), [1.0; 5]);
+    }
+}

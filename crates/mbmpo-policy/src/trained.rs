@@ -1,0 +1,122 @@
+use crate::safe::{self, LoadError};
+use crate::{GaussianPolicy, Mlp, Normalizer};
+use mbmpo_core::{Policy, Stream};
+use std::collections::HashMap;
+
+/// a = μ(s): a perceptron that acts without noise, on normalised observations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeterministicPolicy {
+    /// The architecture.
+    pub network: Mlp,
+    /// `[parameters]`
+    pub parameters: Vec<f32>,
+    /// Of the observations.
+    pub normalizer: Normalizer,
+}
+
+impl Policy for DeterministicPolicy {
+    fn act(&self, observation: &[f32], _stream: &mut Stream) -> Vec<f32> {
+        let input = self.normalizer.apply(observation);
+        self.network.respond(&self.parameters, &input)
+    }
+}
+
+/// What a run leaves behind: any policy that an algorithm of ours trains, and its file format.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrainedPolicy {
+    /// Acts with noise.
+    Gaussian(GaussianPolicy),
+    /// Acts without.
+    Deterministic(DeterministicPolicy),
+}
+
+/// The key of the file's metadata with the architecture of a deterministic policy.
+const NETWORK: &str = "network";
+
+impl TrainedPolicy {
+    /// Number of components of an observation and of an action.
+    pub fn dims(&self) -> (usize, usize) {
+        let sizes = match self {
+            Self::Gaussian(policy) => policy.network().sizes(),
+            Self::Deterministic(policy) => &policy.network.sizes,
+        };
+        match sizes {
+            [first, .., last] => (*first, *last),
+            _ => (0, 0),
+        }
+    }
+
+    /// The policy in the safetensors format. Of a Gaussian one see [`GaussianPolicy::to_safetensors`]; a deterministic one
+    /// is `parameters` `[parameters]`, with its architecture in the metadata, and the normaliser.
+    ///
+    /// # Errors
+    /// When the library refuses, which no policy of ours makes it do.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, LoadError> {
+        let policy = match self {
+            Self::Gaussian(policy) => return policy.to_safetensors(),
+            Self::Deterministic(policy) => policy,
+        };
+        let network = serde_json::to_string(&policy.network)
+            .map_err(|error| LoadError::Part(NETWORK.to_owned(), error.to_string()))?;
+        let mut metadata = HashMap::from([(NETWORK.to_owned(), network)]);
+        let count = policy.parameters.len();
+        let mut parts = vec![(
+            "parameters".to_owned(),
+            vec![count],
+            policy.parameters.clone(),
+        )];
+        safe::add_normalizer(&policy.normalizer, &mut parts, &mut metadata);
+        safe::write(&parts, metadata)
+    }
+
+    /// Reads what [`Self::to_safetensors`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are not safetensors, or not a policy.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, LoadError> {
+        let file = safe::File::open(bytes)?;
+        let Some(network) = file.metadata.get(NETWORK) else {
+            return GaussianPolicy::from_safetensors(bytes).map(Self::Gaussian);
+        };
+        let network: Mlp = serde_json::from_str(network)
+            .map_err(|error| LoadError::Part(NETWORK.to_owned(), error.to_string()))?;
+        let size = |size: &usize| (1..=8192).contains(size);
+        let sound = (2..=18).contains(&network.sizes.len())
+            && network.sizes.iter().all(size)
+            && network.joining == 0;
+        if !sound {
+            let wanted = "a network of 1 to 17 layers with 1 to 8192 units each".to_owned();
+            return Err(LoadError::Part(NETWORK.to_owned(), wanted));
+        }
+        let parameters = file.tensor("parameters", &[network.parameter_count()])?;
+        let normalizer = file.normalizer(network.sizes[0])?.ok_or_else(|| {
+            LoadError::Part("observation.mean".to_owned(), "there".to_owned())
+        })?;
+        Ok(Self::Deterministic(DeterministicPolicy {
+            network,
+            parameters,
+            normalizer,
+        }))
+    }
+}
+
+impl Policy for TrainedPolicy {
+    fn act(&self, observation: &[f32], stream: &mut Stream) -> Vec<f32> {
+        match self {
+            Self::Gaussian(policy) => policy.act(observation, stream),
+            Self::Deterministic(policy) => policy.act(observation, stream),
+        }
+    }
+}
+
+impl From<GaussianPolicy> for TrainedPolicy {
+    fn from(policy: GaussianPolicy) -> Self {
+        Self::Gaussian(policy)
+    }
+}
+
+impl From<DeterministicPolicy> for TrainedPolicy {
+    fn from(policy: DeterministicPolicy) -> Self {
+        Self::Deterministic(policy)
+    }
+}
