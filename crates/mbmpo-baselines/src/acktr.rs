@@ -157,7 +157,9 @@ impl Acktr {
         let parameters = &self.critic_parameters;
         let values = self.critic.values(parameters, &observations)?;
         let bootstrap = self.config.bootstrap;
-        let ends = self.critic.end_values(parameters, &paths, &next, bootstrap)?;
+        let ends = self
+            .critic
+            .end_values(parameters, &paths, &next, bootstrap)?;
         let (discount, lambda) = (self.config.discount, self.config.gae_lambda);
         let mut advantages = gae(&paths, &values, &ends, discount, lambda);
         let sum = |(advantage, value): (&f64, &f64)| (advantage + value) as f32;
@@ -186,7 +188,10 @@ impl Acktr {
             self.critic_kfac.observe(seen);
             let values = self.critic.values(parameters, observations)?;
             let squares = values.iter().zip(&rows.targets);
-            error = squares.map(|(v, y)| (v - f64::from(*y)).powi(2)).sum::<f64>() / n;
+            error = squares
+                .map(|(v, y)| (v - f64::from(*y)).powi(2))
+                .sum::<f64>()
+                / n;
             // of the mean of (V - y)²
             let weights = vec![2.0 / n; rows.targets.len()];
             let arithmetic = self.critic.arithmetic();

@@ -69,7 +69,11 @@ impl Check for DdpgConfig {
         checker.layers("actor_hidden", &self.actor_hidden, 4096);
         checker.layers("critic_hidden", &self.critic_hidden, 4096);
         checker.range("actor_learning_rate", self.actor_learning_rate, 0.0..=10.0);
-        checker.range("critic_learning_rate", self.critic_learning_rate, 0.0..=10.0);
+        checker.range(
+            "critic_learning_rate",
+            self.critic_learning_rate,
+            0.0..=10.0,
+        );
         checker.range("critic_weight_decay", self.critic_weight_decay, 0.0..=1e6);
         checker.range("discount", self.discount, 0.0..=1.0);
         checker.range("target_rate", self.target_rate, 0.0..=1.0);
@@ -243,22 +247,33 @@ impl Ddpg {
         let decayed = self.critic.parameters.iter().zip(weights);
         for (g, (parameter, is_weight)) in gradient.iter_mut().zip(decayed) {
             // of λ/2 Σ w² (TensorFlow's l2_regularizer)
-            *g -= if is_weight { config.critic_weight_decay * parameter } else { 0.0 };
+            *g -= if is_weight {
+                config.critic_weight_decay * parameter
+            } else {
+                0.0
+            };
         }
         require_finite(&gradient, "the gradient of DDPG's critic")?;
-        self.critic.adam.ascend(&mut self.critic.parameters, &gradient);
+        self.critic
+            .adam
+            .ascend(&mut self.critic.parameters, &gradient);
 
         // the actor goes up Σ Q(s, μ(s)) / N
         let leaf = self.leaf(&self.actor.parameters);
-        let actions = self.actor.network.forward(&leaf, lift(&batch.observations), None);
+        let actions = self
+            .actor
+            .network
+            .forward(&leaf, lift(&batch.observations), None);
         let critic = Tensor::from_inner(Mlp::tensor(&self.critic.parameters, &self.device));
-        let values =
-            self.critic
-                .network
-                .forward(&critic, lift(&batch.observations), Some(actions));
+        let values = self
+            .critic
+            .network
+            .forward(&critic, lift(&batch.observations), Some(actions));
         let gradient = self::gradient(values.mean(), &leaf)?;
         require_finite(&gradient, "the gradient of DDPG's actor")?;
-        self.actor.adam.ascend(&mut self.actor.parameters, &gradient);
+        self.actor
+            .adam
+            .ascend(&mut self.actor.parameters, &gradient);
 
         self.critic.follow(self.config.target_rate);
         self.actor.follow(self.config.target_rate);
@@ -353,7 +368,7 @@ impl Algorithm for Ddpg {
             critic_loss: Some(mean(&errors)),
         };
         let policy = self.policy();
-        self.experience.report(&policy, &[], learned, observer)
+        self.experience.report(&policy, &[0.0], learned, observer)
     }
 
     fn real_steps(&self) -> usize {
@@ -527,7 +542,10 @@ mod tests {
         let mut stream = mbmpo_core::Streams::new(1).stream(Purpose::Test, 0, 0);
         let batch = replay.sample(50, &mut stream);
         let rows = batch.observations.iter().zip(&batch.next_observations);
-        assert!(rows.zip(&batch.rewards).all(|((s, next), r)| *next == s + 1.0 && *r == 10.0 * s));
+        assert!(
+            rows.zip(&batch.rewards)
+                .all(|((s, next), r)| *next == s + 1.0 && *r == 10.0 * s)
+        );
         assert!(batch.actions.iter().all(|a| a.abs() <= 1.0));
     }
 

@@ -2,8 +2,8 @@
 
 use mbmpo_core::collect::{Plan, collect_batch};
 use mbmpo_core::{
-    Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds, Policy,
-    Purpose, Result, Streams, Trajectories,
+    Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds,
+    Policy, Purpose, Result, Streams, Trajectories,
 };
 use mbmpo_policy::RunningNormalizer;
 use std::time::Instant;

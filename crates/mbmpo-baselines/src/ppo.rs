@@ -10,7 +10,9 @@ use mbmpo_core::{
 };
 use mbmpo_policy::advantage::{gae, standardize};
 use mbmpo_policy::batch::Arithmetic;
-use mbmpo_policy::{Adam, GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer, ValueNetwork};
+use mbmpo_policy::{
+    Adam, GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer, ValueNetwork,
+};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -289,7 +291,10 @@ impl Algorithm for Ppo {
         let clock = Instant::now();
         let old_policy = self.parameters[..self.network.parameter_count()].to_vec();
         let iteration = self.experience.iteration as u64;
-        let mut stream = self.experience.streams.stream(Purpose::Update, iteration, 0);
+        let mut stream = self
+            .experience
+            .streams
+            .stream(Purpose::Update, iteration, 0);
         let critic_loss = self.optimize(&rows, &mut stream)?;
         let arithmetic = Arithmetic {
             network: &self.network,
@@ -352,7 +357,10 @@ mod tests {
             };
             let slope = (loss(values[i] + 1e-6) - loss(values[i] - 1e-6)) / 2e-6;
             let expected = 2.0 * weights[i] * (values[i] - targets[i]);
-            assert!((slope - expected).abs() < 1e-5, "row {i}: {slope} {expected}");
+            assert!(
+                (slope - expected).abs() < 1e-5,
+                "row {i}: {slope} {expected}"
+            );
         }
         assert_eq!(weights, [0.0, 1.0, 0.0, 1.0, 1.0]);
         assert_eq!(rows.value_weights(&values, None), [1.0; 5]);

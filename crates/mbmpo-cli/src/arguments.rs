@@ -1,5 +1,7 @@
 use clap::{Args, Parser, Subcommand};
-use mbmpo_experiments::{DeviceKind, EnvironmentChoice, RobotFiles, Variant};
+use mbmpo_experiments::{
+    AlgorithmKind, DeviceKind, EnvironmentChoice, RobotFiles, Selection, Variant,
+};
 use std::path::PathBuf;
 
 /// Model-based reinforcement learning via meta-policy optimisation (MB-MPO)
@@ -120,13 +122,27 @@ pub struct ConfigArguments {
     #[command(flatten)]
     pub environment: EnvironmentArguments,
 
-    /// quick (minutes), paper (the paper's text), authors (their scripts), or the path of a RON file
-    #[arg(long, default_value = "paper", value_name = "NAME|FILE.ron")]
-    pub preset: String,
+    /// mb-mpo, or one to compare with: trpo, ppo, ddpg, acktr, vpg [default: mb-mpo]
+    #[arg(long, value_name = "NAME")]
+    pub algorithm: Option<AlgorithmKind>,
+
+    /// For mb-mpo quick (minutes), paper (the paper's text) or authors (their scripts), for others tuned or authors (how
+    /// they ran it), or the path of a RON file [default: paper, for others tuned]
+    #[arg(long, value_name = "NAME|FILE.ron")]
+    pub preset: Option<String>,
 
     /// Change a value, for example --set algorithm.meta_steps=10
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
+}
+
+impl ConfigArguments {
+    pub fn selection(&self) -> Selection {
+        Selection {
+            algorithm: self.algorithm,
+            preset: self.preset.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -17,17 +17,13 @@ pub fn train(arguments: &TrainArguments) -> Result<()> {
         threads,
         quiet,
     } = arguments;
-    let ConfigArguments {
-        environment,
-        preset,
-        overrides,
-    } = selection;
-    let config = preset::resolve(environment.choice(), preset, overrides)?;
+    let environment = selection.environment.choice();
+    let config = preset::resolve(environment, selection.selection(), &selection.overrides)?;
     device.device()?;
     let threads = threads.map_or_else(cores, usize::from);
     let info = RunInfo::begin(
         &config.environment.name,
-        preset,
+        &selection.selection().label(),
         *seed,
         *device,
         threads,
@@ -137,14 +133,11 @@ pub fn show_environment(arguments: &ShowArguments) -> Result<()> {
 
 /// `mbmpo config show`
 pub fn show_config(arguments: &ConfigArguments) -> Result<()> {
-    let ConfigArguments {
-        environment,
-        preset,
-        overrides,
-    } = arguments;
-    let config = preset::resolve(environment.choice(), preset, overrides)?;
+    let (environment, selection) = (arguments.environment.choice(), arguments.selection());
+    let overrides = &arguments.overrides;
+    let config = preset::resolve(environment.clone(), selection.clone(), overrides)?;
     let text = if overrides.is_empty() {
-        preset::source(environment.choice(), preset)?
+        preset::source(environment, selection)?
     } else {
         config.to_ron()?
     };

@@ -29,7 +29,8 @@ pub mod task;
 mod trajectories;
 
 pub use algorithm::{
-    Algorithm, IterationMetrics, MetaMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds, Silent,
+    Algorithm, IterationMetrics, MetaMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds,
+    Silent,
 };
 pub use check::{Check, Checked, Checker, InvalidValue, Violations};
 #[cfg(feature = "tensor")]

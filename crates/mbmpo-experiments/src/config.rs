@@ -1,6 +1,5 @@
-use crate::{EnvironmentConfig, Error, Result, text};
+use crate::{AlgorithmConfig, EnvironmentConfig, Error, Result, text};
 use mbmpo_core::{Check, Checker};
-use mbmpo_meta::MbMpoConfig;
 use ron::ser::PrettyConfig;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +13,7 @@ pub struct ExperimentConfig {
     /// them. Paper, figure 1: 100,000 and more.
     pub real_steps: usize,
     /// How it is learned.
-    pub algorithm: MbMpoConfig,
+    pub algorithm: AlgorithmConfig,
 }
 
 impl Check for ExperimentConfig {

@@ -17,7 +17,11 @@ pub fn learning_curve(title: &str, history: &[IterationMetrics]) -> String {
         .collect();
     let mut plots = Vec::new();
     let pre_update = LinePlot::new()
-        .with_data(history.iter().map(|m| (m.real_steps as f64, m.return_pre_mean)))
+        .with_data(
+            history
+                .iter()
+                .map(|m| (m.real_steps as f64, m.return_pre_mean)),
+        )
         .with_color(PRE_UPDATE)
         .with_band(band(-1.0), band(1.0))
         .with_stroke_width(2.5)

@@ -1,7 +1,7 @@
 use crate::{Error, Result, run_directory};
 use mbmpo_core::collect::{Plan, collect};
 use mbmpo_core::{Environment, Purpose, Streams};
-use mbmpo_policy::GaussianPolicy;
+use mbmpo_policy::TrainedPolicy;
 use std::path::Path;
 
 /// How good a policy is.
@@ -61,7 +61,7 @@ pub fn evaluate(path: &Path, episodes: usize, seed: u64) -> Result<Evaluation> {
     let plan = Plan {
         horizon: config
             .algorithm
-            .horizon
+            .horizon()
             .unwrap_or_else(|| environment.horizon()),
         min_steps: 1,
         purpose: Purpose::Evaluate,
@@ -78,21 +78,23 @@ pub fn evaluate(path: &Path, episodes: usize, seed: u64) -> Result<Evaluation> {
 
 /// That the policy of the run in `path` is one for this environment.
 pub(crate) fn require_fit(
-    policy: &GaussianPolicy,
+    policy: &TrainedPolicy,
     environment: &dyn Environment,
     path: &Path,
 ) -> Result<()> {
-    let sizes = policy.network().sizes();
-    let (observation, action) = (
+    let wanted = (
         environment.observation_dim(),
         environment.action_space().dim(),
     );
-    if sizes.first() == Some(&observation) && sizes.last() == Some(&action) {
+    if policy.dims() == wanted {
         return Ok(());
     }
+    let (observation, action) = policy.dims();
     Err(Error::Mismatch(format!(
-        "{}: the policy has layers {sizes:?}, but {} has {observation} observation and {action} action components",
+        "{}: the policy is for {observation} observation and {action} action components, {} has {} and {}",
         path.display(),
         environment.name(),
+        wanted.0,
+        wanted.1,
     )))
 }

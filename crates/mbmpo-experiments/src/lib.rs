@@ -16,11 +16,11 @@
 //!
 //! let overrides = ["algorithm.horizon=100".to_owned()];
 //! let config = preset::resolve("half-cheetah", "paper", &overrides)?;
-//! assert_eq!(config.algorithm.horizon, Some(100));
-//! assert_eq!(config.algorithm.meta_steps, 30);
+//! assert_eq!(config.algorithm.horizon(), Some(100));
 //! # Ok::<(), mbmpo_experiments::Error>(())
 //! ```
 
+mod algorithm;
 mod check;
 mod config;
 mod curve;
@@ -36,6 +36,7 @@ pub mod suite;
 mod text;
 mod trainer;
 
+pub use algorithm::{AlgorithmConfig, AlgorithmKind};
 pub use check::check_environment;
 pub use config::ExperimentConfig;
 pub use curve::learning_curve;
@@ -46,5 +47,6 @@ pub use error::{Error, Result};
 pub use evaluation::{Evaluation, evaluate};
 pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};
+pub use preset::Selection;
 pub use run_directory::{RunDirectory, RunInfo, Status, free_path, read_metrics};
 pub use trainer::{Progress, Sink, run, train, with_threads};

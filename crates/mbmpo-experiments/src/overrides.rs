@@ -1,6 +1,6 @@
 //! Changing single values of a configuration, as `--set key.path=value` does.
 
-use crate::text::plain_types;
+use crate::text::{plain_path, plain_types};
 use crate::{Error, ExperimentConfig, Result, nearest};
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ fn apply_one(config: &ExperimentConfig, text: &str) -> Result<ExperimentConfig, 
     let mut tree = serde_json::to_value(config).map_err(|e| e.to_string())?;
     *find(&mut tree, path)? = value;
     serde_path_to_error::deserialize(&tree).map_err(|error| {
-        let key = error.path().to_string();
+        let key = plain_path(&error.path().to_string());
         format!("`{key}`: {}", plain_types(&error.into_inner().to_string()))
     })
 }
@@ -45,13 +45,29 @@ fn find<'a>(tree: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
     let mut node = tree;
     let mut parents = Vec::new();
     for segment in path.split('.') {
-        let Some(child) = node.get_mut(segment) else {
+        let Some(child) = inside(node).get_mut(segment) else {
             return Err(unknown(path, &parents, segment, &known));
         };
         node = child;
         parents.push(segment);
     }
     Ok(node)
+}
+
+/// What is inside an enum's variant: its name is not part of a path.
+fn inside(node: &mut Value) -> &mut Value {
+    let variant = variant(node).map(str::to_owned);
+    match variant {
+        Some(name) => &mut node[name],
+        None => node,
+    }
+}
+
+/// The name of the variant, where the node is one with fields.
+fn variant(node: &Value) -> Option<&str> {
+    let entries = node.as_object().filter(|entries| entries.len() == 1)?;
+    let (name, inner) = entries.iter().next()?;
+    (name.starts_with(char::is_uppercase) && inner.is_object()).then_some(name)
 }
 
 fn unknown(path: &str, parents: &[&str], segment: &str, known: &[String]) -> String {
@@ -103,6 +119,7 @@ fn unknown(path: &str, parents: &[&str], segment: &str, known: &[String]) -> Str
 
 /// All keys of a tree of objects, by their full path.
 fn paths(tree: &Value) -> Vec<String> {
+    let tree = variant(tree).map_or(tree, |name| &tree[name]);
     let Value::Object(entries) = tree else {
         return Vec::new();
     };

@@ -1,12 +1,74 @@
 //! Configurations that come with the program, and those in files.
 
 use crate::environment::{check_name, undecided};
-use crate::{EnvironmentChoice, Error, ExperimentConfig, Result, nearest, overrides, text};
+use crate::{
+    AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, Result, nearest, overrides, text,
+};
 use mbmpo_core::{Check, Checked};
 use std::path::Path;
 
-/// Names of the embedded presets: small budgets, the paper's text, the authors' scripts.
-pub const NAMES: [&str; 3] = ["quick", "paper", "authors"];
+/// Which algorithm, with which preset.
+///
+/// ```
+/// use mbmpo_experiments::{AlgorithmKind, Selection};
+///
+/// let paper = Selection::from("paper");
+/// assert_eq!(paper.label(), "paper");
+/// let trpo = Selection { algorithm: Some(AlgorithmKind::Trpo), preset: None };
+/// assert_eq!(trpo.label(), "trpo-tuned");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// MB-MPO where absent, or what the file of the preset is for.
+    pub algorithm: Option<AlgorithmKind>,
+    /// One of [`names`], or the path of a RON file; the first of those names where absent.
+    pub preset: Option<String>,
+}
+
+impl From<&str> for Selection {
+    fn from(preset: &str) -> Self {
+        Self {
+            algorithm: None,
+            preset: Some(preset.to_owned()),
+        }
+    }
+}
+
+impl From<&String> for Selection {
+    fn from(preset: &String) -> Self {
+        preset.as_str().into()
+    }
+}
+
+impl Selection {
+    fn kind(&self) -> AlgorithmKind {
+        self.algorithm.unwrap_or_default()
+    }
+
+    fn preset(&self) -> &str {
+        let default = || names(self.kind())[0];
+        self.preset.as_deref().unwrap_or_else(default)
+    }
+
+    /// What a run with it is called: the preset, or the name of its file, after the algorithm unless that is MB-MPO.
+    pub fn label(&self) -> String {
+        let preset = label(self.preset());
+        match self.kind() {
+            AlgorithmKind::MbMpo => preset,
+            kind => format!("{kind}-{preset}"),
+        }
+    }
+}
+
+/// Names of the embedded presets of an algorithm, the default first: `paper` is the paper's text, `authors` how it was run
+/// for the paper, `quick` a small budget, `tuned` what is known to learn.
+pub fn names(algorithm: AlgorithmKind) -> &'static [&'static str] {
+    match algorithm {
+        AlgorithmKind::MbMpo => &["paper", "quick", "authors"],
+        AlgorithmKind::Vpg => &["tuned"],
+        _ => &["tuned", "authors"],
+    }
+}
 
 macro_rules! embed {
     ($file:literal) => {
@@ -14,42 +76,62 @@ macro_rules! embed {
     };
 }
 
-/// The embedded preset of that name; those of robots go with any robot.
-fn embedded(environment: &EnvironmentChoice, preset: &str) -> Option<&'static str> {
+/// The embedded preset of that name; those of robots go with any robot, those of algorithms without a model with any
+/// environment.
+fn embedded(
+    environment: &EnvironmentChoice,
+    algorithm: AlgorithmKind,
+    preset: &str,
+) -> Option<&'static str> {
+    use AlgorithmKind::{Acktr, Ddpg, MbMpo, Ppo, Trpo, Vpg};
     let name = match environment {
         EnvironmentChoice::Name(name) => name.as_str(),
         EnvironmentChoice::Files(_) | EnvironmentChoice::OfPreset => "",
     };
-    Some(match (name, preset) {
-        ("point-2d", "quick") => embed!("point-2d/quick.ron"),
-        ("point-2d", "paper") => embed!("point-2d/paper.ron"),
-        ("point-2d", "authors") => embed!("point-2d/authors.ron"),
-        (_, "quick") => embed!("robot/quick.ron"),
-        ("ant" | "walker2d", "paper") => embed!("robot/paper-ant-walker2d.ron"),
-        (_, "paper") => embed!("robot/paper.ron"),
-        (_, "authors") => embed!("robot/authors.ron"),
+    Some(match (algorithm, preset, name) {
+        (MbMpo, "quick", "point-2d") => embed!("point-2d/quick.ron"),
+        (MbMpo, "paper", "point-2d") => embed!("point-2d/paper.ron"),
+        (MbMpo, "authors", "point-2d") => embed!("point-2d/authors.ron"),
+        (MbMpo, "quick", _) => embed!("robot/quick.ron"),
+        (MbMpo, "paper", "ant" | "walker2d") => embed!("robot/paper-ant-walker2d.ron"),
+        (MbMpo, "paper", _) => embed!("robot/paper.ron"),
+        (MbMpo, "authors", _) => embed!("robot/authors.ron"),
+        (Trpo, "tuned", _) => embed!("trpo/tuned.ron"),
+        (Trpo, "authors", _) => embed!("trpo/authors.ron"),
+        (Ppo, "tuned", _) => embed!("ppo/tuned.ron"),
+        (Ppo, "authors", _) => embed!("ppo/authors.ron"),
+        (Ddpg, "tuned", _) => embed!("ddpg/tuned.ron"),
+        (Ddpg, "authors", _) => embed!("ddpg/authors.ron"),
+        (Acktr, "tuned", _) => embed!("acktr/tuned.ron"),
+        (Acktr, "authors", _) => embed!("acktr/authors.ron"),
+        (Vpg, "tuned", _) => embed!("vpg/tuned.ron"),
         _ => return None,
     })
 }
 
-/// The text of a preset: `preset` is one of [`NAMES`], or the path of a RON file.
+/// The text of a preset.
 ///
 /// # Errors
 /// When there is no such environment, preset or file.
-pub fn source(environment: impl Into<EnvironmentChoice>, preset: &str) -> Result<String> {
-    let environment = environment.into();
+pub fn source(
+    environment: impl Into<EnvironmentChoice>,
+    selection: impl Into<Selection>,
+) -> Result<String> {
+    let (environment, selection) = (environment.into(), selection.into());
+    let (algorithm, preset) = (selection.kind(), selection.preset());
     if let EnvironmentChoice::Name(name) = &environment {
         check_name(name)?;
     }
     if is_path(preset) {
         return text::read(Path::new(preset));
     }
-    let Some(text) = embedded(&environment, preset) else {
-        let known = NAMES.into_iter().chain(["FILE.ron"]);
+    let Some(text) = embedded(&environment, algorithm, preset) else {
+        let names = names(algorithm);
+        let known = names.iter().copied().chain(["FILE.ron"]);
         return Err(Error::UnknownName {
             kind: "preset",
             name: preset.to_owned(),
-            nearest: nearest(preset, NAMES).map(str::to_owned),
+            nearest: nearest(preset, names.iter().copied()).map(str::to_owned),
             known: known.map(str::to_owned).collect(),
         });
     };
@@ -61,14 +143,15 @@ pub fn source(environment: impl Into<EnvironmentChoice>, preset: &str) -> Result
 ///
 /// # Errors
 /// When there is no such environment, preset or file, a file or an override is wrong, a value is out of range, or
-/// the configuration is for another environment.
+/// the configuration is for another environment or algorithm.
 pub fn resolve(
     environment: impl Into<EnvironmentChoice>,
-    preset: &str,
+    selection: impl Into<Selection>,
     overrides: &[String],
 ) -> Result<Checked<ExperimentConfig>> {
-    let environment = environment.into();
-    let source = source(environment.clone(), preset)?;
+    let (environment, selection) = (environment.into(), selection.into());
+    let source = source(environment.clone(), selection.clone())?;
+    let preset = selection.preset();
     let chosen = environment.name();
     let origin = match &chosen {
         _ if is_path(preset) => preset.to_owned(),
@@ -95,8 +178,14 @@ pub fn resolve(
             "{origin}: the configuration is for `{of_config}`, the environment asked for is `{asked}`"
         )));
     }
+    let of_config = config.algorithm.kind();
+    if let Some(asked) = selection.algorithm.filter(|asked| *asked != of_config) {
+        return Err(Error::Mismatch(format!(
+            "{origin}: the configuration is for `{of_config}`, the algorithm asked for is `{asked}`"
+        )));
+    }
     let horizon = config.make_environment()?.horizon();
-    config.algorithm.horizon.get_or_insert(horizon);
+    config.algorithm.horizon_mut().get_or_insert(horizon);
     check(config, &format!("{origin}, with --set"))
 }
 

@@ -2,7 +2,7 @@ use crate::{
     DeviceKind, Error, ExperimentConfig, Result, RobotFiles, Sink, learning_curve, preset, text,
 };
 use mbmpo_core::{Checked, Environment, IterationMetrics};
-use mbmpo_policy::GaussianPolicy;
+use mbmpo_policy::TrainedPolicy;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -203,14 +203,15 @@ impl RunDirectory {
     }
 }
 
-impl Sink<GaussianPolicy> for RunDirectory {
-    fn record(&mut self, metrics: &IterationMetrics, policy: &GaussianPolicy) -> Result<()> {
+impl<P: Clone + Into<TrainedPolicy>> Sink<P> for RunDirectory {
+    fn record(&mut self, metrics: &IterationMetrics, policy: &P) -> Result<()> {
         let mut line = serde_json::to_vec(metrics).map_err(|e| Error::System(e.to_string()))?;
         line.push(b'\n');
         self.metrics
             .write_all(&line)
             .and_then(|()| self.metrics.flush())
             .map_err(|source| self.write_error(METRICS, source))?;
+        let policy: TrainedPolicy = policy.clone().into();
         let weights = policy
             .to_safetensors()
             .map_err(|e| Error::System(e.to_string()))?;
@@ -222,7 +223,7 @@ impl Sink<GaussianPolicy> for RunDirectory {
 }
 
 /// The configuration and the policy of the run in `path`.
-pub(crate) fn load(path: &Path) -> Result<(Checked<ExperimentConfig>, GaussianPolicy)> {
+pub(crate) fn load(path: &Path) -> Result<(Checked<ExperimentConfig>, TrainedPolicy)> {
     let not_a_run = |looked_for: &str| Error::NotARun {
         path: path.to_owned(),
         looked_for: looked_for.to_owned(),
@@ -245,7 +246,7 @@ pub(crate) fn load(path: &Path) -> Result<(Checked<ExperimentConfig>, GaussianPo
         path: policy.clone(),
         source,
     })?;
-    let policy = GaussianPolicy::from_safetensors(&bytes)
+    let policy = TrainedPolicy::from_safetensors(&bytes)
         .map_err(|error| Error::Mismatch(format!("{}: {error}", policy.display())))?;
     Ok((config, policy))
 }

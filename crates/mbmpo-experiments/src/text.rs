@@ -18,9 +18,22 @@ fn quote(names: &[&str]) -> String {
     quoted.join(", ")
 }
 
-/// How we read and write RON: `Some` is never spelled out.
+/// How we read and write RON: `Some` is never spelled out, and an algorithm's parameters follow its name.
 pub(crate) fn options() -> ron::Options {
-    ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
+    ron::Options::default()
+        .with_default_extension(Extensions::IMPLICIT_SOME)
+        .with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES)
+}
+
+/// A path of keys without the names of variants: `algorithm.horizon` for `algorithm.Trpo.horizon`.
+pub(crate) fn plain_path(path: &str) -> String {
+    let is_key = |part: &&str| !part.starts_with(char::is_uppercase);
+    let keys: Vec<_> = path.split('.').filter(is_key).collect();
+    if keys.is_empty() {
+        path.to_owned()
+    } else {
+        keys.join(".")
+    }
 }
 
 /// Files that a person writes are kilobytes, metrics of the longest runs a few megabytes.
@@ -59,7 +72,7 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
     let mut deserializer =
         ron::Deserializer::from_str_with_options(text, &options()).map_err(|e| error(e, "."))?;
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
-        let key = e.path().to_string();
+        let key = plain_path(&e.path().to_string());
         error(deserializer.span_error(e.into_inner()), &key)
     })?;
     let end = deserializer.end();

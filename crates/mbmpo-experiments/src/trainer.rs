@@ -1,6 +1,9 @@
-use crate::{Error, ExperimentConfig, Result, RunDirectory};
-use mbmpo_core::{Algorithm, Checked, IterationMetrics, Observer, Silent};
+use crate::{AlgorithmConfig, Error, ExperimentConfig, Result, RunDirectory};
+use burn::tensor::Device;
+use mbmpo_baselines::{Acktr, Ddpg, Ppo, Trpo, Vpg};
+use mbmpo_core::{Algorithm, Check, Checked, IterationMetrics, Observer, Silent};
 use mbmpo_meta::MbMpo;
+use mbmpo_policy::TrainedPolicy;
 use std::time::Instant;
 
 /// Is told how training gets on, and may show it.
@@ -57,18 +60,52 @@ pub fn run(
     directory: &mut RunDirectory,
     progress: &mut dyn Progress,
 ) -> Result<IterationMetrics> {
+    let steps = config.real_steps;
+    let environment = match directory.environment(config) {
+        Ok(environment) => environment,
+        Err(error) => {
+            directory.finish(Err(&error))?;
+            return Err(error);
+        }
+    };
+    match config.algorithm.clone() {
+        AlgorithmConfig::MbMpo(own) => drive(steps, directory, progress, |seed, device| {
+            MbMpo::new(own.check()?, environment, seed, device)
+        }),
+        AlgorithmConfig::Trpo(own) => drive(steps, directory, progress, |seed, device| {
+            Trpo::new(own.check()?, environment, seed, device)
+        }),
+        AlgorithmConfig::Ppo(own) => drive(steps, directory, progress, |seed, device| {
+            Ppo::new(own.check()?, environment, seed, device)
+        }),
+        AlgorithmConfig::Ddpg(own) => drive(steps, directory, progress, |seed, device| {
+            Ddpg::new(own.check()?, environment, seed, device)
+        }),
+        AlgorithmConfig::Acktr(own) => drive(steps, directory, progress, |seed, device| {
+            Acktr::new(own.check()?, environment, seed, device)
+        }),
+        AlgorithmConfig::Vpg(own) => drive(steps, directory, progress, |seed, device| {
+            Vpg::new(own.check()?, environment, seed, device)
+        }),
+    }
+}
+
+/// [`run`] with the algorithm that `make` gives for a seed and a device.
+pub(crate) fn drive<A>(
+    real_steps: usize,
+    directory: &mut RunDirectory,
+    progress: &mut dyn Progress,
+    make: impl FnOnce(u64, &Device) -> mbmpo_core::Result<A> + Send,
+) -> Result<IterationMetrics>
+where
+    A: Algorithm,
+    A::Policy: Clone + Into<TrainedPolicy>,
+{
     let threads = directory.info().threads;
     let outcome = with_threads(threads, || {
         let (seed, device) = (directory.info().seed, directory.info().device.device()?);
-        let environment = directory.environment(config)?;
-        let algorithm = config.part(|config| &config.algorithm);
-        let mut algorithm = MbMpo::new(algorithm, environment, seed, &device)?;
-        train(
-            &mut algorithm,
-            config.real_steps,
-            &mut [directory],
-            progress,
-        )
+        let mut algorithm = make(seed, &device)?;
+        train(&mut algorithm, real_steps, &mut [directory], progress)
     })
     .flatten();
     let noted = directory.finish(outcome.as_ref().map(|_| ()));

@@ -3,12 +3,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_experiments::{Error, ExperimentConfig, overrides, preset};
+use mbmpo_experiments::{AlgorithmKind, Error, ExperimentConfig, Selection, overrides, preset};
 
 fn quick() -> ExperimentConfig {
     preset::resolve("point-2d", "quick", &[])
         .unwrap()
         .into_inner()
+}
+
+fn every_preset() -> impl Iterator<Item = Selection> {
+    AlgorithmKind::ALL.into_iter().flat_map(|algorithm| {
+        let selection = move |name: &&str| Selection {
+            algorithm: Some(algorithm),
+            preset: Some((*name).to_owned()),
+        };
+        preset::names(algorithm).iter().map(selection)
+    })
 }
 
 fn set(texts: &[&str]) -> Result<ExperimentConfig, Error> {
@@ -42,12 +52,15 @@ fn position(text: &str) -> String {
 #[test]
 fn every_preset_is_complete_and_in_range() {
     for environment in mbmpo_envs::NAMES {
-        for name in preset::NAMES {
-            let config = preset::resolve(environment, name, &[]).unwrap();
+        for selection in every_preset() {
+            let config = preset::resolve(environment, selection.clone(), &[]).unwrap();
             let made = config.make_environment().unwrap();
             assert_eq!(made.name(), environment);
-            let horizon = config.algorithm.horizon;
-            assert_eq!(horizon, Some(made.horizon()), "{environment} {name}");
+            let horizon = config.algorithm.horizon();
+            assert_eq!(horizon, Some(made.horizon()), "{environment} {selection:?}");
+            if let Some(asked) = selection.algorithm {
+                assert_eq!(config.algorithm.kind(), asked);
+            }
         }
     }
 }
@@ -56,8 +69,8 @@ fn every_preset_is_complete_and_in_range() {
 #[test]
 fn every_value_of_a_preset_cites_its_source() {
     for environment in mbmpo_envs::NAMES {
-        for name in preset::NAMES {
-            let source = preset::source(environment, name).unwrap();
+        for selection in every_preset() {
+            let source = preset::source(environment, selection.clone()).unwrap();
             let mut above = "";
             for line in source.lines() {
                 let (code, comment) = line.split_once("//").unwrap_or((line, ""));
@@ -66,7 +79,7 @@ fn every_value_of_a_preset_cites_its_source() {
                 let is_name = code.trim_start().starts_with("name:");
                 assert!(
                     !is_value || cited || is_name,
-                    "{environment}/{name}: {line}"
+                    "{environment}/{selection:?}: {line}"
                 );
                 above = line;
             }
@@ -79,7 +92,7 @@ fn every_value_of_a_preset_cites_its_source() {
 fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
     for environment in mbmpo_envs::NAMES {
         let config = preset::resolve(environment, "paper", &[]).unwrap();
-        let algorithm = &config.algorithm;
+        let algorithm = config.algorithm.mb_mpo().unwrap();
         let horizon = algorithm.horizon.unwrap();
         let tasks = algorithm.ensemble.members * algorithm.tasks_per_model;
         let imagined = 2 * tasks * algorithm.imagined_rollouts_per_task * horizon;
@@ -96,7 +109,7 @@ fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
 fn paper_preset_of_ant_and_walker_has_deeper_models_and_no_other_difference() {
     let hidden = |environment| {
         let config = preset::resolve(environment, "paper", &[]).unwrap();
-        config.algorithm.ensemble.hidden.clone()
+        config.algorithm.mb_mpo().unwrap().ensemble.hidden.clone()
     };
     for environment in ["ant", "walker2d"] {
         assert_eq!(hidden(environment), [512, 512, 512]);
@@ -139,12 +152,13 @@ fn override_takes_numbers_lists_words_and_booleans() {
         "algorithm.ensemble.shuffle=Minibatches",
     ])
     .unwrap();
-    assert_eq!(config.algorithm.horizon, Some(100));
-    assert_eq!(config.algorithm.ensemble.hidden, [3, 4]);
-    assert_eq!(config.algorithm.trust_region.max_kl, 1.0);
-    assert!(!config.algorithm.ensemble.weight_normalization);
+    let algorithm = config.algorithm.mb_mpo().unwrap();
+    assert_eq!(algorithm.horizon, Some(100));
+    assert_eq!(algorithm.ensemble.hidden, [3, 4]);
+    assert_eq!(algorithm.trust_region.max_kl, 1.0);
+    assert!(!algorithm.ensemble.weight_normalization);
     assert_eq!(
-        config.algorithm.ensemble.shuffle,
+        algorithm.ensemble.shuffle,
         mbmpo_models::Shuffle::Minibatches
     );
 }

@@ -60,7 +60,7 @@ fn a_run_needs_nothing_but_its_directory() {
     fs::create_dir(&mine).unwrap();
     let config = preset::resolve(files(&mine), "quick", &tiny()).unwrap();
     assert_eq!(config.environment.name, "cart");
-    assert_eq!(config.algorithm.horizon, Some(12), "the task's");
+    assert_eq!(config.algorithm.horizon(), Some(12), "the task's");
 
     let path = parent.path().join("run");
     let info = RunInfo::begin("cart", "quick", 1, DeviceKind::Cpu, 1, &[]);

@@ -8,8 +8,8 @@ use mbmpo_core::{Check, Environment, Policy, Purpose, Streams, Trajectories};
 use mbmpo_envs::{Variant, make};
 use mbmpo_meta::imagine::{Imagination, Randomness};
 use mbmpo_meta::objective::MetaObjective;
-use mbmpo_policy::batch::Arithmetic;
 use mbmpo_models::{Ensemble, EnsembleConfig, Shuffle};
+use mbmpo_policy::batch::Arithmetic;
 use mbmpo_policy::trust_region::Objective;
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 

@@ -2,7 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::task::TensorTransitions;
-use mbmpo_core::{DynamicsModel, Environment, Error, Result, Stream, Task, Trajectories, host, is_cpu};
+use mbmpo_core::{
+    DynamicsModel, Environment, Error, Result, Stream, Task, Trajectories, host, is_cpu,
+};
 use mbmpo_policy::cpu::{Activations, CpuMlp};
 use mbmpo_policy::{BoundMlp, GaussianMlp};
 use rand::RngExt;

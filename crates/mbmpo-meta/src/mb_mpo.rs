@@ -6,8 +6,8 @@ use crate::objective::MetaObjective;
 use burn::tensor::{DType, Device};
 use mbmpo_core::collect::{Plan, collect};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Environment, Error, IterationMetrics, MetaMetrics, Observer, Phase, PhaseSeconds,
-    Purpose, Result, Streams, Trajectories, UniformPolicy,
+    Algorithm, Check, Checked, Environment, Error, IterationMetrics, MetaMetrics, Observer, Phase,
+    PhaseSeconds, Purpose, Result, Streams, Trajectories, UniformPolicy,
 };
 use mbmpo_models::{Ensemble, FitReport, Predictor};
 use mbmpo_policy::advantage::advantages;

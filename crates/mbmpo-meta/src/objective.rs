@@ -216,7 +216,10 @@ impl Objective for MetaObjective<'_> {
     }
 
     fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
-        let mut gradient = self.or_nan(self.gradient(theta, SurrogateChunk::kl_gradient), theta.len());
+        let mut gradient = self.or_nan(
+            self.gradient(theta, SurrogateChunk::kl_gradient),
+            theta.len(),
+        );
         gradient.iter_mut().for_each(|x| *x /= self.sample_count());
         gradient
     }

@@ -188,6 +188,9 @@ fn only_data_counts_as_real_steps() {
     assert_eq!(metrics[1].real_steps, 600 + 360);
     assert_eq!(steps.load(Ordering::Relaxed), 960 + 2 * 2 * 5 * 30);
     // 4 tasks, 20 rollouts of 30 steps, before and after adapting
-    assert_eq!(metrics[0].meta.as_ref().unwrap().imagined_steps, 2 * 4 * 20 * 30);
+    assert_eq!(
+        metrics[0].meta.as_ref().unwrap().imagined_steps,
+        2 * 4 * 20 * 30
+    );
     assert_eq!(metrics[0].episode_length_mean, 30.0);
 }

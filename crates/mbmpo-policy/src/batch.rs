@@ -224,7 +224,11 @@ pub struct SurrogateObjective<'a> {
 
 impl SurrogateObjective<'_> {
     /// A failure to read a tensor back makes the numbers NaN, and the trust region refuses the step.
-    fn sum(&self, theta: &[f64], f: impl Fn(&SurrogateChunk, &Parameters) -> Result<Vec<f64>> + Sync) -> Vec<f64> {
+    fn sum(
+        &self,
+        theta: &[f64],
+        f: impl Fn(&SurrogateChunk, &Parameters) -> Result<Vec<f64>> + Sync,
+    ) -> Vec<f64> {
         let policy = Parameters::new(&self.arithmetic, theta);
         sum(&self.batch.chunks, theta.len(), |chunk| f(chunk, &policy))
             .unwrap_or_else(|_| vec![f64::NAN; theta.len()])

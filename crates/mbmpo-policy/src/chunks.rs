@@ -73,9 +73,11 @@ impl Parameters {
     ) -> Result<Vec<f32>> {
         let observation = arithmetic.network.sizes()[0];
         match self {
-            Self::Tensors(policy) => {
-                host(policy.bound.mean(arithmetic.matrix(observations, observation)))
-            }
+            Self::Tensors(policy) => host(
+                policy
+                    .bound
+                    .mean(arithmetic.matrix(observations, observation)),
+            ),
             Self::Cpu(policy) => {
                 let mut activations = cpu::Activations::default();
                 let blocks = observations.chunks(BLOCK * observation);

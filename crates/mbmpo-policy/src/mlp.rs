@@ -88,7 +88,12 @@ impl Mlp {
     /// Whether each parameter is a weight or a bias, and not of layer normalisation: `[parameters]`.
     pub fn is_affine(&self) -> Vec<bool> {
         let mut affine = vec![true; self.parameter_count()];
-        for part in self.layers().into_iter().filter_map(|l| l.normalization).flatten() {
+        for part in self
+            .layers()
+            .into_iter()
+            .filter_map(|l| l.normalization)
+            .flatten()
+        {
             affine[part].fill(false);
         }
         affine

@@ -85,7 +85,8 @@ impl<'a> File<'a> {
         let Some(clip) = self.metadata.get(CLIP) else {
             return Ok(None);
         };
-        let refused = |name: &str, wanted: &str| LoadError::Part(name.to_owned(), wanted.to_owned());
+        let refused =
+            |name: &str, wanted: &str| LoadError::Part(name.to_owned(), wanted.to_owned());
         let positive = |x: &f32| *x > 0.0 && x.is_finite();
         let clip = clip
             .parse()

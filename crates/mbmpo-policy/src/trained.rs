@@ -89,9 +89,9 @@ impl TrainedPolicy {
             return Err(LoadError::Part(NETWORK.to_owned(), wanted));
         }
         let parameters = file.tensor("parameters", &[network.parameter_count()])?;
-        let normalizer = file.normalizer(network.sizes[0])?.ok_or_else(|| {
-            LoadError::Part("observation.mean".to_owned(), "there".to_owned())
-        })?;
+        let normalizer = file
+            .normalizer(network.sizes[0])?
+            .ok_or_else(|| LoadError::Part("observation.mean".to_owned(), "there".to_owned()))?;
         Ok(Self::Deterministic(DeterministicPolicy {
             network,
             parameters,

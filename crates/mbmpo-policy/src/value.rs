@@ -77,13 +77,11 @@ impl ValueNetwork {
         let values = self.values(parameters, &last)?.into_iter();
         Ok(values
             .zip(&paths.terminated)
-            .map(|(value, &terminated)| {
-                if bootstrap && !terminated {
-                    value
-                } else {
-                    0.0
-                }
-            })
+            .map(
+                |(value, &terminated)| {
+                    if bootstrap && !terminated { value } else { 0.0 }
+                },
+            )
             .collect())
     }
 

@@ -67,11 +67,7 @@ fn gae_at_lambda_one_is_return_minus_value() {
         .zip(values)
         .map(|(r, v)| r - v)
         .collect();
-    assert_close(
-        &gae(&all, &values, &[0.0; 2], 0.99, 1.0),
-        &expected,
-        1e-12,
-    );
+    assert_close(&gae(&all, &values, &[0.0; 2], 0.99, 1.0), &expected, 1e-12);
 }
 
 /// A target that is linear in the features is reproduced; fails when a feature, the time or the clip is wrong.

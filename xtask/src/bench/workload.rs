@@ -1,6 +1,6 @@
 //! What the loops work on: the sizes of half-cheetah in the paper, and numbers drawn at random.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::tensor::Device;
 use mbmpo_core::{Check, Checked, Environment, Purpose, Stream, Streams, Trajectories};
 use mbmpo_experiments::{DeviceKind, preset};
@@ -47,7 +47,11 @@ impl Workload {
     pub fn new() -> Result<Self> {
         let config = preset::resolve("half-cheetah", "paper", &[])?;
         let environment = config.make_environment()?;
-        let config = config.part(|config| &config.algorithm);
+        let config = config
+            .algorithm
+            .mb_mpo()
+            .context("the preset is for MB-MPO")?;
+        let config = config.clone().check()?;
         let policy = config.part(|config| &config.policy);
         let actions = environment.action_space().dim();
         let network = GaussianMlp::new(&policy, environment.observation_dim(), actions);
