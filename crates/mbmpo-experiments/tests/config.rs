@@ -227,6 +227,7 @@ fn override_takes_new_names_in_the_maps_of_the_physics() {
     assert!(refused("physics.mass.all=2").ends_with("did you mean `environment.physics`?"));
     assert!(refused("env.mass.all=2").ends_with("did you mean `environment.physics.mass`?"));
     assert!(refused("env.physics.zzz=2").ends_with("there are `friction`, `mass`, `motor`"));
+    assert!(refused("env.physics.mass=2").ends_with("expected a map such as {\"all\": 2}"));
     let word = refused("env.physics.mass.torso=heavy");
     assert!(
         word.contains("`environment.physics.mass.torso`") && word.ends_with("expected a number"),
