@@ -6,6 +6,7 @@
 //! - [`VectorEnvironment`]: copies of an environment that step in parallel;
 //! - [`check`]: whether an environment keeps the promises of the trait;
 //! - [`RobotDescription`]: what a robot is made of, read from an MJCF file;
+//! - [`Physics`]: the same robot heavier, weaker or on ice;
 //! - [`Simulation`]: a robot in motion;
 //! - [`picture()`]: a robot as SVG.
 //!
@@ -24,6 +25,7 @@
 //! ```
 
 mod checker;
+mod physics;
 mod picture;
 mod point_mass;
 mod registry;
@@ -35,6 +37,7 @@ pub mod task_file;
 mod vector;
 
 pub use checker::{CheckOutcome, CheckReport, check};
+pub use physics::Physics;
 pub use picture::{Frame, picture};
 pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};

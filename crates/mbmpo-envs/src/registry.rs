@@ -1,5 +1,5 @@
-use crate::{PointMass, RobotDescription, RobotEnvironment, TaskDescription};
-use mbmpo_core::{Check, Environment, Error, Result, nearest};
+use crate::{Physics, PointMass, RobotDescription, RobotEnvironment, TaskDescription};
+use mbmpo_core::{Check, Checked, Environment, Error, Result, nearest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -181,6 +181,14 @@ impl RobotEnvironment {
     /// # Errors
     /// When there is none of that name; the message lists those that there are.
     pub fn by_name(name: &str, variant: Variant) -> Result<Self> {
+        Self::by_name_with(name, variant, &Physics::default().check()?)
+    }
+
+    /// As [`Self::by_name`], with other physics.
+    ///
+    /// # Errors
+    /// When there is none of that name, or as [`RobotDescription::with_physics`]; the message lists what there is.
+    pub fn by_name_with(name: &str, variant: Variant, physics: &Checked<Physics>) -> Result<Self> {
         let Some(entry) = ROBOTS.iter().find(|robot| robot.name == name) else {
             let hint = nearest(name, NAMES).map_or_else(String::new, |nearest| {
                 format!(", did you mean `{nearest}`?")
@@ -190,7 +198,7 @@ impl RobotEnvironment {
                 NAMES.map(|name| format!("`{name}`")).join(", ")
             )));
         };
-        let mut robot = RobotDescription::from_mjcf(entry.mjcf)?;
+        let mut robot = RobotDescription::from_mjcf(entry.mjcf)?.with_physics(physics)?;
         let mut task = TaskDescription::from_ron(match (variant, entry.authors_task) {
             (Variant::Authors, Some(authors)) => authors,
             _ => entry.task,

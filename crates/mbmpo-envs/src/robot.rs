@@ -94,6 +94,12 @@ impl Body {
             .reconstruct_inertia_matrix()
             .to_cols_array_2d()
     }
+
+    /// Makes it heavier by a factor, its inertia with its mass.
+    pub(crate) fn scale_mass(&mut self, factor: f64) {
+        self.mass_properties.inv_mass /= factor;
+        self.mass_properties.inv_principal_inertia /= factor;
+    }
 }
 
 /// How a joint moves.
@@ -185,6 +191,13 @@ pub struct Geom {
     pub contact_type: u32,
     /// See [`Self::contact_type`].
     pub affinity: u32,
+}
+
+impl Geom {
+    /// Whether it can touch anything.
+    pub(crate) fn touches(&self) -> bool {
+        self.contact_type != 0 || self.affinity != 0
+    }
 }
 
 /// Shapes that robots here are made of, in their body's frame.

@@ -8,6 +8,7 @@ use crate::task_file::TaskDescription;
 use crate::{Frame, Simulation};
 use mbmpo_core::{BoxSpace, Check, Checked, Environment, Error, Result, Step, Stream, Task};
 use names::Names;
+pub(crate) use names::find;
 use rand::RngExt;
 use rand_distr::StandardNormal;
 use std::sync::Arc;

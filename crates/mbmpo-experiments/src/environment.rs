@@ -1,8 +1,10 @@
 //! Which environment: one that comes with the program, or a robot of one's own.
 
 use crate::{Error, Result, preset, text};
-use mbmpo_core::{Check, Checker, Environment};
-use mbmpo_envs::{NAMES, PointMass, RobotDescription, RobotEnvironment, TaskDescription, Variant};
+use mbmpo_core::{Check, Checked, Checker, Environment};
+use mbmpo_envs::{
+    NAMES, Physics, PointMass, RobotDescription, RobotEnvironment, TaskDescription, Variant,
+};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,9 @@ pub struct EnvironmentConfig {
     /// A robot of one's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<RobotFiles>,
+    /// Factors on the masses, motors and friction of the robot. Default: none.
+    #[serde(default, skip_serializing_if = "Physics::is_default")]
+    pub physics: Physics,
 }
 
 /// The files of a robot of one's own. In a file, their paths are relative to the directory of that file.
@@ -85,6 +90,7 @@ impl EnvironmentChoice {
                 Self::Files(files) => Some(files.clone()),
                 Self::Name(_) | Self::OfPreset => None,
             },
+            physics: Physics::default(),
         })
     }
 }
@@ -121,6 +127,11 @@ impl Check for EnvironmentConfig {
             let allowed = format!("one of {}", NAMES.join(", "));
             checker.demand("name", value, NAMES.contains(&name), &allowed);
         }
+        if self.is_point() && !self.physics.is_default() {
+            let allowed = format!("none: {name} has no physics to change");
+            checker.demand("physics", "set", false, &allowed);
+        }
+        checker.nested("physics", &self.physics);
     }
 }
 
@@ -128,12 +139,12 @@ impl EnvironmentConfig {
     /// The environment, not yet reset.
     ///
     /// # Errors
-    /// When there is none of that name, or a file of the robot is wrong.
+    /// When there is none of that name, a file of the robot is wrong, or its physics names what it does not have.
     pub fn make(&self) -> Result<Box<dyn Environment>> {
-        match &self.files {
-            None => Ok(mbmpo_envs::make(&self.name, self.variant)?),
-            Some(files) => Ok(Box::new(files.load(&self.name)?)),
+        if self.is_point() && self.physics.is_default() {
+            return Ok(mbmpo_envs::make(&self.name, self.variant)?);
         }
+        Ok(Box::new(self.make_robot()?))
     }
 
     /// The robot of the environment.
@@ -141,14 +152,26 @@ impl EnvironmentConfig {
     /// # Errors
     /// As [`Self::make`], and when the environment has none.
     pub fn make_robot(&self) -> Result<RobotEnvironment> {
-        match &self.files {
-            None if self.name == PointMass::NAME => Err(Error::Mismatch(format!(
+        let config = self.clone().check().map_err(|violations| Error::Invalid {
+            origin: self.name.clone(),
+            violations,
+        })?;
+        if self.is_point() {
+            return Err(Error::Mismatch(format!(
                 "{} has no robot to draw: it is a point",
                 self.name
-            ))),
-            None => Ok(RobotEnvironment::by_name(&self.name, self.variant)?),
-            Some(files) => files.load(&self.name),
+            )));
         }
+        let physics = config.part(|config| &config.physics);
+        match &self.files {
+            None => RobotEnvironment::by_name_with(&self.name, self.variant, &physics)
+                .map_err(refused(self.name.clone())),
+            Some(files) => files.load(&self.name, &physics),
+        }
+    }
+
+    fn is_point(&self) -> bool {
+        self.files.is_none() && self.name == PointMass::NAME
     }
 
     /// Takes relative paths as relative to `directory`.
@@ -167,11 +190,11 @@ impl RobotFiles {
         }
     }
 
-    fn load(&self, name: &str) -> Result<RobotEnvironment> {
+    fn load(&self, name: &str, physics: &Checked<Physics>) -> Result<RobotEnvironment> {
         let (robot_file, task_file) = (&self.robot, self.task.display().to_string());
-        let refused = |origin: String| move |source| Error::Robot { origin, source };
         let mjcf = text::read(robot_file)?;
         let robot = RobotDescription::from_mjcf(&mjcf)
+            .and_then(|robot| robot.with_physics(physics))
             .map_err(refused(robot_file.display().to_string()))?;
         let task: TaskDescription = text::parse(&text::read(&self.task)?, &task_file)?;
         let task = task.check().map_err(|violations| Error::Invalid {
@@ -181,4 +204,9 @@ impl RobotFiles {
         let both = format!("{task_file} with {}", robot_file.display());
         RobotEnvironment::new(name, &robot, task).map_err(refused(both))
     }
+}
+
+/// Says which robot an error is about.
+fn refused(origin: String) -> impl FnOnce(mbmpo_core::Error) -> Error {
+    move |source| Error::Robot { origin, source }
 }

@@ -4,8 +4,11 @@ use crate::text::{plain_path, plain_types};
 use crate::{Error, ExperimentConfig, Result, nearest};
 use serde_json::Value;
 
+/// What is below has maps from names, which may have dots: `mass.torso` is that of the torso, whether it was there or not.
+const MAPS: &str = "environment.physics.";
+
 /// `config` with every `key.path=value` applied, in order. A value is written as in RON: `3`, `1e-3`, `[128, 128]`,
-/// `true`, `Authors`.
+/// `true`, `Authors`. A leading `env.` stands for `environment.`.
 ///
 /// # Errors
 /// When a text has no `=`, a key does not exist, or a value is of the wrong type; ranges are not checked.
@@ -23,8 +26,15 @@ fn apply_one(config: &ExperimentConfig, text: &str) -> Result<ExperimentConfig, 
         .split_once('=')
         .ok_or("expected key.path=value, for example `algorithm.horizon=100`")?;
     let (path, value) = (path.trim(), parse_value(value.trim())?);
+    let path = match path.strip_prefix("env.") {
+        Some(rest) => format!("environment.{rest}"),
+        None => path.to_owned(),
+    };
     let mut tree = serde_json::to_value(config).map_err(|e| e.to_string())?;
-    *find(&mut tree, path)? = value;
+    // left out where it changes nothing
+    let physics = &config.environment.physics;
+    tree["environment"]["physics"] = serde_json::to_value(physics).map_err(|e| e.to_string())?;
+    *find(&mut tree, &path)? = value;
     serde_path_to_error::deserialize(&tree).map_err(|error| {
         let key = plain_path(&error.path().to_string());
         format!("`{key}`: {}", plain_types(&error.into_inner().to_string()))
@@ -44,7 +54,14 @@ fn find<'a>(tree: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
     let known = paths(tree);
     let mut node = tree;
     let mut parents = Vec::new();
-    for segment in path.split('.') {
+    let in_map = path.starts_with(MAPS);
+    for segment in path.splitn(if in_map { 4 } else { usize::MAX }, '.') {
+        if in_map
+            && parents.len() == 3
+            && let Value::Object(map) = &mut *node
+        {
+            map.entry(segment).or_insert(Value::Null);
+        }
         let Some(child) = inside(node).get_mut(segment) else {
             return Err(unknown(path, &parents, segment, &known));
         };
@@ -91,7 +108,8 @@ fn unknown(path: &str, parents: &[&str], segment: &str, known: &[String]) -> Str
                 let names = known
                     .iter()
                     .map(|key| key.rsplit('.').next().unwrap_or(key));
-                let name = nearest(&wanted.unwrap_or_default(), names)?;
+                let name = nearest(segment, names.clone())
+                    .or_else(|| nearest(&wanted.unwrap_or_default(), names))?;
                 known
                     .iter()
                     .find(|key| key.rsplit('.').next() == Some(name))

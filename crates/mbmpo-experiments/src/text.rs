@@ -154,6 +154,7 @@ pub(crate) fn plain_types(message: &str) -> String {
         ("expected u64", "expected a whole number from 0 on"),
         ("expected f64", "expected a number"),
         ("expected a boolean", "expected true or false"),
+        ("expected a map", "expected a map such as {\"all\": 2}"),
         ("expected a sequence", "expected a list such as [128, 128]"),
     ];
     names

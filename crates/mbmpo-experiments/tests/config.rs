@@ -3,7 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_experiments::{AlgorithmKind, Error, ExperimentConfig, Selection, overrides, preset};
+use mbmpo_envs::Physics;
+use mbmpo_experiments::{
+    AlgorithmKind, EnvironmentConfig, Error, ExperimentConfig, RobotFiles, Selection, overrides,
+    preset,
+};
+use std::path::Path;
 
 fn quick() -> ExperimentConfig {
     preset::resolve("point-2d", "quick", &[])
@@ -203,6 +208,128 @@ fn override_out_of_range_says_the_range() {
         error.to_string(),
         "preset `quick` of point-2d, with --set: \
          `algorithm.ensemble.validation_share` is 1.5, allowed is 0.01 to 0.9"
+    );
+}
+
+/// Fails when a key below `environment.physics` cannot be set although it is not there yet, or `env.` is not understood.
+#[test]
+fn override_takes_new_names_in_the_maps_of_the_physics() {
+    let config = set(&[
+        "environment.physics.mass.torso=2",
+        "env.physics.mass.torso=3",
+        "env.physics.mass.left.foot=1.5",
+        "env.physics.motor={\"all\": 0.5}",
+        "env.variant=Gym",
+    ])
+    .unwrap();
+    let Physics {
+        mass,
+        motor,
+        friction,
+    } = &config.environment.physics;
+    let mass: Vec<_> = mass.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+    assert_eq!(mass, [("left.foot", 1.5), ("torso", 3.0)]);
+    assert_eq!(motor["all"], 0.5);
+    assert!(friction.is_empty());
+    assert_eq!(config.environment.variant, mbmpo_envs::Variant::Gym);
+
+    assert_eq!(
+        refused("env.physics.mas.torso=2"),
+        "--set env.physics.mas.torso=2: there is no key `mas` in `environment.physics`, \
+         did you mean `environment.physics.mass`?"
+    );
+    assert!(refused("env.phisics.mass.all=2").ends_with("did you mean `environment.physics`?"));
+    assert!(refused("physics.mass.all=2").ends_with("did you mean `environment.physics`?"));
+    assert!(refused("env.mass.all=2").ends_with("did you mean `environment.physics.mass`?"));
+    assert!(refused("env.physics.zzz=2").ends_with("there are `friction`, `mass`, `motor`"));
+    assert!(refused("env.physics.mass=2").ends_with("expected a map such as {\"all\": 2}"));
+    let word = refused("env.physics.mass.torso=heavy");
+    assert!(
+        word.contains("`environment.physics.mass.torso`") && word.ends_with("expected a number"),
+        "{word}"
+    );
+}
+
+/// Fails when `config.ron` of a run loses its physics, or one without mentions it.
+#[test]
+fn physics_reads_back_the_same() {
+    let config = set(&["env.physics.friction.floor=0.1234567890123456"]).unwrap();
+    // the point has no physics
+    let text = config.to_ron().unwrap().replace("point-2d", "hopper");
+    let read = preset::read(&text, "config.ron").unwrap().into_inner();
+    assert_eq!(read.environment.physics, config.environment.physics);
+    assert_eq!(read.to_ron().unwrap(), text);
+    assert!(!quick().to_ron().unwrap().contains("physics"));
+}
+
+/// Fails when the physics does not reach the simulation, of a robot that comes with the program or of one's own.
+#[test]
+fn physics_reaches_the_simulation() {
+    let assets = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets"));
+    let own = RobotFiles {
+        robot: assets.join("inverted_pendulum.xml"),
+        task: assets.join("inverted_pendulum.ron"),
+    };
+    for (name, files) in [("half-cheetah", None), ("pendulum", Some(own))] {
+        let with = |factors: &[(&str, f64)]| EnvironmentConfig {
+            name: name.to_owned(),
+            files: files.clone(),
+            physics: Physics {
+                mass: factors.iter().map(|(k, v)| ((*k).into(), *v)).collect(),
+                ..Physics::default()
+            },
+            ..quick().environment
+        };
+        let mass = |config: &EnvironmentConfig| {
+            let robot = config.make_robot().unwrap();
+            robot.simulation().robot().total_mass()
+        };
+        let (usual, heavy) = (with(&[]), with(&[("all", 2.0)]));
+        assert!((mass(&heavy) / mass(&usual) - 2.0).abs() < 1e-12, "{name}");
+        let action = vec![1.0; usual.make().unwrap().action_space().dim()];
+        let step = |config: &EnvironmentConfig| {
+            let mut environment = config.make().unwrap();
+            environment.step(&action).unwrap().observation
+        };
+        assert_ne!(step(&heavy), step(&usual), "{name}");
+
+        let unknown = with(&[("nose", 2.0)]).make().err().unwrap();
+        assert!(unknown.is_input());
+        let message = unknown.to_string();
+        assert!(
+            message.contains("physics.mass: there is no body `nose`"),
+            "{message}"
+        );
+        assert!(with(&[("all", f64::NAN)]).make().err().unwrap().is_input());
+    }
+}
+
+/// Fails when physics that cannot be is not refused before a run begins.
+#[test]
+fn physics_that_cannot_be_is_refused() {
+    let refused = |environment: &str, text: &str| {
+        let error = preset::resolve(environment, "quick", &[text.to_owned()]).unwrap_err();
+        assert!(error.is_input());
+        error.to_string()
+    };
+    assert_eq!(
+        refused("hopper", "env.physics.mass.tors=2"),
+        "hopper: physics.mass: there is no body `tors`, did you mean `torso`? \
+         (there are `all`, `torso`, `thigh`, `leg`, `foot`)"
+    );
+    assert!(
+        refused("hopper", "env.physics.mass.torso=0")
+            .contains("`physics.mass.torso` is 0, allowed is 0.01 to 100")
+    );
+    assert_eq!(
+        refused("point-2d", "env.physics.mass.all=2"),
+        "point-2d: `physics` is set, allowed is none: point-2d has no physics to change"
+    );
+    let text = quick().to_ron().unwrap();
+    let text = text.replacen("variant:", "physics: (mass: {\"all\": 2}), variant:", 1);
+    assert_eq!(
+        preset::read(&text, "config.ron").unwrap_err().to_string(),
+        "config.ron: `environment.physics` is set, allowed is none: point-2d has no physics to change"
     );
 }
 

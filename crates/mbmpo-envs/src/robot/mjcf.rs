@@ -357,7 +357,6 @@ fn rescale_masses(robot: &mut RobotDescription, total: f64) {
     }
     let factor = total / now;
     for body in &mut robot.bodies {
-        body.mass_properties.inv_mass /= factor;
-        body.mass_properties.inv_principal_inertia /= factor;
+        body.scale_mass(factor);
     }
 }

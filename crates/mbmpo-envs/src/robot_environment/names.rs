@@ -133,7 +133,7 @@ fn select(place: &str, names: &[Name], selection: &Selection) -> Result<Vec<usiz
 }
 
 /// Index of `name` among those `known`.
-pub(super) fn find<'a>(
+pub(crate) fn find<'a>(
     place: &str,
     kind: &str,
     name: &str,
