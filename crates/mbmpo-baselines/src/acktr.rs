@@ -1,6 +1,7 @@
 //! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor and critic, from the
 //! curvature of [`kfac`](crate::kfac), with a step size that holds to a trust region.
 
+use crate::critic::{Critic, squared_error};
 use crate::experience::{self, Experience, RewardScale, mean};
 use crate::kfac::{Kfac, KfacConfig, factors};
 use burn::tensor::{DType, Device};
@@ -8,7 +9,7 @@ use mbmpo_core::{
     Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
     Observer, Phase, Purpose, Result, Stream,
 };
-use mbmpo_policy::advantage::{gae, standardize};
+use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer, ValueNetwork};
 use serde::{Deserialize, Serialize};
@@ -85,8 +86,7 @@ pub struct Acktr {
     actor_kfac: Kfac,
     /// η_max of the actor.
     step_size: f64,
-    critic: ValueNetwork,
-    critic_parameters: Vec<f64>,
+    critic: Critic,
     critic_kfac: Kfac,
     observations: RunningNormalizer,
     rewards: Option<RewardScale>,
@@ -101,7 +101,7 @@ struct Rows {
     /// Standardised `[n]`.
     advantages: Vec<f64>,
     /// For the critic `[n]`.
-    targets: Vec<f32>,
+    targets: Vec<f64>,
 }
 
 impl Acktr {
@@ -123,12 +123,18 @@ impl Acktr {
         let stream = |index| experience.streams.stream(Purpose::PolicyWeights, 0, index);
         let theta = network.initial_parameters(&policy_config, &mut stream(0));
         let hidden = &config.critic_hidden;
-        let (critic, critic_parameters) =
-            ValueNetwork::new(hidden, observation_dim, device, &mut stream(1))?;
+        let (value, of_value) = ValueNetwork::new(hidden, observation_dim, device, &mut stream(1))?;
         let scale = |clip| RewardScale::new(config.discount, clip);
         Ok(Self {
             actor_kfac: Kfac::new(&config.actor_kfac),
             step_size: config.step_size,
+            critic: Critic {
+                network: value,
+                parameters: of_value,
+                discount: config.discount,
+                gae_lambda: config.gae_lambda,
+                bootstrap: config.bootstrap,
+            },
             critic_kfac: Kfac::new(&config.critic_kfac),
             observations: RunningNormalizer::new(observation_dim, config.observation_clip),
             rewards: config.reward_clip.map(scale),
@@ -137,8 +143,6 @@ impl Acktr {
             experience,
             network,
             theta,
-            critic,
-            critic_parameters,
         })
     }
 
@@ -154,16 +158,8 @@ impl Acktr {
         let normalizer = self.observations.now();
         let observations = normalizer.apply(&paths.observations);
         let next = normalizer.apply(&paths.next_observations);
-        let parameters = &self.critic_parameters;
-        let values = self.critic.values(parameters, &observations)?;
-        let bootstrap = self.config.bootstrap;
-        let ends = self
-            .critic
-            .end_values(parameters, &paths, &next, bootstrap)?;
-        let (discount, lambda) = (self.config.discount, self.config.gae_lambda);
-        let mut advantages = gae(&paths, &values, &ends, discount, lambda);
-        let sum = |(advantage, value): (&f64, &f64)| (advantage + value) as f32;
-        let targets = advantages.iter().zip(&values).map(sum).collect();
+        let judgement = self.critic.judge(&paths, &observations, &next)?;
+        let mut advantages = judgement.advantages;
         standardize(&mut advantages);
         // for the next batch: this one was acted and judged with the old normaliser
         self.observations.update(&paths.observations);
@@ -171,7 +167,7 @@ impl Acktr {
             observations,
             actions: paths.actions,
             advantages,
-            targets,
+            targets: judgement.targets,
         };
         Ok((rows, return_collect_mean))
     }
@@ -179,25 +175,19 @@ impl Acktr {
     /// Natural-gradient steps down the critic's squared error (section 3.2); the error before the last.
     fn fit_critic(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
         let n = rows.targets.len() as f64;
+        let observations = &rows.observations;
+        // the gradient of the mean of (V - y)²
+        let weights = vec![2.0 / n; rows.targets.len()];
         let mut error = 0.0;
         for _ in 0..self.config.critic_steps {
-            let parameters = &mut self.critic_parameters;
-            let network = self.critic.gaussian();
-            let observations = &rows.observations;
+            let (network, parameters) = (self.critic.network.gaussian(), &self.critic.parameters);
             let seen = factors(network, parameters, observations, &self.device, stream)?;
             self.critic_kfac.observe(seen);
-            let values = self.critic.values(parameters, observations)?;
-            let squares = values.iter().zip(&rows.targets);
-            error = squares
-                .map(|(v, y)| (v - f64::from(*y)).powi(2))
-                .sum::<f64>()
-                / n;
-            // of the mean of (V - y)²
-            let weights = vec![2.0 / n; rows.targets.len()];
-            let arithmetic = self.critic.arithmetic();
-            let batch = arithmetic.weighted(observations, &rows.targets, &weights);
-            let gradient = self.critic.gradient(parameters, &batch)?;
-            let largest = self.config.critic_step_size;
+            error = squared_error(&self.critic.values(observations)?, &rows.targets);
+            let gradient = self
+                .critic
+                .gradient(observations, &rows.targets, &weights)?;
+            let (largest, parameters) = (self.config.critic_step_size, &mut self.critic.parameters);
             self.critic_kfac.ascend(parameters, &gradient, largest);
             require_finite(parameters, "the critic of ACKTR")?;
         }

@@ -19,7 +19,7 @@
 //!     batch_steps: 600,
 //!     evaluation_episodes: 10,
 //!     learning_rate: 0.1,
-//!     policy: PolicyConfig { hidden: vec![16], initial_std: 0.5, min_std: 1e-6 },
+//!     policy: PolicyConfig { hidden: vec![16], initial_std: 0.5, min_std: 1e-6, output_scale: 1.0 },
 //!     advantage: AdvantageConfig { discount: 0.99, gae_lambda: 1.0, baseline_ridge: 1e-5 },
 //! };
 //! let point = make("point-2d", Variant::Paper)?;
@@ -30,6 +30,7 @@
 //! ```
 
 pub mod acktr;
+mod critic;
 pub mod ddpg;
 mod experience;
 pub mod kfac;

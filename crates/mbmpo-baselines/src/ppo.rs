@@ -2,13 +2,14 @@
 //! value network. Observations and rewards are normalised as in OpenAI's baselines, with which it was run for the paper
 //! on MB-MPO.
 
+use crate::critic::{Critic, select, select_rows, squared_error};
 use crate::experience::{self, Experience, RewardScale, mean};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
     Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
     Observer, Phase, Purpose, Result, Stream,
 };
-use mbmpo_policy::advantage::{gae, standardize};
+use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
 use mbmpo_policy::{
     Adam, GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer, ValueNetwork,
@@ -91,10 +92,10 @@ pub struct Ppo {
     experience: Experience,
     device: Device,
     network: GaussianMlp,
-    value: ValueNetwork,
-    /// Parameters of the policy, then those of the value network: [`Adam`] moves them together.
-    parameters: Vec<f64>,
-    adam: Adam,
+    theta: Vec<f64>,
+    critic: Critic,
+    /// Of policy and critic.
+    adams: [Adam; 2],
     observations: RunningNormalizer,
     rewards: RewardScale,
 }
@@ -132,20 +133,26 @@ impl Ppo {
         let policy_config = config.part(|config| &config.policy);
         let network = GaussianMlp::new(&policy_config, observation_dim, action_dim);
         let stream = |index| experience.streams.stream(Purpose::PolicyWeights, 0, index);
-        let mut parameters = network.initial_parameters(&policy_config, &mut stream(0));
+        let theta = network.initial_parameters(&policy_config, &mut stream(0));
         let hidden = &config.value_hidden;
         let (value, of_value) = ValueNetwork::new(hidden, observation_dim, device, &mut stream(1))?;
-        parameters.extend(of_value);
+        let adam = |count| Adam::new(count, config.learning_rate, config.adam_epsilon);
         Ok(Self {
-            adam: Adam::new(parameters.len(), config.learning_rate, config.adam_epsilon),
+            adams: [adam(theta.len()), adam(of_value.len())],
+            critic: Critic {
+                network: value,
+                parameters: of_value,
+                discount: config.discount,
+                gae_lambda: config.gae_lambda,
+                bootstrap: config.bootstrap,
+            },
             observations: RunningNormalizer::new(observation_dim, config.observation_clip),
             rewards: RewardScale::new(config.discount, config.reward_clip),
             device: device.clone(),
             config,
             experience,
             network,
-            value,
-            parameters,
+            theta,
         })
     }
 
@@ -160,14 +167,7 @@ impl Ppo {
         let normalizer = self.observations.now();
         let observations = normalizer.apply(&paths.observations);
         let next = normalizer.apply(&paths.next_observations);
-        let (_, of_value) = self.parameters.split_at(self.network.parameter_count());
-        let values = self.value.values(of_value, &observations)?;
-        let bootstrap = self.config.bootstrap;
-        let ends = self.value.end_values(of_value, &paths, &next, bootstrap)?;
-        let (discount, lambda) = (self.config.discount, self.config.gae_lambda);
-        let advantages = gae(&paths, &values, &ends, discount, lambda);
-        let sum = |(advantage, value): (&f64, &f64)| advantage + value;
-        let targets = advantages.iter().zip(&values).map(sum).collect();
+        let judgement = self.critic.judge(&paths, &observations, &next)?;
         // for the next batch: this one was acted and judged with the old normaliser
         self.observations.update(&paths.observations);
         let rows = Rows {
@@ -175,9 +175,9 @@ impl Ppo {
             action_dim: paths.action_dim,
             observations,
             actions: paths.actions,
-            advantages,
-            values,
-            targets,
+            advantages: judgement.advantages,
+            values: judgement.values,
+            targets: judgement.targets,
         };
         Ok((rows, return_collect_mean))
     }
@@ -185,7 +185,7 @@ impl Ppo {
     /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"), and the mean squared error of the values.
     fn optimize(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
         let n = rows.advantages.len();
-        let old_policy = self.parameters[..self.network.parameter_count()].to_vec();
+        let old_policy = self.theta.clone();
         let mut order: Vec<usize> = (0..n).collect();
         let mut errors = Vec::new();
         for _ in 0..self.config.epochs {
@@ -193,73 +193,75 @@ impl Ppo {
             errors.clear();
             for indices in order.chunks(n.div_ceil(self.config.minibatches)) {
                 let minibatch = rows.select(indices);
-                let (gradient, error) = self.gradient(&minibatch, &old_policy)?;
+                let ([by_theta, by_value], error) = self.gradients(&minibatch, &old_policy)?;
                 errors.push(error);
-                self.adam.ascend(&mut self.parameters, &gradient);
+                let [of_policy, of_critic] = &mut self.adams;
+                of_policy.ascend(&mut self.theta, &by_theta);
+                of_critic.ascend(&mut self.critic.parameters, &by_value);
             }
         }
         Ok(mean(&errors))
     }
 
-    /// Gradient of L^CLIP - c₁ L^VF + c₂ S (eq. 9) on a minibatch, clipped in length, and the mean squared error of the
-    /// values.
-    fn gradient(&self, minibatch: &Rows, old_policy: &[f64]) -> Result<(Vec<f64>, f64)> {
+    /// Gradient of L^CLIP - c₁ L^VF + c₂ S (eq. 9) on a minibatch by the parameters of policy and critic, together clipped
+    /// in length, and the mean squared error of the critic.
+    fn gradients(&self, minibatch: &Rows, old_policy: &[f64]) -> Result<([Vec<f64>; 2], f64)> {
         let config = &self.config;
-        let (policy, value) = self.parameters.split_at(self.network.parameter_count());
         let n = minibatch.advantages.len() as f64;
-        let arithmetic = Arithmetic {
-            network: &self.network,
-            device: &self.device,
-            dtype: DType::F32,
-        };
         let mut weights = minibatch.advantages.clone();
         standardize(&mut weights);
         weights.iter_mut().for_each(|weight| *weight /= n);
         let (observations, actions) = (&minibatch.observations, &minibatch.actions);
+        let arithmetic = self.arithmetic();
         let batch = arithmetic.surrogate_weighted(observations, actions, &weights, old_policy);
-        let mut gradient = arithmetic.clipped_gradient(policy, &batch, config.clip)?;
+        let mut by_theta = arithmetic.clipped_gradient(&self.theta, &batch, config.clip)?;
         // the entropy of a Gaussian is Σ log σ and a constant
-        for by_log_std in &mut gradient[policy.len() - minibatch.action_dim..] {
+        let log_std = by_theta.len() - minibatch.action_dim;
+        for by_log_std in &mut by_theta[log_std..] {
             *by_log_std += config.entropy_coefficient;
         }
 
-        let values = self.value.values(value, observations)?;
-        let weights = minibatch.value_weights(&values, config.value_clip);
-        let weights: Vec<f64> = weights
-            .into_iter()
-            .map(|weight| weight * config.value_coefficient / n)
-            .collect();
-        let targets: Vec<f32> = minibatch.targets.iter().map(|&x| x as f32).collect();
-        let arithmetic = self.value.arithmetic();
-        let batch = arithmetic.weighted(observations, &targets, &weights);
-        gradient.extend(self.value.gradient(value, &batch)?);
+        let values = self.critic.values(observations)?;
+        let mut weights = minibatch.value_weights(&values, config.value_clip);
+        for weight in &mut weights {
+            *weight *= config.value_coefficient / n;
+        }
+        let targets = &minibatch.targets;
+        let by_value = self.critic.gradient(observations, targets, &weights)?;
 
-        let norm = gradient.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let mut gradients = [by_theta, by_value];
+        let norm = gradients
+            .iter()
+            .flatten()
+            .map(|x| x * x)
+            .sum::<f64>()
+            .sqrt();
         if !norm.is_finite() {
             let what = "the gradient of PPO's objective".to_owned();
             return Err(Error::NotFinite { what });
         }
         let shorten = (config.max_gradient_norm / (norm + 1e-6)).min(1.0);
-        gradient.iter_mut().for_each(|x| *x *= shorten);
-        let squares = values.iter().zip(&minibatch.targets);
-        let error = squares.map(|(v, y)| (v - y).powi(2)).sum::<f64>() / n;
-        Ok((gradient, error))
+        gradients.iter_mut().flatten().for_each(|x| *x *= shorten);
+        Ok((gradients, squared_error(&values, targets)))
+    }
+
+    fn arithmetic(&self) -> Arithmetic<'_> {
+        Arithmetic {
+            network: &self.network,
+            device: &self.device,
+            dtype: DType::F32,
+        }
     }
 }
 
 impl Rows {
     fn select(&self, indices: &[usize]) -> Self {
-        let rows = |data: &[f32], dim: usize| -> Vec<f32> {
-            let row = |&i: &usize| data[i * dim..(i + 1) * dim].iter().copied();
-            indices.iter().flat_map(row).collect()
-        };
-        let entries = |data: &[f64]| indices.iter().map(|&i| data[i]).collect();
         Self {
-            observations: rows(&self.observations, self.observation_dim),
-            actions: rows(&self.actions, self.action_dim),
-            advantages: entries(&self.advantages),
-            values: entries(&self.values),
-            targets: entries(&self.targets),
+            observations: select_rows(&self.observations, self.observation_dim, indices),
+            actions: select_rows(&self.actions, self.action_dim, indices),
+            advantages: select(&self.advantages, indices),
+            values: select(&self.values, indices),
+            targets: select(&self.targets, indices),
             ..*self
         }
     }
@@ -289,23 +291,18 @@ impl Algorithm for Ppo {
 
         observer.begin(Phase::Update, 0);
         let clock = Instant::now();
-        let old_policy = self.parameters[..self.network.parameter_count()].to_vec();
+        let old_policy = self.theta.clone();
         let iteration = self.experience.iteration as u64;
         let mut stream = self
             .experience
             .streams
             .stream(Purpose::Update, iteration, 0);
         let critic_loss = self.optimize(&rows, &mut stream)?;
-        let arithmetic = Arithmetic {
-            network: &self.network,
-            device: &self.device,
-            dtype: DType::F32,
-        };
-        let policy = &self.parameters[..self.network.parameter_count()];
-        let weights = &rows.advantages;
+        let (observations, actions) = (&rows.observations, &rows.actions);
+        let arithmetic = self.arithmetic();
         let batch =
-            arithmetic.surrogate_weighted(&rows.observations, &rows.actions, weights, &old_policy);
-        let (_, kl) = arithmetic.surrogate_and_kl(policy, &batch)?;
+            arithmetic.surrogate_weighted(observations, actions, &rows.advantages, &old_policy);
+        let (_, kl) = arithmetic.surrogate_and_kl(&self.theta, &batch)?;
         self.experience.count_update(clock);
 
         let learned = ModelFreeMetrics {
@@ -324,8 +321,8 @@ impl Algorithm for Ppo {
     }
 
     fn policy(&self) -> GaussianPolicy {
-        let theta = &self.parameters[..self.network.parameter_count()];
-        GaussianPolicy::new(self.network.clone(), theta).with_normalizer(self.observations.now())
+        GaussianPolicy::new(self.network.clone(), &self.theta)
+            .with_normalizer(self.observations.now())
     }
 }
 

@@ -1,16 +1,18 @@
 //! Trust region policy optimization (Schulman et al. 2015): every iteration takes one natural-gradient step on a batch,
 //! as long as the constraint on the KL divergence allows.
 
+use crate::critic::{Critic, select, select_rows, squared_error};
 use crate::experience::{self, Experience, mean};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
     Algorithm, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer,
-    Phase, Purpose, Result,
+    Phase, Purpose, Result, Trajectories,
 };
-use mbmpo_policy::advantage::{AdvantageConfig, advantages};
+use mbmpo_policy::advantage::{AdvantageConfig, advantages, standardize};
 use mbmpo_policy::batch::{Arithmetic, SurrogateObjective};
 use mbmpo_policy::trust_region::{self, TrustRegionConfig};
-use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
+use mbmpo_policy::{Adam, GaussianMlp, GaussianPolicy, PolicyConfig, ValueNetwork};
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -31,6 +33,34 @@ pub struct TrpoConfig {
     pub advantage: AdvantageConfig,
     /// The step.
     pub trust_region: TrustRegionConfig,
+    /// A value network in place of the linear baseline. Authors: absent.
+    #[serde(default)]
+    pub critic: Option<CriticConfig>,
+}
+
+/// A value network that is fitted to every batch after it was judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CriticConfig {
+    /// Sizes of the tanh layers.
+    pub hidden: Vec<usize>,
+    /// Step size of Adam.
+    pub learning_rate: f64,
+    /// Passes over a batch.
+    pub epochs: usize,
+    /// Transitions in a gradient step.
+    pub batch_size: usize,
+    /// Whether an episode that only ran out of time goes on with the value of its last state.
+    pub bootstrap: bool,
+}
+
+impl Check for CriticConfig {
+    fn inspect(&self, checker: &mut Checker) {
+        checker.layers("hidden", &self.hidden, 4096);
+        checker.range("learning_rate", self.learning_rate, 0.0..=10.0);
+        checker.range("epochs", self.epochs, 1..=1000);
+        checker.range("batch_size", self.batch_size, 1..=1_000_000);
+    }
 }
 
 impl Check for TrpoConfig {
@@ -40,6 +70,9 @@ impl Check for TrpoConfig {
         checker.nested("policy", &self.policy);
         checker.nested("advantage", &self.advantage);
         checker.nested("trust_region", &self.trust_region);
+        if let Some(critic) = &self.critic {
+            checker.nested("critic", critic);
+        }
     }
 }
 
@@ -50,6 +83,7 @@ pub struct Trpo {
     device: Device,
     network: GaussianMlp,
     theta: Vec<f64>,
+    critic: Option<(Critic, Adam)>,
 }
 
 impl Trpo {
@@ -70,13 +104,59 @@ impl Trpo {
         let network = GaussianMlp::new(&policy_config, observation_dim, action_dim);
         let mut stream = experience.streams.stream(Purpose::PolicyWeights, 0, 0);
         let theta = network.initial_parameters(&policy_config, &mut stream);
+        let critic = match &config.critic {
+            None => None,
+            Some(own) => {
+                let mut stream = experience.streams.stream(Purpose::PolicyWeights, 0, 1);
+                let (value, parameters) =
+                    ValueNetwork::new(&own.hidden, observation_dim, device, &mut stream)?;
+                let adam = Adam::new(parameters.len(), own.learning_rate, 1e-8);
+                let critic = Critic {
+                    network: value,
+                    parameters,
+                    discount: config.advantage.discount,
+                    gae_lambda: config.advantage.gae_lambda,
+                    bootstrap: own.bootstrap,
+                };
+                Some((critic, adam))
+            }
+        };
         Ok(Self {
             config,
             experience,
             device: device.clone(),
             network,
             theta,
+            critic,
         })
+    }
+
+    /// Advantages of a batch, by the linear baseline or by the critic, which then learns from it; and its mean squared
+    /// error.
+    fn advantages(&mut self, paths: &Trajectories) -> Result<(Vec<f64>, Option<f64>)> {
+        let (Some((critic, adam)), Some(config)) = (&mut self.critic, &self.config.critic) else {
+            let config = self.config.part(|config| &config.advantage);
+            return Ok((advantages(&config, paths), None));
+        };
+        let judgement = critic.judge(paths, &paths.observations, &paths.next_observations)?;
+        let error = squared_error(&judgement.values, &judgement.targets);
+        let iteration = self.experience.iteration as u64;
+        let streams = self.experience.streams;
+        let mut stream = streams.stream(Purpose::Update, iteration, 0);
+        let mut order: Vec<usize> = (0..paths.len()).collect();
+        for _ in 0..config.epochs {
+            order.shuffle(&mut stream);
+            for indices in order.chunks(config.batch_size) {
+                let rows = select_rows(&paths.observations, paths.observation_dim, indices);
+                let targets = select(&judgement.targets, indices);
+                let weights = vec![2.0 / indices.len() as f64; indices.len()];
+                let gradient = critic.gradient(&rows, &targets, &weights)?;
+                adam.ascend(&mut critic.parameters, &gradient);
+            }
+        }
+        let mut advantages = judgement.advantages;
+        standardize(&mut advantages);
+        Ok((advantages, Some(error)))
     }
 }
 
@@ -93,8 +173,7 @@ impl Algorithm for Trpo {
 
         observer.begin(Phase::Update, 0);
         let clock = Instant::now();
-        let advantage_config = self.config.part(|config| &config.advantage);
-        let advantages = advantages(&advantage_config, &paths);
+        let (advantages, critic_loss) = self.advantages(&paths)?;
         let arithmetic = Arithmetic {
             network: &self.network,
             device: &self.device,
@@ -111,9 +190,9 @@ impl Algorithm for Trpo {
 
         let learned = ModelFreeMetrics {
             return_collect_mean: mean(&paths.returns()),
-            gradient_steps: usize::from(outcome.accepted),
+            gradient_steps: 1,
             policy_kl: Some(outcome.kl),
-            critic_loss: None,
+            critic_loss,
         };
         let policy = self.policy();
         self.experience

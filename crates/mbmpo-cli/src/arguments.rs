@@ -18,6 +18,8 @@ pub enum Command {
     Train(TrainArguments),
     /// Measure the policy of a run
     Evaluate(EvaluateArguments),
+    /// Fine-tune the policy of a run on the real environment, by vanilla policy gradient, beside one from scratch
+    Adapt(AdaptArguments),
     /// What can be learned
     #[command(subcommand)]
     Env(EnvCommand),
@@ -155,6 +157,45 @@ pub struct TrainArguments {
     pub seed: u64,
 
     /// Directory of the run [default: runs/ENV-PRESET-seedN]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Backend of the tensors: cpu, ndarray, webgpu
+    #[arg(long, default_value_t = DeviceKind::Cpu)]
+    pub device: DeviceKind,
+
+    /// Number of threads; on the cpu device it does not change the results [default: all cores]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AdaptArguments {
+    /// Directory of a run
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+
+    /// Another run in the same environment whose policy is fine-tuned, too; may be given again
+    #[arg(long, value_name = "RUN")]
+    pub beside: Vec<PathBuf>,
+
+    /// Real steps for each policy [default: 40000]
+    #[arg(long)]
+    pub steps: Option<usize>,
+
+    /// Change the environment or a setting, for example --set env.physics.mass.torso=1.5 --set algorithm.learning_rate=0.05
+    #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
+    pub overrides: Vec<String>,
+
+    /// Decides every random number
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Directory of the results [default: runs/RUN-adapted-seedN]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 

@@ -1,9 +1,12 @@
 use crate::arguments::{
-    CheckArguments, ConfigArguments, EvaluateArguments, ShowArguments, TrainArguments,
+    AdaptArguments, CheckArguments, ConfigArguments, EvaluateArguments, ShowArguments,
+    TrainArguments,
 };
 use crate::output::say;
 use crate::progress::{self, Display};
-use mbmpo_experiments::{DrawingOptions, Error, Result, RunDirectory, RunInfo, preset};
+use mbmpo_experiments::{
+    AdaptationOptions, DrawingOptions, Error, Result, RunDirectory, RunInfo, preset,
+};
 use std::fs;
 use std::thread::available_parallelism;
 
@@ -34,7 +37,7 @@ pub fn train(arguments: &TrainArguments) -> Result<()> {
     let title = directory.info().label();
     let mut display = Display::choose(*quiet, &title, config.real_steps);
     let last = mbmpo_experiments::run(&config, &mut directory, &mut display);
-    display.clear();
+    drop(display);
     let last = last?;
     if *quiet {
         return Ok(());
@@ -63,6 +66,48 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
         evaluation.return_mean(),
         evaluation.return_std(),
         evaluation.length_mean(),
+    ))
+}
+
+/// `mbmpo adapt`
+pub fn adapt(arguments: &AdaptArguments) -> Result<()> {
+    let AdaptArguments {
+        run,
+        beside,
+        steps,
+        overrides,
+        seed,
+        out,
+        device,
+        threads,
+        quiet,
+    } = arguments;
+    device.device()?;
+    let options = AdaptationOptions {
+        runs: std::iter::once(run).chain(beside).cloned().collect(),
+        steps: *steps,
+        overrides: overrides.clone(),
+        seed: *seed,
+        device: *device,
+        threads: threads.map_or_else(cores, usize::from),
+        out: out.clone(),
+        command: command_line(),
+    };
+    let adaptation = mbmpo_experiments::adapt(&options, |title, budget| {
+        let display = Display::choose(*quiet, title, budget);
+        if let Display::Lines(_) = display {
+            // a closed pipe is no reason to stop learning
+            let _ = say(&format!("{title}:"));
+        }
+        display
+    })?;
+    if *quiet {
+        return Ok(());
+    }
+    say(&format!(
+        "{}results in {}",
+        adaptation.table(),
+        adaptation.directory.display(),
     ))
 }
 

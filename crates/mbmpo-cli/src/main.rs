@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Train(arguments) => commands::train(&arguments),
         Command::Evaluate(arguments) => commands::evaluate(&arguments),
+        Command::Adapt(arguments) => commands::adapt(&arguments),
         Command::Env(EnvCommand::List) => commands::list_environments(),
         Command::Env(EnvCommand::Check(arguments)) => commands::check_environment(&arguments),
         Command::Env(EnvCommand::Show(arguments)) => commands::show_environment(&arguments),

@@ -45,14 +45,6 @@ impl Display {
             Self::Lines(clock)
         }
     }
-
-    /// Takes the bars away.
-    pub fn clear(&self) {
-        if let Self::Bars(bars) = self {
-            bars.phase.finish_and_clear();
-            bars.total.finish_and_clear();
-        }
-    }
 }
 
 impl Observer for Display {
@@ -87,6 +79,14 @@ impl Progress for Display {
             }
             Self::Nothing => {}
         }
+    }
+}
+
+/// Takes the bars away.
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.phase.finish_and_clear();
+        self.total.finish_and_clear();
     }
 }
 

@@ -6,6 +6,7 @@
 //!   keeps the promises of [`Environment`](mbmpo_core::Environment);
 //! - [`RunDirectory`]: where a run leaves its configuration, metrics, policy and learning curve;
 //! - [`train`]: drives an [`Algorithm`](mbmpo_core::Algorithm); [`run`] does so for an experiment, in a run directory;
+//! - [`adapt`]: fine-tunes the policies of runs, also in an environment whose physics was changed;
 //! - [`evaluate`]: measures the policy of a run; [`draw`] and [`draw_run`] show what a robot does;
 //! - [`suite`]: several experiments, several seeds.
 //!
@@ -20,6 +21,7 @@
 //! # Ok::<(), mbmpo_experiments::Error>(())
 //! ```
 
+mod adaptation;
 mod algorithm;
 mod check;
 mod config;
@@ -36,6 +38,7 @@ pub mod suite;
 mod text;
 mod trainer;
 
+pub use adaptation::{Adaptation, AdaptationOptions, Adapted, adapt};
 pub use algorithm::{AlgorithmConfig, AlgorithmKind};
 pub use check::check_environment;
 pub use config::ExperimentConfig;

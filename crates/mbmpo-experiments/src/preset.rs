@@ -109,6 +109,12 @@ fn embedded(
     })
 }
 
+/// An embedded preset without an environment's name.
+pub(crate) fn template(selection: &Selection) -> Result<ExperimentConfig> {
+    let text = source(EnvironmentChoice::OfPreset, selection.clone())?;
+    text::parse(&text, selection.preset())
+}
+
 /// The text of a preset.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::evaluation::{deviation, mean};
 use crate::{
-    DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, preset, run,
+    DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, preset, run, text,
 };
 use mbmpo_core::{Checked, IterationMetrics};
 use serde::Serialize;
@@ -202,23 +202,7 @@ pub fn table(rows: &[Row]) -> String {
     let lines: Vec<_> = std::iter::once(header)
         .chain(rows.iter().map(cells))
         .collect();
-    let width = |column: usize| {
-        let widths = lines.iter().map(|line| line[column].chars().count());
-        widths.max().unwrap_or(0)
-    };
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let mut text = String::new();
-    for line in &lines {
-        for (column, (cell, width)) in line.iter().zip(widths).enumerate() {
-            text += &match column {
-                0 | 1 => format!("{cell:<width$}  "),
-                _ => format!("{cell:>width$}  "),
-            };
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
+    text::table(&lines, 2)
 }
 
 impl RunResult {

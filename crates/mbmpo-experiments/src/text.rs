@@ -150,6 +150,10 @@ pub(crate) fn plain_types(message: &str) -> String {
         ),
         ("expected float", "expected a number"),
         ("expected opening `[`", "expected a list such as [128, 128]"),
+        (
+            "expected identifier",
+            "expected a name first, as in `algorithm: MbMpo(…)`",
+        ),
         ("expected usize", "expected a whole number from 0 on"),
         ("expected u64", "expected a whole number from 0 on"),
         ("expected f64", "expected a number"),
@@ -162,4 +166,26 @@ pub(crate) fn plain_types(message: &str) -> String {
         .fold(message.to_owned(), |text, (serde, plain)| {
             text.replace(serde, plain)
         })
+}
+
+/// Rows as lines with aligned columns, the first `left` of them to the left, the others to the right.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]], left: usize) -> String {
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            text += &if column < left {
+                format!("{cell:<width$}  ")
+            } else {
+                format!("{cell:>width$}  ")
+            };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
 }

@@ -70,24 +70,29 @@ pub fn run(
     };
     match config.algorithm.clone() {
         AlgorithmConfig::MbMpo(own) => drive(steps, directory, progress, |seed, device| {
-            MbMpo::new(own.check()?, environment, seed, device)
+            Ok(MbMpo::new(checked(own)?, environment, seed, device)?)
         }),
         AlgorithmConfig::Trpo(own) => drive(steps, directory, progress, |seed, device| {
-            Trpo::new(own.check()?, environment, seed, device)
+            Ok(Trpo::new(checked(own)?, environment, seed, device)?)
         }),
         AlgorithmConfig::Ppo(own) => drive(steps, directory, progress, |seed, device| {
-            Ppo::new(own.check()?, environment, seed, device)
+            Ok(Ppo::new(checked(own)?, environment, seed, device)?)
         }),
         AlgorithmConfig::Ddpg(own) => drive(steps, directory, progress, |seed, device| {
-            Ddpg::new(own.check()?, environment, seed, device)
+            Ok(Ddpg::new(checked(own)?, environment, seed, device)?)
         }),
         AlgorithmConfig::Acktr(own) => drive(steps, directory, progress, |seed, device| {
-            Acktr::new(own.check()?, environment, seed, device)
+            Ok(Acktr::new(checked(own)?, environment, seed, device)?)
         }),
         AlgorithmConfig::Vpg(own) => drive(steps, directory, progress, |seed, device| {
-            Vpg::new(own.check()?, environment, seed, device)
+            Ok(Vpg::new(checked(own)?, environment, seed, device)?)
         }),
     }
+}
+
+/// A part of a checked configuration.
+fn checked<C: Check>(config: C) -> mbmpo_core::Result<Checked<C>> {
+    Ok(config.check()?)
 }
 
 /// [`run`] with the algorithm that `make` gives for a seed and a device.
@@ -95,7 +100,7 @@ pub(crate) fn drive<A>(
     real_steps: usize,
     directory: &mut RunDirectory,
     progress: &mut dyn Progress,
-    make: impl FnOnce(u64, &Device) -> mbmpo_core::Result<A> + Send,
+    make: impl FnOnce(u64, &Device) -> Result<A> + Send,
 ) -> Result<IterationMetrics>
 where
     A: Algorithm,

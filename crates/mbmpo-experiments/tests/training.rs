@@ -43,6 +43,7 @@ impl Algorithm for Idle {
             hidden: vec![4],
             initial_std: 1.0,
             min_std: 1e-6,
+            output_scale: 1.0,
         };
         let config = config.check().unwrap();
         let network = GaussianMlp::new(&config, 2, 2);

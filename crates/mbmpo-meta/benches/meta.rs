@@ -30,6 +30,7 @@ fn policy(environment: &dyn Environment) -> (GaussianMlp, Vec<f64>) {
         hidden: vec![32, 32],
         initial_std: 1.0,
         min_std: 1e-6,
+        output_scale: 1.0,
     };
     let config = config.check().unwrap_or_else(|error| panic!("{error}"));
     let actions = environment.action_space().dim();

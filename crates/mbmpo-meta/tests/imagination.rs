@@ -45,6 +45,7 @@ fn imagine(task: &Task, member: usize, observation_clip: f64, seed: u64) -> Traj
         hidden: vec![8],
         initial_std: 0.5,
         min_std: 1e-6,
+        output_scale: 1.0,
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 2, 2);
@@ -186,6 +187,7 @@ fn a_prediction_that_is_not_a_number_is_an_error() {
         hidden: vec![],
         initial_std: 0.5,
         min_std: 1e-6,
+        output_scale: 1.0,
     };
     let network = GaussianMlp::new(&config.check().unwrap(), 2, 2);
     let task = task(vec![]);

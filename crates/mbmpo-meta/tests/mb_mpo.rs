@@ -32,6 +32,7 @@ fn config(horizon: usize) -> MbMpoConfig {
             hidden: vec![16, 16],
             initial_std: 1.0,
             min_std: 1e-6,
+            output_scale: 1.0,
         },
         advantage: AdvantageConfig {
             discount: 0.99,

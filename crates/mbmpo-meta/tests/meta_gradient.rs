@@ -31,6 +31,7 @@ fn problem_of(sizes: [[usize; 2]; TASKS]) -> Problem {
         hidden: vec![5, 4],
         initial_std: 0.8,
         min_std: 1e-6,
+        output_scale: 1.0,
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 3, 2);

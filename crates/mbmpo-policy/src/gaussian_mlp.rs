@@ -15,6 +15,13 @@ pub struct PolicyConfig {
     pub initial_std: f64,
     /// The standard deviation never falls below this. Authors' policy: 1e-6.
     pub min_std: f64,
+    /// Factor on the initial weights of the last layer: near 0, the first actions are noise around 0. Authors' policy: 1.
+    #[serde(default = "unscaled")]
+    pub output_scale: f64,
+}
+
+fn unscaled() -> f64 {
+    1.0
 }
 
 impl Check for PolicyConfig {
@@ -22,6 +29,7 @@ impl Check for PolicyConfig {
         checker.layers("hidden", &self.hidden, 4096);
         checker.range("initial_std", self.initial_std, 1e-6..=1e3);
         checker.range("min_std", self.min_std, 1e-12..=self.initial_std);
+        checker.range("output_scale", self.output_scale, 0.0..=1e3);
     }
 }
 
@@ -108,15 +116,17 @@ impl GaussianMlp {
         parts
     }
 
-    /// Glorot-uniform weights, zero biases, log of the initial standard deviation.
+    /// Glorot-uniform weights (the last layer's scaled), zero biases, log of the initial standard deviation.
     pub fn initial_parameters(
         &self,
         config: &Checked<PolicyConfig>,
         stream: &mut Stream,
     ) -> Vec<f64> {
         let mut theta = Vec::with_capacity(self.parameter_count());
-        for (inputs, outputs) in self.layers() {
-            let bound = (6.0 / (inputs + outputs) as f64).sqrt();
+        let last = self.sizes.len() - 2;
+        for (i, (inputs, outputs)) in self.layers().enumerate() {
+            let scale = if i == last { config.output_scale } else { 1.0 };
+            let bound = scale * (6.0 / (inputs + outputs) as f64).sqrt();
             theta.extend((0..inputs * outputs).map(|_| stream.random_range(-bound..=bound)));
             theta.extend(vec![0.0; outputs]);
         }

@@ -14,7 +14,7 @@
 //! use mbmpo_core::{Check, Policy, Purpose, Streams};
 //! use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 //!
-//! let config = PolicyConfig { hidden: vec![32, 32], initial_std: 1.0, min_std: 1e-6 }.check()?;
+//! let config = PolicyConfig { hidden: vec![32, 32], initial_std: 1.0, min_std: 1e-6, output_scale: 1.0 }.check()?;
 //! let streams = Streams::new(1);
 //! let network = GaussianMlp::new(&config, 17, 6);
 //! let parameters = network.initial_parameters(&config, &mut streams.stream(Purpose::PolicyWeights, 0, 0));

@@ -26,6 +26,7 @@ impl ValueNetwork {
             hidden: hidden.to_vec(),
             initial_std: 1.0,
             min_std: 1e-6,
+            output_scale: 1.0,
         };
         let config = config.check()?;
         let network = GaussianMlp::new(&config, observation_dim, 1);

@@ -26,6 +26,7 @@ fn problem() -> Problem {
         hidden: vec![4, 3],
         initial_std: 0.7,
         min_std: 1e-6,
+        output_scale: 1.0,
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 3, 2);
