@@ -20,6 +20,8 @@ pub enum Command {
     Evaluate(EvaluateArguments),
     /// Fine-tune the policy of a run on the real environment, by vanilla policy gradient, beside one from scratch
     Adapt(AdaptArguments),
+    /// Learning curves of runs side by side, and the real steps that each algorithm needed
+    Compare(CompareArguments),
     /// What can be learned
     #[command(subcommand)]
     Env(EnvCommand),
@@ -210,6 +212,17 @@ pub struct AdaptArguments {
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArguments {
+    /// Directories of runs; several seeds of an algorithm are taken together
+    #[arg(value_name = "RUN", required = true)]
+    pub runs: Vec<PathBuf>,
+
+    /// Directory for ENV.svg, a figure an environment [default: none is drawn]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,13 +1,14 @@
 use crate::arguments::{
-    AdaptArguments, CheckArguments, ConfigArguments, EvaluateArguments, ShowArguments,
-    TrainArguments,
+    AdaptArguments, CheckArguments, CompareArguments, ConfigArguments, EvaluateArguments,
+    ShowArguments, TrainArguments,
 };
 use crate::output::say;
 use crate::progress::{self, Display};
 use mbmpo_experiments::{
-    AdaptationOptions, DrawingOptions, Error, Result, RunDirectory, RunInfo, preset,
+    AdaptationOptions, Comparison, DrawingOptions, Error, Result, RunDirectory, RunInfo, preset,
 };
 use std::fs;
+use std::path::Path;
 use std::thread::available_parallelism;
 
 /// `mbmpo train`
@@ -111,6 +112,38 @@ pub fn adapt(arguments: &AdaptArguments) -> Result<()> {
     ))
 }
 
+/// `mbmpo compare`
+pub fn compare(arguments: &CompareArguments) -> Result<()> {
+    let comparisons = mbmpo_experiments::compare(&arguments.runs)?;
+    let tables: Vec<_> = comparisons.iter().map(Comparison::table).collect();
+    say(tables.join("\n").trim_end())?;
+    let Some(out) = &arguments.out else {
+        return Ok(());
+    };
+    create_directory(out)?;
+    for comparison in &comparisons {
+        let name = comparison.environment.replace(", ", "-").replace(' ', "-");
+        let path = out.join(format!("{name}.svg"));
+        write(&path, &comparison.figure())?;
+        say(&path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn create_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|source| Error::Unwritable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn write(path: &Path, content: &str) -> Result<()> {
+    fs::write(path, content).map_err(|source| Error::Unwritable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// `mbmpo env list`
 pub fn list_environments() -> Result<()> {
     let mut text = format!(
@@ -161,17 +194,11 @@ pub fn show_environment(arguments: &ShowArguments) -> Result<()> {
         }
     };
     let out = &arguments.out;
-    fs::create_dir_all(out).map_err(|source| Error::Unwritable {
-        path: out.clone(),
-        source,
-    })?;
+    create_directory(out)?;
     let portrait = out.join(format!("{}.svg", drawing.name));
     let strip = out.join(format!("{}-rollout.svg", drawing.name));
     for (path, svg) in [(&portrait, &drawing.portrait), (&strip, &drawing.strip)] {
-        fs::write(path, svg).map_err(|source| Error::Unwritable {
-            path: path.clone(),
-            source,
-        })?;
+        write(path, svg)?;
     }
     say(&format!("{}\n{}", portrait.display(), strip.display()))
 }

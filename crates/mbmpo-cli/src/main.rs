@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => commands::train(&arguments),
         Command::Evaluate(arguments) => commands::evaluate(&arguments),
         Command::Adapt(arguments) => commands::adapt(&arguments),
+        Command::Compare(arguments) => commands::compare(&arguments),
         Command::Env(EnvCommand::List) => commands::list_environments(),
         Command::Env(EnvCommand::Check(arguments)) => commands::check_environment(&arguments),
         Command::Env(EnvCommand::Show(arguments)) => commands::show_environment(&arguments),

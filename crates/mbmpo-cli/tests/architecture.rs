@@ -76,8 +76,10 @@ fn algorithms_know_no_files_and_no_command_line() {
         "kuva",
         "ron",
     ];
-    assert_knows_nothing_of("mbmpo-meta", &PHYSICS);
-    assert_knows_nothing_of("mbmpo-meta", &outside);
+    for package in ["mbmpo-meta", "mbmpo-baselines"] {
+        assert_knows_nothing_of(package, &PHYSICS);
+        assert_knows_nothing_of(package, &outside);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! - [`RunDirectory`]: where a run leaves its configuration, metrics, policy and learning curve;
 //! - [`train`]: drives an [`Algorithm`](mbmpo_core::Algorithm); [`run`] does so for an experiment, in a run directory;
 //! - [`adapt`]: fine-tunes the policies of runs, also in an environment whose physics was changed;
+//! - [`compare`]: learning curves of runs side by side, and the real steps that each algorithm needed;
 //! - [`evaluate`]: measures the policy of a run; [`draw`] and [`draw_run`] show what a robot does;
 //! - [`suite`]: several experiments, several seeds.
 //!
@@ -24,6 +25,7 @@
 mod adaptation;
 mod algorithm;
 mod check;
+mod comparison;
 mod config;
 mod curve;
 mod device;
@@ -41,6 +43,7 @@ mod trainer;
 pub use adaptation::{Adaptation, AdaptationOptions, Adapted, adapt};
 pub use algorithm::{AlgorithmConfig, AlgorithmKind};
 pub use check::check_environment;
+pub use comparison::{Compared, Comparison, SHARES, compare};
 pub use config::ExperimentConfig;
 pub use curve::learning_curve;
 pub use device::DeviceKind;

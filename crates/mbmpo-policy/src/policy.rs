@@ -4,7 +4,6 @@ use mbmpo_core::{Policy, Stream};
 use mbmpo_kernels::tanh;
 use rand::RngExt;
 use rand_distr::StandardNormal;
-use std::collections::HashMap;
 
 /// A [`GaussianMlp`] with its parameters: acts on the host, one observation at a time, without any tensor.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +81,8 @@ impl GaussianPolicy {
     }
 
     /// The parameters in the safetensors format: `layers.N.weight` `[inputs, outputs]`, `layers.N.bias`, `log_std`, and
-    /// where observations are normalised `observation.mean` and `observation.std`.
+    /// where observations are normalised `observation.mean`, `.std` and
+    /// `.clip`.
     ///
     /// # Errors
     /// When the library refuses, which no policy of ours makes it do.
@@ -93,11 +93,10 @@ impl GaussianPolicy {
         };
         let mut parts: Vec<_> = self.network.parts().into_iter().map(part).collect();
         let floor = self.network.min_log_std().to_string();
-        let mut metadata = HashMap::from([("min_log_std".to_owned(), floor)]);
         if let Some(normalizer) = &self.normalizer {
-            safe::add_normalizer(normalizer, &mut parts, &mut metadata);
+            safe::add_normalizer(normalizer, &mut parts);
         }
-        safe::write(&parts, metadata)
+        safe::write(&parts, ("min_log_std", floor))
     }
 
     /// Reads what [`Self::to_safetensors`] wrote; the architecture follows from the shapes.

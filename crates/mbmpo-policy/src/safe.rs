@@ -23,11 +23,8 @@ const CLIP: &str = "observation.clip";
 /// Name, shape and entries.
 pub(crate) type Part = (String, Vec<usize>, Vec<f32>);
 
-/// A file with these tensors.
-pub(crate) fn write(
-    parts: &[Part],
-    metadata: HashMap<String, String>,
-) -> Result<Vec<u8>, LoadError> {
+/// A file with these tensors and one entry of metadata: of several, the library would write the order at random.
+pub(crate) fn write(parts: &[Part], (key, value): (&str, String)) -> Result<Vec<u8>, LoadError> {
     let bytes: Vec<Vec<u8>> = parts
         .iter()
         .map(|(.., entries)| entries.iter().flat_map(|x| x.to_le_bytes()).collect())
@@ -39,19 +36,18 @@ pub(crate) fn write(
             Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-    Ok(safetensors::serialize(views, Some(metadata))?)
+    Ok(safetensors::serialize(
+        views,
+        Some(HashMap::from([(key.to_owned(), value)])),
+    )?)
 }
 
-/// Adds `observation.mean` and `observation.std` `[observation]`, and the clip to the metadata.
-pub(crate) fn add_normalizer(
-    normalizer: &Normalizer,
-    parts: &mut Vec<Part>,
-    metadata: &mut HashMap<String, String>,
-) {
-    for (name, entries) in [(MEAN, &normalizer.mean), (STD, &normalizer.std)] {
+/// Adds `observation.mean` and `observation.std` `[observation]`, and `observation.clip` `[1]`.
+pub(crate) fn add_normalizer(normalizer: &Normalizer, parts: &mut Vec<Part>) {
+    let Normalizer { mean, std, clip } = normalizer;
+    for (name, entries) in [(MEAN, mean), (STD, std), (CLIP, &vec![*clip])] {
         parts.push((name.to_owned(), vec![entries.len()], entries.clone()));
     }
-    metadata.insert(CLIP.to_owned(), normalizer.clip.to_string());
 }
 
 /// A file that is being read.
@@ -82,18 +78,17 @@ impl<'a> File<'a> {
 
     /// The normaliser of observations, where there is one.
     pub(crate) fn normalizer(&self, dim: usize) -> Result<Option<Normalizer>, LoadError> {
-        let Some(clip) = self.metadata.get(CLIP) else {
+        if self.tensors.tensor(CLIP).is_err() {
             return Ok(None);
-        };
+        }
         let refused =
             |name: &str, wanted: &str| LoadError::Part(name.to_owned(), wanted.to_owned());
         let positive = |x: &f32| *x > 0.0 && x.is_finite();
-        let clip = clip
-            .parse()
-            .ok()
-            .filter(positive)
-            .ok_or_else(|| refused(CLIP, "a number above 0"))?;
+        let clip = self.tensor(CLIP, &[1])?[0];
         let (mean, std) = (self.tensor(MEAN, &[dim])?, self.tensor(STD, &[dim])?);
+        if !positive(&clip) {
+            return Err(refused(CLIP, "above 0"));
+        }
         if !std.iter().all(positive) || !mean.iter().all(|x| x.is_finite()) {
             return Err(refused(STD, "above 0, with finite means"));
         }

@@ -1,7 +1,6 @@
 use crate::safe::{self, LoadError};
 use crate::{GaussianPolicy, Mlp, Normalizer};
 use mbmpo_core::{Policy, Stream};
-use std::collections::HashMap;
 
 /// a = μ(s): a perceptron that acts without noise, on normalised observations.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,15 +57,14 @@ impl TrainedPolicy {
         };
         let network = serde_json::to_string(&policy.network)
             .map_err(|error| LoadError::Part(NETWORK.to_owned(), error.to_string()))?;
-        let mut metadata = HashMap::from([(NETWORK.to_owned(), network)]);
         let count = policy.parameters.len();
         let mut parts = vec![(
             "parameters".to_owned(),
             vec![count],
             policy.parameters.clone(),
         )];
-        safe::add_normalizer(&policy.normalizer, &mut parts, &mut metadata);
-        safe::write(&parts, metadata)
+        safe::add_normalizer(&policy.normalizer, &mut parts);
+        safe::write(&parts, (NETWORK, network))
     }
 
     /// Reads what [`Self::to_safetensors`] wrote.

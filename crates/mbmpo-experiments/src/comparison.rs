@@ -1,0 +1,269 @@
+//! Runs side by side: learning curves, and how many real steps each algorithm needed (figure 1 of the paper).
+
+use crate::evaluation::{deviation, mean};
+use crate::{Error, Result, preset, read_metrics, text};
+use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
+use mbmpo_core::IterationMetrics;
+use std::path::PathBuf;
+
+/// Shares of the best final return that the table asks for.
+pub const SHARES: [f64; 3] = [0.5, 0.75, 0.95];
+
+/// The runs of one environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// Its name.
+    pub environment: String,
+    /// One entry an algorithm, in the order of the runs.
+    pub algorithms: Vec<Compared>,
+}
+
+/// The runs of one algorithm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compared {
+    /// Its name.
+    pub algorithm: String,
+    /// (real steps, mean return) after every iteration, run by run.
+    pub curves: Vec<Vec<(usize, f64)>>,
+    /// Real steps of the longest run.
+    pub real_steps: usize,
+    /// Final return of every run: the mean over the last tenth of its iterations.
+    pub finals: Vec<f64>,
+    /// For each of [`SHARES`]: real steps of every run up to the first iteration that reached that share of the best final
+    /// return of the environment; nothing for runs that never did.
+    pub reached: [Vec<Option<usize>>; 3],
+}
+
+/// Groups `runs` by environment and algorithm.
+///
+/// # Errors
+/// When there is no run, a path is not one, or its metrics are not what this version writes.
+pub fn compare(runs: &[PathBuf]) -> Result<Vec<Comparison>> {
+    let mut all: Vec<Comparison> = Vec::new();
+    for run in runs {
+        let config = run.join("config.ron");
+        if !config.is_file() {
+            let looked_for = "config.ron".to_owned();
+            let path = run.clone();
+            return Err(Error::NotARun { path, looked_for });
+        }
+        let config = preset::read_file(&config)?;
+        let metrics = read_metrics(run)?;
+        if metrics.is_empty() {
+            let looked_for = "iteration in metrics.jsonl".to_owned();
+            let path = run.clone();
+            return Err(Error::NotARun { path, looked_for });
+        }
+        let mut environment = config.environment.name.clone();
+        if !config.environment.physics.is_default() {
+            environment += ", changed physics";
+        }
+        let algorithm = config.algorithm.kind().name();
+        let of_environment = find_or_push(
+            &mut all,
+            |comparison| comparison.environment == environment,
+            || Comparison {
+                environment: environment.clone(),
+                algorithms: Vec::new(),
+            },
+        );
+        let of_algorithm = find_or_push(
+            &mut of_environment.algorithms,
+            |compared| compared.algorithm == algorithm,
+            || Compared {
+                algorithm: algorithm.to_owned(),
+                curves: Vec::new(),
+                real_steps: 0,
+                finals: Vec::new(),
+                reached: Default::default(),
+            },
+        );
+        of_algorithm.add(&metrics);
+    }
+    for comparison in &mut all {
+        comparison.measure();
+    }
+    Ok(all)
+}
+
+fn find_or_push<T>(
+    items: &mut Vec<T>,
+    wanted: impl Fn(&T) -> bool,
+    make: impl FnOnce() -> T,
+) -> &mut T {
+    let index = items.iter().position(wanted).unwrap_or_else(|| {
+        items.push(make());
+        items.len() - 1
+    });
+    &mut items[index]
+}
+
+impl Compared {
+    fn add(&mut self, metrics: &[IterationMetrics]) {
+        let curve: Vec<_> = metrics
+            .iter()
+            .map(|m| (m.real_steps, m.return_pre_mean))
+            .collect();
+        let last = &metrics[metrics.len() - metrics.len().div_ceil(10)..];
+        let returns: Vec<f64> = last.iter().map(|m| m.return_pre_mean).collect();
+        self.finals.push(mean(&returns));
+        let steps = curve.last().map_or(0, |(steps, _)| *steps);
+        self.real_steps = self.real_steps.max(steps);
+        self.curves.push(curve);
+    }
+}
+
+impl Comparison {
+    /// The best of the algorithms' final returns, each averaged over its runs.
+    pub fn best(&self) -> f64 {
+        let finals = self
+            .algorithms
+            .iter()
+            .map(|compared| mean(&compared.finals));
+        finals.fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    fn measure(&mut self) {
+        let best = self.best();
+        for compared in &mut self.algorithms {
+            compared.reached = SHARES.map(|share| {
+                let first = |curve: &Vec<(usize, f64)>| {
+                    let reached = curve.iter().find(|(_, r)| *r >= share * best);
+                    reached.map(|(steps, _)| *steps)
+                };
+                compared.curves.iter().map(first).collect()
+            });
+        }
+    }
+
+    /// One line an algorithm: runs, real steps, final return, and the mean number of real steps to each share of the best
+    /// final return; in brackets how many runs got there where not all did.
+    pub fn table(&self) -> String {
+        let best = self.best();
+        let mut rows = vec![[
+            self.environment.clone(),
+            "runs".to_owned(),
+            "real steps".to_owned(),
+            "final return".to_owned(),
+            format!("to {:.0} (50 %)", SHARES[0] * best),
+            format!("to {:.0} (75 %)", SHARES[1] * best),
+            format!("to {:.0} (95 %)", SHARES[2] * best),
+        ]];
+        for compared in &self.algorithms {
+            let [half, most, nearly] = compared.reached.each_ref().map(|steps| {
+                let there: Vec<f64> = steps.iter().flatten().map(|&x| x as f64).collect();
+                match there.len() {
+                    0 => "never".to_owned(),
+                    n if n == steps.len() => format!("{:.0}", mean(&there)),
+                    n => format!("{:.0} ({n} of {})", mean(&there), steps.len()),
+                }
+            });
+            let finals = &compared.finals;
+            rows.push([
+                compared.algorithm.clone(),
+                finals.len().to_string(),
+                compared.real_steps.to_string(),
+                format!("{:.1} ± {:.1}", mean(finals), deviation(finals)),
+                half,
+                most,
+                nearly,
+            ]);
+        }
+        text::table(&rows, 1)
+    }
+
+    /// An SVG of all curves over real steps, on a logarithmic axis as in the paper: a colour an algorithm, a line a run.
+    pub fn figure(&self) -> String {
+        const COLORS: [&str; 6] = [
+            "#1f5fa8", "#d07a1c", "#3b8a4d", "#8a4db0", "#b03a48", "#7a7a7a",
+        ];
+        let mut plots = Vec::new();
+        for (compared, color) in self.algorithms.iter().zip(COLORS.iter().cycle()) {
+            for (i, curve) in compared.curves.iter().enumerate() {
+                let line = LinePlot::new()
+                    .with_data(curve.iter().map(|&(steps, r)| (steps as f64, r)))
+                    .with_color(*color)
+                    .with_stroke_width(1.8);
+                plots.push(Plot::Line(if i == 0 {
+                    line.with_legend(compared.algorithm.as_str())
+                } else {
+                    line
+                }));
+            }
+        }
+        let layout = Layout::auto_from_plots(&plots)
+            .with_title(self.environment.as_str())
+            .with_x_label("real environment steps")
+            .with_y_label("return of an episode")
+            .with_width(760.0)
+            .with_height(440.0)
+            .with_log_x()
+            .with_legend_box(false)
+            .with_legend_position(LegendPosition::OutsideBottomColumns);
+        kuva::render_to_svg(plots, layout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(algorithm: &str, curves: &[&[(usize, f64)]]) -> Compared {
+        let mut compared = Compared {
+            algorithm: algorithm.to_owned(),
+            curves: Vec::new(),
+            real_steps: 0,
+            finals: Vec::new(),
+            reached: Default::default(),
+        };
+        for curve in curves {
+            let metrics = |&(real_steps, return_pre_mean): &(usize, f64)| IterationMetrics {
+                real_steps,
+                return_pre_mean,
+                ..IterationMetrics::default()
+            };
+            compared.add(&curve.iter().map(metrics).collect::<Vec<_>>());
+        }
+        compared
+    }
+
+    /// By hand; fails when a share is of another algorithm's return, a run that never gets there counts, or the final
+    /// return is not that of the end.
+    #[test]
+    fn shares_by_hand() {
+        let mut comparison = Comparison {
+            environment: "point".to_owned(),
+            algorithms: vec![
+                compared(
+                    "a",
+                    &[
+                        &[(10, 40.0), (20, 80.0), (30, 100.0)],
+                        &[(10, 0.0), (20, 100.0)],
+                    ],
+                ),
+                compared("b", &[&[(5, 50.0), (10, 60.0)], &[(5, 1.0), (10, 76.0)]]),
+            ],
+        };
+        comparison.measure();
+        assert_eq!(comparison.best(), 100.0);
+        assert_eq!(comparison.algorithms[1].finals, [60.0, 76.0]);
+        let [a, b] = [&comparison.algorithms[0], &comparison.algorithms[1]];
+        assert_eq!(a.reached[0], [Some(20), Some(20)]);
+        assert_eq!(a.reached[2], [Some(30), Some(20)]);
+        assert_eq!(
+            b.reached,
+            [[Some(5), Some(10)], [None, Some(10)], [None, None]].map(Vec::from)
+        );
+        let table = comparison.table();
+        let line = |name: &str| -> String {
+            let line = table
+                .lines()
+                .find(|line| line.starts_with(name))
+                .unwrap_or("");
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(line("a "), "a 2 30 100.0 ± 0.0 20 20 25");
+        assert_eq!(line("b "), "b 2 10 68.0 ± 8.0 8 10 (1 of 2) never");
+        assert!(comparison.figure().starts_with("<svg"));
+    }
+}
