@@ -264,7 +264,11 @@ impl Algorithm for Acktr {
     }
 
     fn policy(&self) -> GaussianPolicy {
-        GaussianPolicy::new(self.network.clone(), &self.theta)
-            .with_normalizer(self.observations.now())
+        let policy = GaussianPolicy::new(self.network.clone(), &self.theta)
+            .with_normalizer(self.observations.now());
+        match &self.rewards {
+            Some(scale) => policy.with_return_std(scale.std() as f32),
+            None => policy,
+        }
     }
 }

@@ -151,6 +151,11 @@ impl RewardScale {
         }
     }
 
+    /// What rewards are divided by now.
+    pub(crate) fn std(&self) -> f64 {
+        self.returns.std()[0]
+    }
+
     /// Counts `paths` in, then scales their rewards.
     pub(crate) fn apply(&mut self, paths: &mut Trajectories) {
         let mut past = Vec::with_capacity(paths.len());
@@ -162,7 +167,7 @@ impl RewardScale {
             }
         }
         self.returns.update(&past);
-        let scale = 1.0 / self.returns.std()[0];
+        let scale = 1.0 / self.std();
         let clip = self.clip;
         for reward in &mut paths.rewards {
             *reward = (f64::from(*reward) * scale).clamp(-clip, clip) as f32;

@@ -323,6 +323,7 @@ impl Algorithm for Ppo {
     fn policy(&self) -> GaussianPolicy {
         GaussianPolicy::new(self.network.clone(), &self.theta)
             .with_normalizer(self.observations.now())
+            .with_return_std(self.rewards.std() as f32)
     }
 }
 

@@ -9,7 +9,7 @@ use mbmpo_core::{
 };
 use mbmpo_policy::advantage::{AdvantageConfig, advantages};
 use mbmpo_policy::batch::Arithmetic;
-use mbmpo_policy::{GaussianMlp, GaussianPolicy, Normalizer, PolicyConfig};
+use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -49,7 +49,8 @@ pub struct Vpg {
     device: Device,
     network: GaussianMlp,
     theta: Vec<f64>,
-    normalizer: Option<Normalizer>,
+    /// What the policy came with, apart from its parameters.
+    start: GaussianPolicy,
 }
 
 impl Vpg {
@@ -96,7 +97,7 @@ impl Vpg {
             experience,
             device: device.clone(),
             theta: policy.parameters().iter().map(|&x| x.into()).collect(),
-            normalizer: policy.normalizer().cloned(),
+            start: policy.clone(),
             network,
         })
     }
@@ -116,7 +117,7 @@ impl Algorithm for Vpg {
         let clock = Instant::now();
         let advantage_config = self.config.part(|config| &config.advantage);
         let advantages = advantages(&advantage_config, &paths);
-        if let Some(normalizer) = &self.normalizer {
+        if let Some(normalizer) = self.start.normalizer() {
             paths.observations = normalizer.apply(&paths.observations);
         }
         let arithmetic = Arithmetic {
@@ -151,10 +152,6 @@ impl Algorithm for Vpg {
     }
 
     fn policy(&self) -> GaussianPolicy {
-        let policy = GaussianPolicy::new(self.network.clone(), &self.theta);
-        match &self.normalizer {
-            Some(normalizer) => policy.with_normalizer(normalizer.clone()),
-            None => policy,
-        }
+        self.start.with_parameters(&self.theta)
     }
 }

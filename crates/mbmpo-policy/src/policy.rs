@@ -5,12 +5,15 @@ use mbmpo_kernels::tanh;
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
+const RETURN_STD: &str = "return.std";
+
 /// A [`GaussianMlp`] with its parameters: acts on the host, one observation at a time, without any tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GaussianPolicy {
     network: GaussianMlp,
     parameters: Vec<f32>,
     normalizer: Option<Normalizer>,
+    return_std: Option<f32>,
 }
 
 impl GaussianPolicy {
@@ -20,6 +23,16 @@ impl GaussianPolicy {
             network,
             parameters: theta.iter().map(|&x| x as f32).collect(),
             normalizer: None,
+            return_std: None,
+        }
+    }
+
+    /// The same policy with θ in place of its parameters.
+    #[must_use]
+    pub fn with_parameters(&self, theta: &[f64]) -> Self {
+        Self {
+            parameters: theta.iter().map(|&x| x as f32).collect(),
+            ..self.clone()
         }
     }
 
@@ -30,6 +43,21 @@ impl GaussianPolicy {
             normalizer: Some(normalizer),
             ..self
         }
+    }
+
+    /// Notes the standard deviation of the discounted return, by which rewards were divided in training. It does not
+    /// change what the policy does.
+    #[must_use]
+    pub fn with_return_std(self, std: f32) -> Self {
+        Self {
+            return_std: Some(std),
+            ..self
+        }
+    }
+
+    /// The standard deviation of the discounted return, by which rewards were divided in training.
+    pub fn return_std(&self) -> Option<f32> {
+        self.return_std
     }
 
     /// What is done to observations first.
@@ -82,7 +110,7 @@ impl GaussianPolicy {
 
     /// The parameters in the safetensors format: `layers.N.weight` `[inputs, outputs]`, `layers.N.bias`, `log_std`, and
     /// where observations are normalised `observation.mean`, `.std` and
-    /// `.clip`.
+    /// `.clip`, where rewards were `return.std`.
     ///
     /// # Errors
     /// When the library refuses, which no policy of ours makes it do.
@@ -95,6 +123,9 @@ impl GaussianPolicy {
         let floor = self.network.min_log_std().to_string();
         if let Some(normalizer) = &self.normalizer {
             safe::add_normalizer(normalizer, &mut parts);
+        }
+        if let Some(std) = self.return_std {
+            parts.push((RETURN_STD.to_owned(), vec![1], vec![std]));
         }
         safe::write(&parts, ("min_log_std", floor))
     }
@@ -142,6 +173,10 @@ impl GaussianPolicy {
             network,
             parameters,
             normalizer: file.normalizer(observation_dim)?,
+            return_std: match file.tensors.tensor(RETURN_STD) {
+                Ok(_) => Some(file.tensor(RETURN_STD, &[1])?[0]),
+                Err(_) => None,
+            },
         })
     }
 }

@@ -325,6 +325,7 @@ fn the_standard_deviation_rests_on_its_floor() {
         hidden: vec![],
         initial_std: 0.7,
         min_std: 0.1,
+        output_scale: 1.0,
     }
     .check()
     .unwrap();
