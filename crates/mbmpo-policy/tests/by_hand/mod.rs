@@ -2,6 +2,7 @@
 //! compare with.
 
 /// Outputs of a tanh network whose parameters are, layer by layer, weights `[inputs, outputs]` and biases.
+#[allow(dead_code, reason = "not every test has such a network")]
 pub fn network(sizes: &[usize], theta: &[f64], observation: &[f32]) -> Vec<f64> {
     let mut signal: Vec<f64> = observation.iter().map(|&x| x.into()).collect();
     let mut start = 0;
