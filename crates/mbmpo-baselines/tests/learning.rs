@@ -384,6 +384,8 @@ fn critics_look_beyond_the_time_limit_where_they_shall() {
         (false, false, 0.9, -1.0),
         (true, true, 0.9, -1.0),
         (false, true, 0.1, -1.0),
+        // 0.45 is more than 0.3; for a critic that sees half of what a state is worth it would not be
+        (false, true, 0.45, 1.0),
     ];
     for (ends, bootstrap, discount, expected) in cases {
         let ppo = PpoConfig {

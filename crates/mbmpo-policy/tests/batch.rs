@@ -358,8 +358,8 @@ fn means_are_those_of_the_policy() {
 
 /// Random problems: policies from narrow to wide, advantages of any scale, one of them far larger than all others. The
 /// divergence and the surrogate are recomputed by their formulas, for the parameters with which the policy will act.
-/// Fails when the bound is on something else than the mean divergence (its sum, its quadratic model, the other
-/// direction), or when a step that makes the surrogate worse is taken.
+/// Fails when the bound is on something else than the mean divergence (its sum, its quadratic model), or
+/// when a step that makes the surrogate worse is taken.
 #[test]
 fn no_step_of_trpo_leaves_the_trust_region() {
     let config = TrustRegionConfig {
