@@ -33,6 +33,7 @@ fn problem(hidden: &[usize], rows: usize) -> Problem {
         hidden: hidden.to_vec(),
         initial_std: 0.7,
         min_std: 0.5,
+        output_scale: 1.0,
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 3, ACTION);

@@ -5,6 +5,7 @@
 
 use burn::tensor::Device;
 use mbmpo_baselines::kfac::KfacConfig;
+use mbmpo_baselines::trpo::CriticConfig;
 use mbmpo_baselines::{
     Acktr, AcktrConfig, Ddpg, DdpgConfig, Ppo, PpoConfig, Trpo, TrpoConfig, Vpg, VpgConfig,
 };
@@ -38,6 +39,7 @@ fn policy() -> PolicyConfig {
         hidden: vec![16, 16],
         initial_std: 1.0,
         min_std: 1e-6,
+        output_scale: 1.0,
     }
 }
 
@@ -67,6 +69,18 @@ fn trpo() -> TrpoConfig {
             backtrack_ratio: 0.8,
             max_backtracks: 15,
         },
+        critic: None,
+    }
+}
+
+/// In place of TRPO's linear baseline.
+fn critic(bootstrap: bool) -> CriticConfig {
+    CriticConfig {
+        hidden: vec![16, 16],
+        learning_rate: 3e-3,
+        epochs: 10,
+        batch_size: 100,
+        bootstrap,
     }
 }
 
@@ -269,8 +283,17 @@ fn all_solve_the_point() {
 #[test]
 fn those_that_act_by_chance_balance_the_pole() {
     for seed in SEEDS {
+        let with_critic = TrpoConfig {
+            critic: Some(critic(true)),
+            ..trpo()
+        };
         let algorithms = [
             ("trpo", new_trpo(trpo(), pendulum(), seed), 100.0),
+            (
+                "trpo with critic",
+                new_trpo(with_critic, pendulum(), seed),
+                100.0,
+            ),
             ("ppo", new_ppo(ppo(), pendulum(), seed), 80.0),
             ("acktr", new_acktr(acktr(), pendulum(), seed), 45.0),
             ("vpg", new_vpg(vpg(), pendulum(), seed), 60.0),
@@ -376,7 +399,7 @@ fn ddpg_looks_beyond_the_time_limit_but_not_beyond_an_end() {
     }
 }
 
-/// Fails when PPO or ACKTR go on after an end, ignore `bootstrap`, do not discount, or when their critics learn something
+/// Fails when TRPO, PPO or ACKTR go on after an end, ignore `bootstrap`, do not discount, or when their critics learn something
 /// else than the value (the sign of its gradient, its targets).
 #[test]
 fn critics_look_beyond_the_time_limit_where_they_shall() {
@@ -403,7 +426,17 @@ fn critics_look_beyond_the_time_limit_where_they_shall() {
             discount,
             ..acktr()
         };
+        let trpo = TrpoConfig {
+            batch_steps: 1_000,
+            advantage: AdvantageConfig {
+                discount,
+                ..advantage(0.95)
+            },
+            critic: Some(critic(bootstrap)),
+            ..trpo()
+        };
         let made = [
+            ("trpo", new_trpo(trpo, investment(ends), SEEDS[0])),
             ("ppo", new_ppo(ppo, investment(ends), SEEDS[0])),
             ("acktr", new_acktr(acktr, investment(ends), SEEDS[0])),
         ];

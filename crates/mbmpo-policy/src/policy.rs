@@ -137,7 +137,8 @@ impl GaussianPolicy {
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, LoadError> {
         let file = safe::File::open(bytes)?;
         let floor = file.metadata.get("min_log_std");
-        let min_log_std = floor.and_then(|text| text.parse().ok()).unwrap_or(f64::MIN);
+        let floor = floor.and_then(|text| text.parse::<f64>().ok());
+        let min_log_std = floor.filter(|x| x.is_finite()).unwrap_or(f64::MIN);
         let mut sizes = Vec::new();
         for i in 0.. {
             let name = format!("layers.{i}.weight");

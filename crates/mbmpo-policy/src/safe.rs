@@ -73,7 +73,12 @@ impl<'a> File<'a> {
             return Err(wanted());
         }
         let (numbers, _) = view.data().as_chunks::<4>();
-        Ok(numbers.iter().map(|&x| f32::from_le_bytes(x)).collect())
+        let numbers: Vec<f32> = numbers.iter().map(|&x| f32::from_le_bytes(x)).collect();
+        if !numbers.iter().all(|x| x.is_finite()) {
+            let wanted = "finite numbers".to_owned();
+            return Err(LoadError::Part(name.to_owned(), wanted));
+        }
+        Ok(numbers)
     }
 
     /// The normaliser of observations, where there is one.
@@ -83,14 +88,14 @@ impl<'a> File<'a> {
         }
         let refused =
             |name: &str, wanted: &str| LoadError::Part(name.to_owned(), wanted.to_owned());
-        let positive = |x: &f32| *x > 0.0 && x.is_finite();
+        let positive = |x: &f32| *x > 0.0;
         let clip = self.tensor(CLIP, &[1])?[0];
         let (mean, std) = (self.tensor(MEAN, &[dim])?, self.tensor(STD, &[dim])?);
         if !positive(&clip) {
             return Err(refused(CLIP, "above 0"));
         }
-        if !std.iter().all(positive) || !mean.iter().all(|x| x.is_finite()) {
-            return Err(refused(STD, "above 0, with finite means"));
+        if !std.iter().all(positive) {
+            return Err(refused(STD, "above 0"));
         }
         Ok(Some(Normalizer { mean, std, clip }))
     }

@@ -46,6 +46,7 @@ fn problem() -> Problem {
         hidden: vec![5],
         initial_std: 0.7,
         min_std: 0.4,
+        output_scale: 1.0,
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, OBSERVATION, ACTION);
@@ -403,6 +404,7 @@ fn random_problem(seed: u64, std: f64, scale: f64) -> Problem {
         hidden: vec![8, 8],
         initial_std: std,
         min_std: 1e-6,
+        output_scale: 1.0,
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, OBSERVATION, ACTION);
