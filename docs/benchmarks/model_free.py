@@ -22,7 +22,8 @@ another hand. `--algorithm random` plays uniform random actions, to compare with
 - The time limit is no termination: gamma V(last observation) is added to the last reward (TRPO, PPO); DDPG's targets
   go on beyond it.
 - Weights start orthogonal, the policy's last layer at a hundredth (TRPO, PPO).
-- DDPG has one learning rate for actor and critic. Its gradient steps, one for every real step, come after each episode;
+- DDPG has one learning rate for actor and critic, normal noise of 0.1 on the actions where ours has noise on the
+  parameters, and neither normalised layers nor observations. Its gradient steps, one for every real step, come after each episode;
   during the first 1000 real steps actions are uniform and nothing is trained.
 
 **Evaluation.** After every `--every` real steps (rounded up to whole batches or episodes) the current policy plays 20
@@ -151,7 +152,7 @@ def model(algorithm, task, seed):
             "MlpPolicy",
             batch,
             target_kl=0.01,
-            gae_lambda=0.97,
+            gae_lambda=0.95,
             cg_max_steps=10,
             cg_damping=0.1,
             learning_rate=1e-3,  # of the value network

@@ -1,13 +1,13 @@
 //! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor and critic, from the
 //! curvature of [`kfac`](crate::kfac), with a step size that holds to a trust region.
 
-use crate::critic::{Critic, squared_error};
-use crate::experience::{self, Experience, RewardScale, mean};
+use crate::critic::{Critic, Rows, judged_batch, squared_error};
+use crate::experience::{self, Experience, RewardScale, require_finite};
 use crate::kfac::{Kfac, KfacConfig, factors};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
-    Observer, Phase, Purpose, Result, Stream,
+    Algorithm, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer,
+    Phase, Purpose, Result, Stream,
 };
 use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
@@ -62,6 +62,8 @@ impl Check for AcktrConfig {
         let batch = ("batch_steps", self.batch_steps);
         experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
         checker.nested("policy", &self.policy);
+        // each step takes all eigenvectors of matrices of these sizes
+        checker.layers("policy.hidden", &self.policy.hidden, 1024);
         checker.layers("critic_hidden", &self.critic_hidden, 1024);
         checker.range("discount", self.discount, 0.0..=1.0);
         checker.range("gae_lambda", self.gae_lambda, 0.0..=1.0);
@@ -71,8 +73,8 @@ impl Check for AcktrConfig {
         checker.positive("critic_step_size", self.critic_step_size);
         checker.range("critic_steps", self.critic_steps, 0..=10_000);
         checker.nested("critic_kfac", &self.critic_kfac);
-        checker.positive("observation_clip", self.observation_clip);
-        checker.positive("reward_clip", self.reward_clip.unwrap_or(1.0));
+        checker.range("observation_clip", self.observation_clip, 1e-3..=1e6);
+        checker.range("reward_clip", self.reward_clip.unwrap_or(1.0), 1e-3..=1e6);
     }
 }
 
@@ -92,23 +94,11 @@ pub struct Acktr {
     rewards: Option<RewardScale>,
 }
 
-/// A batch as actor and critic learn from it.
-struct Rows {
-    /// Normalised `[n, observation]`.
-    observations: Vec<f32>,
-    /// `[n, action]`
-    actions: Vec<f32>,
-    /// Standardised `[n]`.
-    advantages: Vec<f64>,
-    /// For the critic `[n]`.
-    targets: Vec<f64>,
-}
-
 impl Acktr {
     /// A random policy that has seen nothing.
     ///
     /// # Errors
-    /// None so far.
+    /// When a layer is out of range.
     pub fn new(
         config: Checked<AcktrConfig>,
         environment: Box<dyn Environment>,
@@ -146,38 +136,12 @@ impl Acktr {
         })
     }
 
-    /// Acts, and estimates advantages and values.
-    fn rows(&mut self) -> Result<(Rows, f64)> {
-        let policy = self.policy();
-        let batch_steps = self.config.batch_steps;
-        let mut paths = self.experience.collect(&policy, batch_steps, 0)?;
-        let return_collect_mean = mean(&paths.returns());
-        if let Some(scale) = &mut self.rewards {
-            scale.apply(&mut paths);
-        }
-        let normalizer = self.observations.now();
-        let observations = normalizer.apply(&paths.observations);
-        let next = normalizer.apply(&paths.next_observations);
-        let judgement = self.critic.judge(&paths, &observations, &next)?;
-        let mut advantages = judgement.advantages;
-        standardize(&mut advantages);
-        // for the next batch: this one was acted and judged with the old normaliser
-        self.observations.update(&paths.observations);
-        let rows = Rows {
-            observations,
-            actions: paths.actions,
-            advantages,
-            targets: judgement.targets,
-        };
-        Ok((rows, return_collect_mean))
-    }
-
     /// Natural-gradient steps down the critic's squared error (section 3.2); the error before the last.
     fn fit_critic(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
         let n = rows.targets.len() as f64;
         let observations = &rows.observations;
-        // the gradient of the mean of (V - y)²
-        let weights = vec![2.0 / n; rows.targets.len()];
+        // -½ Σ (V - y)² / n is the mean log likelihood of the Gaussian whose curvature this is
+        let weights = vec![1.0 / n; rows.targets.len()];
         let mut error = 0.0;
         for _ in 0..self.config.critic_steps {
             let (network, parameters) = (self.critic.network.gaussian(), &self.critic.parameters);
@@ -224,20 +188,21 @@ impl Acktr {
     }
 }
 
-fn require_finite(parameters: &[f64], what: &str) -> Result<()> {
-    if parameters.iter().all(|x| x.is_finite()) {
-        return Ok(());
-    }
-    let what = what.to_owned();
-    Err(Error::NotFinite { what })
-}
-
 impl Algorithm for Acktr {
     type Policy = GaussianPolicy;
 
     fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
         observer.begin(Phase::Collect, 0);
-        let (rows, return_collect_mean) = self.rows()?;
+        let policy = self.policy();
+        let (mut rows, return_collect_mean) = judged_batch(
+            &mut self.experience,
+            &policy,
+            self.config.batch_steps,
+            &mut self.observations,
+            self.rewards.as_mut(),
+            &self.critic,
+        )?;
+        standardize(&mut rows.advantages);
 
         observer.begin(Phase::Update, 0);
         let clock = Instant::now();
@@ -250,7 +215,7 @@ impl Algorithm for Acktr {
 
         let learned = ModelFreeMetrics {
             return_collect_mean,
-            gradient_steps: self.config.critic_steps + 1,
+            gradient_steps: 1,
             policy_kl: Some(kl),
             critic_loss: Some(critic_loss),
         };

@@ -1,8 +1,10 @@
 //! A value network that judges batches of real trajectories.
 
-use mbmpo_core::{Result, Trajectories};
-use mbmpo_policy::ValueNetwork;
+use crate::experience::{Experience, RewardScale, mean};
+use mbmpo_core::{Policy, Result, Trajectories};
 use mbmpo_policy::advantage::gae;
+use mbmpo_policy::{RunningNormalizer, ValueNetwork};
+use std::time::Instant;
 
 /// V with its parameters, and how advantages follow from it.
 pub(crate) struct Critic {
@@ -66,10 +68,77 @@ impl Critic {
     }
 }
 
+/// A batch as actor and critic learn from it, on normalised observations and scaled rewards.
+pub(crate) struct Rows {
+    pub(crate) observation_dim: usize,
+    pub(crate) action_dim: usize,
+    /// Normalised `[n, observation]`.
+    pub(crate) observations: Vec<f32>,
+    /// `[n, action]`
+    pub(crate) actions: Vec<f32>,
+    /// Of the critic when the samples were taken `[n]`.
+    pub(crate) values: Vec<f64>,
+    /// `[n]`
+    pub(crate) advantages: Vec<f64>,
+    /// For the critic `[n]`.
+    pub(crate) targets: Vec<f64>,
+}
+
+/// Acts, and judges; gives the mean return of what was done as well.
+pub(crate) fn judged_batch(
+    experience: &mut Experience,
+    policy: &dyn Policy,
+    min_steps: usize,
+    normalizer: &mut RunningNormalizer,
+    rewards: Option<&mut RewardScale>,
+    critic: &Critic,
+) -> Result<(Rows, f64)> {
+    let mut paths = experience.collect(policy, min_steps, 0)?;
+    let clock = Instant::now();
+    let return_collect_mean = mean(&paths.returns());
+    if let Some(scale) = rewards {
+        scale.apply(&mut paths);
+    }
+    // Learned from as it was acted on, and counted in for the next batch. Only the first, acted on when nothing was known,
+    // is learned from normalised: the policy that follows will see normalised observations.
+    let first = experience.iteration == 0;
+    let seen = normalizer.clone();
+    normalizer.update(&paths.observations);
+    let now = if first { normalizer.now() } else { seen.now() };
+    let observations = now.apply(&paths.observations);
+    let next = now.apply(&paths.next_observations);
+    let judgement = critic.judge(&paths, &observations, &next)?;
+    experience.count_update(clock);
+    let rows = Rows {
+        observation_dim: paths.observation_dim,
+        action_dim: paths.action_dim,
+        observations,
+        actions: paths.actions,
+        values: judgement.values,
+        advantages: judgement.advantages,
+        targets: judgement.targets,
+    };
+    Ok((rows, return_collect_mean))
+}
+
 /// Mean of (V - y)².
 pub(crate) fn squared_error(values: &[f64], targets: &[f64]) -> f64 {
     let squares = values.iter().zip(targets).map(|(v, y)| (v - y).powi(2));
     squares.sum::<f64>() / values.len().max(1) as f64
+}
+
+impl Rows {
+    /// The rows at these places.
+    pub(crate) fn select(&self, indices: &[usize]) -> Self {
+        Self {
+            observations: select_rows(&self.observations, self.observation_dim, indices),
+            actions: select_rows(&self.actions, self.action_dim, indices),
+            advantages: select(&self.advantages, indices),
+            values: select(&self.values, indices),
+            targets: select(&self.targets, indices),
+            ..*self
+        }
+    }
 }
 
 /// Rows `[n, dim]` at these places.

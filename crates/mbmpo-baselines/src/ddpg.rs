@@ -1,7 +1,7 @@
 //! Deep deterministic policy gradient (Lillicrap et al. 2016), exploring by noise on the actor's parameters whose size
 //! adapts to what it does to the actions (Plappert et al. 2018), as in OpenAI's baselines.
 
-use crate::experience::{self, Experience, mean};
+use crate::experience::{self, Experience, mean, require_finite};
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{
     Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
@@ -64,8 +64,8 @@ impl Check for DdpgConfig {
     fn inspect(&self, checker: &mut Checker) {
         let batch = ("rollout_steps", self.rollout_steps);
         experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
-        checker.range("cycles", self.cycles, 1..=100_000);
-        checker.range("train_steps", self.train_steps, 0..=1_000_000);
+        checker.range("cycles", self.cycles, 1..=10_000);
+        checker.range("train_steps", self.train_steps, 0..=10_000);
         checker.layers("actor_hidden", &self.actor_hidden, 4096);
         checker.layers("critic_hidden", &self.critic_hidden, 4096);
         checker.range("actor_learning_rate", self.actor_learning_rate, 0.0..=10.0);
@@ -78,9 +78,9 @@ impl Check for DdpgConfig {
         checker.range("discount", self.discount, 0.0..=1.0);
         checker.range("target_rate", self.target_rate, 0.0..=1.0);
         checker.range("batch_size", self.batch_size, 1..=100_000);
-        checker.range("replay_capacity", self.replay_capacity, 1..=100_000_000);
+        checker.range("replay_capacity", self.replay_capacity, 1..=10_000_000);
         checker.positive("reward_scale", self.reward_scale);
-        checker.positive("observation_clip", self.observation_clip);
+        checker.range("observation_clip", self.observation_clip, 1e-3..=1e6);
         checker.range("parameter_noise", self.parameter_noise, 0.0..=100.0);
         checker.range("noise_interval", self.noise_interval, 1..=1_000_000);
     }
@@ -200,7 +200,8 @@ impl Ddpg {
             .collect()
     }
 
-    /// Episodes of an actor with noise on its parameters, to the replay buffer; their mean return.
+    /// Episodes of one actor with noise on its parameters, to the replay buffer; their mean return. (Where episodes end early,
+    /// OpenAI's `ddpg` draws new noise for each.)
     fn explore(&mut self, cycle: usize) -> Result<f64> {
         let iteration = self.experience.iteration as u64;
         let streams = self.experience.streams;
@@ -334,14 +335,6 @@ fn gradient(objective: Tensor<1>, leaf: &Tensor<1>) -> Result<Vec<f64>> {
     Ok(host(gradient)?.into_iter().map(f64::from).collect())
 }
 
-fn require_finite(gradient: &[f64], what: &str) -> Result<()> {
-    if gradient.iter().all(|x| x.is_finite()) {
-        return Ok(());
-    }
-    let what = what.to_owned();
-    Err(Error::NotFinite { what })
-}
-
 impl Algorithm for Ddpg {
     type Policy = DeterministicPolicy;
 
@@ -363,7 +356,7 @@ impl Algorithm for Ddpg {
         }
         let learned = ModelFreeMetrics {
             return_collect_mean: mean(&returns),
-            gradient_steps: 2 * errors.len(),
+            gradient_steps: errors.len(),
             policy_kl: None,
             critic_loss: Some(mean(&errors)),
         };

@@ -2,7 +2,7 @@
 
 use mbmpo_core::collect::{Plan, collect_batch};
 use mbmpo_core::{
-    Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds,
+    Checker, Environment, Error, IterationMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds,
     Policy, Purpose, Result, Streams, Trajectories,
 };
 use mbmpo_policy::RunningNormalizer;
@@ -27,7 +27,7 @@ impl Experience {
         seed: u64,
     ) -> Self {
         Self {
-            horizon: horizon.unwrap_or_else(|| environment.horizon()),
+            horizon: horizon.unwrap_or_else(|| environment.horizon()).max(1),
             environment,
             streams: Streams::new(seed),
             evaluation_episodes,
@@ -55,7 +55,13 @@ impl Experience {
         let clock = Instant::now();
         // the streams of a part, of which an iteration has less than a million
         let iteration = 1_000_000 * self.iteration as u64 + part;
-        let paths = self.act(policy, min_steps, Purpose::Collect, iteration)?;
+        let plan = Plan {
+            horizon: self.horizon,
+            min_steps,
+            purpose: Purpose::Collect,
+            iteration,
+        };
+        let paths = collect_batch(self.environment.as_ref(), policy, plan, &self.streams)?;
         self.real_steps += paths.len();
         self.seconds.collect += clock.elapsed().as_secs_f64();
         Ok(paths)
@@ -104,22 +110,6 @@ impl Experience {
         self.iteration += 1;
         Ok(metrics)
     }
-
-    fn act(
-        &self,
-        policy: &dyn Policy,
-        min_steps: usize,
-        purpose: Purpose,
-        iteration: u64,
-    ) -> Result<Trajectories> {
-        let plan = Plan {
-            horizon: self.horizon,
-            min_steps,
-            purpose,
-            iteration,
-        };
-        collect_batch(self.environment.as_ref(), policy, plan, &self.streams)
-    }
 }
 
 /// Ranges of what every configuration has.
@@ -129,9 +119,26 @@ pub(crate) fn inspect(
     batch: (&str, usize),
     evaluation_episodes: usize,
 ) {
-    checker.range("horizon", horizon.unwrap_or(1), 1..=100_000);
+    let horizon = horizon.unwrap_or(1);
+    checker.range("horizon", horizon, 1..=100_000);
     checker.range(batch.0, batch.1, 2..=10_000_000);
     checker.range("evaluation_episodes", evaluation_episodes, 1..=100_000);
+    // the transitions of a report are in memory at once
+    checker.demand(
+        "evaluation_episodes",
+        evaluation_episodes,
+        evaluation_episodes.saturating_mul(horizon) <= 10_000_000,
+        "at most 10,000,000 steps a report (episodes times horizon)",
+    );
+}
+
+/// Learning stops where parameters are no numbers any more.
+pub(crate) fn require_finite(parameters: &[f64], what: &str) -> Result<()> {
+    if parameters.iter().all(|x| x.is_finite()) {
+        return Ok(());
+    }
+    let what = what.to_owned();
+    Err(Error::NotFinite { what })
 }
 
 /// Rewards in units of the standard deviation of the discounted return so far, clipped (the `VecNormalize` of OpenAI's
@@ -178,4 +185,34 @@ impl RewardScale {
 /// 0 for no numbers.
 pub(crate) fn mean(x: &[f64]) -> f64 {
     x.iter().sum::<f64>() / x.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand; fails when the discounted return runs on into the next path, when the batch is scaled before it is
+    /// counted, or when the clip is missing.
+    #[test]
+    fn rewards_are_scaled_by_the_deviation_of_the_return() {
+        let mut paths = Trajectories::new(1, 1);
+        for path in [&[1.0, 3.0][..], &[0.0, 0.0, 90.0]] {
+            for &reward in path {
+                paths.push(&[0.0], &[0.0], &[0.0], reward);
+            }
+            paths.end_path(false);
+        }
+        // discounted sums so far: 1, 3.5 and 0, 0, 90
+        let sums = [1.0, 3.5, 0.0, 0.0, 90.0];
+        let mean = sums.iter().sum::<f64>() / 5.0;
+        let variance = sums.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 5.0;
+        let mut scale = RewardScale::new(0.5, 2.0);
+        scale.apply(&mut paths);
+        assert!((scale.std() - variance.sqrt()).abs() < 1e-6);
+        let expected = [1.0, 3.0, 0.0, 0.0].map(|reward| (reward / variance.sqrt()) as f32);
+        for (scaled, expected) in paths.rewards.iter().zip(expected) {
+            assert!((scaled - expected).abs() < 1e-6);
+        }
+        assert_eq!(paths.rewards[4], 2.0);
+    }
 }

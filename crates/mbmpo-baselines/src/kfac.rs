@@ -20,7 +20,8 @@ pub struct KfacConfig {
     pub damping: f64,
     /// Weight of the past in the direction of a step. OpenAI's `acktr_cont`: 0.9.
     pub momentum: f64,
-    /// δ, the bound on the KL divergence that the curvature predicts for a step without momentum. OpenAI's `kfac`: 0.01 (critic: 0.3).
+    /// δ, the bound on the KL divergence that the curvature predicts for a step. OpenAI's `kfac`, which leaves out a factor of
+    /// 2: 0.01 (critic: 0.3).
     pub trust_region: f64,
 }
 
@@ -158,7 +159,7 @@ impl Kfac {
     }
 
     /// Moves `theta` along the natural gradient by η = min(`largest`, √(2δ / gᵀF̂⁻¹g)) (Wu et al. 2017, section 3.3),
-    /// with momentum.
+    /// averaged with the steps before (as OpenAI's `kfac`, whose rate is 1 - momentum times that of the step).
     pub fn ascend(&mut self, theta: &mut [f64], gradient: &[f64], largest: f64) {
         let direction = DVector::from_vec(self.natural_gradient(gradient));
         let curvature = direction.dot(&DVector::from_column_slice(gradient));
@@ -166,7 +167,7 @@ impl Kfac {
         let rate = if bound < largest { bound } else { largest };
         self.velocity.resize(theta.len(), 0.0);
         for ((theta, velocity), d) in theta.iter_mut().zip(&mut self.velocity).zip(&direction) {
-            *velocity = self.momentum * *velocity + rate * d;
+            *velocity += (1.0 - self.momentum) * (rate * d - *velocity);
             *theta += *velocity;
         }
     }

@@ -2,12 +2,12 @@
 //! value network. Observations and rewards are normalised as in OpenAI's baselines, with which it was run for the paper
 //! on MB-MPO.
 
-use crate::critic::{Critic, select, select_rows, squared_error};
-use crate::experience::{self, Experience, RewardScale, mean};
+use crate::critic::{Critic, Rows, judged_batch, squared_error};
+use crate::experience::{self, Experience, RewardScale, mean, require_finite};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
-    Observer, Phase, Purpose, Result, Stream,
+    Algorithm, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer,
+    Phase, Purpose, Result, Stream,
 };
 use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
@@ -73,7 +73,9 @@ impl Check for PpoConfig {
         checker.range("discount", self.discount, 0.0..=1.0);
         checker.range("gae_lambda", self.gae_lambda, 0.0..=1.0);
         checker.range("epochs", self.epochs, 1..=1000);
-        checker.range("minibatches", self.minibatches, 1..=self.batch_steps.max(1));
+        // advantages are standardised in each
+        let most = (self.batch_steps / 2).max(1);
+        checker.range("minibatches", self.minibatches, 1..=most);
         checker.range("learning_rate", self.learning_rate, 0.0..=10.0);
         checker.positive("adam_epsilon", self.adam_epsilon);
         checker.positive("clip", self.clip);
@@ -81,8 +83,8 @@ impl Check for PpoConfig {
         checker.range("value_coefficient", self.value_coefficient, 0.0..=1e6);
         checker.range("entropy_coefficient", self.entropy_coefficient, 0.0..=1e6);
         checker.positive("max_gradient_norm", self.max_gradient_norm);
-        checker.positive("observation_clip", self.observation_clip);
-        checker.positive("reward_clip", self.reward_clip);
+        checker.range("observation_clip", self.observation_clip, 1e-3..=1e6);
+        checker.range("reward_clip", self.reward_clip, 1e-3..=1e6);
     }
 }
 
@@ -100,27 +102,11 @@ pub struct Ppo {
     rewards: RewardScale,
 }
 
-/// What the minibatches of an iteration are drawn from.
-struct Rows {
-    observation_dim: usize,
-    action_dim: usize,
-    /// Normalised `[n, observation]`.
-    observations: Vec<f32>,
-    /// `[n, action]`
-    actions: Vec<f32>,
-    /// `[n]`
-    advantages: Vec<f64>,
-    /// Of the value network when the samples were taken `[n]`.
-    values: Vec<f64>,
-    /// For the value network `[n]`.
-    targets: Vec<f64>,
-}
-
 impl Ppo {
     /// A random policy that has seen nothing.
     ///
     /// # Errors
-    /// None so far.
+    /// When a layer is out of range.
     pub fn new(
         config: Checked<PpoConfig>,
         environment: Box<dyn Environment>,
@@ -156,34 +142,9 @@ impl Ppo {
         })
     }
 
-    /// Advantages (eq. 11 and 12) and targets of a batch.
-    fn rows(&mut self) -> Result<(Rows, f64)> {
-        let policy = self.policy();
-        let batch_steps = self.config.batch_steps;
-        let mut paths = self.experience.collect(&policy, batch_steps, 0)?;
-        let return_collect_mean = mean(&paths.returns());
-        self.rewards.apply(&mut paths);
-
-        let normalizer = self.observations.now();
-        let observations = normalizer.apply(&paths.observations);
-        let next = normalizer.apply(&paths.next_observations);
-        let judgement = self.critic.judge(&paths, &observations, &next)?;
-        // for the next batch: this one was acted and judged with the old normaliser
-        self.observations.update(&paths.observations);
-        let rows = Rows {
-            observation_dim: paths.observation_dim,
-            action_dim: paths.action_dim,
-            observations,
-            actions: paths.actions,
-            advantages: judgement.advantages,
-            values: judgement.values,
-            targets: judgement.targets,
-        };
-        Ok((rows, return_collect_mean))
-    }
-
-    /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"), and the mean squared error of the values.
-    fn optimize(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
+    /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"): their number, and the mean squared error of the
+    /// values in the last.
+    fn optimize(&mut self, rows: &Rows, stream: &mut Stream) -> Result<(usize, f64)> {
         let n = rows.advantages.len();
         let old_policy = self.theta.clone();
         let mut order: Vec<usize> = (0..n).collect();
@@ -191,8 +152,9 @@ impl Ppo {
         for _ in 0..self.config.epochs {
             order.shuffle(stream);
             errors.clear();
-            for indices in order.chunks(n.div_ceil(self.config.minibatches)) {
-                let minibatch = rows.select(indices);
+            let count = self.config.minibatches.min(n / 2).max(1);
+            for i in 0..count {
+                let minibatch = rows.select(&order[i * n / count..(i + 1) * n / count]);
                 let ([by_theta, by_value], error) = self.gradients(&minibatch, &old_policy)?;
                 errors.push(error);
                 let [of_policy, of_critic] = &mut self.adams;
@@ -200,7 +162,7 @@ impl Ppo {
                 of_critic.ascend(&mut self.critic.parameters, &by_value);
             }
         }
-        Ok(mean(&errors))
+        Ok((self.config.epochs * errors.len(), mean(&errors)))
     }
 
     /// Gradient of L^CLIP - c₁ L^VF + c₂ S (eq. 9) on a minibatch by the parameters of policy and critic, together clipped
@@ -236,10 +198,7 @@ impl Ppo {
             .map(|x| x * x)
             .sum::<f64>()
             .sqrt();
-        if !norm.is_finite() {
-            let what = "the gradient of PPO's objective".to_owned();
-            return Err(Error::NotFinite { what });
-        }
+        require_finite(&[norm], "the gradient of PPO's objective")?;
         let shorten = (config.max_gradient_norm / (norm + 1e-6)).min(1.0);
         gradients.iter_mut().flatten().for_each(|x| *x *= shorten);
         Ok((gradients, squared_error(&values, targets)))
@@ -255,17 +214,6 @@ impl Ppo {
 }
 
 impl Rows {
-    fn select(&self, indices: &[usize]) -> Self {
-        Self {
-            observations: select_rows(&self.observations, self.observation_dim, indices),
-            actions: select_rows(&self.actions, self.action_dim, indices),
-            advantages: select(&self.advantages, indices),
-            values: select(&self.values, indices),
-            targets: select(&self.targets, indices),
-            ..*self
-        }
-    }
-
     /// 1, or 0 where `values` V have moved more than the clip from what they were, away from their target: there
     /// `ppo2`'s max((V - y)², (V_clipped - y)²) is constant. `[n]`
     fn value_weights(&self, values: &[f64], clip: Option<f64>) -> Vec<f64> {
@@ -287,7 +235,15 @@ impl Algorithm for Ppo {
 
     fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
         observer.begin(Phase::Collect, 0);
-        let (rows, return_collect_mean) = self.rows()?;
+        let policy = self.policy();
+        let (rows, return_collect_mean) = judged_batch(
+            &mut self.experience,
+            &policy,
+            self.config.batch_steps,
+            &mut self.observations,
+            Some(&mut self.rewards),
+            &self.critic,
+        )?;
 
         observer.begin(Phase::Update, 0);
         let clock = Instant::now();
@@ -297,7 +253,7 @@ impl Algorithm for Ppo {
             .experience
             .streams
             .stream(Purpose::Update, iteration, 0);
-        let critic_loss = self.optimize(&rows, &mut stream)?;
+        let (gradient_steps, critic_loss) = self.optimize(&rows, &mut stream)?;
         let (observations, actions) = (&rows.observations, &rows.actions);
         let arithmetic = self.arithmetic();
         let batch =
@@ -307,7 +263,7 @@ impl Algorithm for Ppo {
 
         let learned = ModelFreeMetrics {
             return_collect_mean,
-            gradient_steps: self.config.epochs * self.config.minibatches,
+            gradient_steps,
             policy_kl: Some(kl),
             critic_loss: Some(critic_loss),
         };

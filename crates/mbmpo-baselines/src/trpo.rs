@@ -2,7 +2,7 @@
 //! as long as the constraint on the KL divergence allows.
 
 use crate::critic::{Critic, select, select_rows, squared_error};
-use crate::experience::{self, Experience, mean};
+use crate::experience::{self, Experience, mean, require_finite};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
     Algorithm, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer,
@@ -90,7 +90,7 @@ impl Trpo {
     /// A random policy that has seen nothing.
     ///
     /// # Errors
-    /// None so far.
+    /// When a layer is out of range.
     pub fn new(
         config: Checked<TrpoConfig>,
         environment: Box<dyn Environment>,
@@ -154,6 +154,7 @@ impl Trpo {
                 adam.ascend(&mut critic.parameters, &gradient);
             }
         }
+        require_finite(&critic.parameters, "the critic of TRPO")?;
         let mut advantages = judgement.advantages;
         standardize(&mut advantages);
         Ok((advantages, Some(error)))

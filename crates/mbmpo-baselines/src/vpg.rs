@@ -1,7 +1,7 @@
 //! Vanilla policy gradient (section 5 of the paper on MB-MPO): θ ← θ + α ∇J(θ) on real trajectories, from scratch or from
 //! a policy that another algorithm trained. It is the inner step of MB-MPO, again and again.
 
-use crate::experience::{self, Experience, mean};
+use crate::experience::{self, Experience, mean, require_finite};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
     Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
@@ -129,10 +129,7 @@ impl Algorithm for Vpg {
         let theta = arithmetic.adapt(&self.theta, &batch, self.config.learning_rate)?;
         let before = arithmetic.surrogate_batch(&paths, &advantages, 1.0, &self.theta);
         let (_, kl) = arithmetic.surrogate_and_kl(&theta, &before)?;
-        if !theta.iter().all(|x| x.is_finite()) {
-            let what = "the policy gradient".to_owned();
-            return Err(Error::NotFinite { what });
-        }
+        require_finite(&theta, "the policy after a step of policy gradient")?;
         self.theta = theta;
         self.experience.count_update(clock);
 

@@ -273,8 +273,8 @@ fn factors_are_averaged() {
 }
 
 /// Two steps with different gradients: the first is held to the trust region, the second to the largest rate. Fails when
-/// the factor 2 or the root is missing, when the longer rate is taken, when momentum is left out, or applies to the
-/// gradient instead of the step.
+/// the factor 2 or the root is missing, when the longer rate is taken, when momentum is left out, lengthens steps, or
+/// applies to the gradient instead of the step.
 #[test]
 fn two_steps_by_hand() {
     let mut stream = stream(4);
@@ -301,7 +301,7 @@ fn two_steps_by_hand() {
         assert_eq!(bound < largest, i == 0, "step {i}: {bound}");
         let rate = bound.min(largest);
         for j in 0..PARAMETERS {
-            velocity[j] = 0.8 * velocity[j] + rate * direction[j];
+            velocity[j] = 0.8 * velocity[j] + 0.2 * rate * direction[j];
             expected[j] += velocity[j];
         }
         assert_vectors(&theta, &expected, &format!("step {i}"));

@@ -122,7 +122,7 @@ pub fn compare(arguments: &CompareArguments) -> Result<()> {
     };
     create_directory(out)?;
     for comparison in &comparisons {
-        let name = comparison.environment.replace(", ", "-").replace(' ', "-");
+        let name = comparison.environment.replace([' ', '(', ')'], "");
         let path = out.join(format!("{name}.svg"));
         write(&path, &comparison.figure())?;
         say(&path.display().to_string())?;

@@ -115,12 +115,13 @@ pub struct MetaMetrics {
 pub struct ModelFreeMetrics {
     /// Mean return of the episodes that this iteration learned from, exploration included.
     pub return_collect_mean: f64,
-    /// Gradient steps of this iteration, of policy and critic together.
+    /// Steps of the policy's parameters in this iteration.
     pub gradient_steps: usize,
     /// Mean KL divergence of the new policy from the one that took the samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_kl: Option<f64>,
-    /// Mean squared error of the critic before its last step, in the units that it is trained in.
+    /// Mean squared error of the critic on what it learned from (TRPO: before it did; ACKTR: before its last step; PPO: in
+    /// the last pass; DDPG: on average), in the units that it is trained in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic_loss: Option<f64>,
 }

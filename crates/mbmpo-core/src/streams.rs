@@ -29,7 +29,7 @@ pub enum Purpose {
     Test = 8,
     /// What learning without a model draws: minibatches, sampled actions; indexed by use.
     Update = 9,
-    /// Noise on the parameters of an exploring policy; indexed by episode.
+    /// Noise on the parameters of an exploring policy; indexed by use.
     Exploration = 10,
 }
 

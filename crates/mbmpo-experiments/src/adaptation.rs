@@ -76,7 +76,15 @@ pub fn adapt<P: Progress>(
     let environment = config.make_environment()?;
     let mut starts: Vec<(String, Option<GaussianPolicy>)> = Vec::new();
     for run in &options.runs {
-        let (_, policy) = run_directory::load(run)?;
+        let (other, policy) = run_directory::load(run)?;
+        if other.environment.name != trained.environment.name {
+            return Err(Error::Mismatch(format!(
+                "{}: its policy is for `{}`, not for `{}`",
+                run.display(),
+                other.environment.name,
+                trained.environment.name
+            )));
+        }
         require_fit(&policy, environment.as_ref(), run)?;
         let TrainedPolicy::Gaussian(policy) = policy else {
             return Err(Error::Mismatch(format!(
@@ -104,7 +112,7 @@ pub fn adapt<P: Progress>(
         .map(|(number, (start, policy))| {
             let path = out.join(format!("{}-{}", number + 1, start.replace(' ', "-")));
             let mut progress = watch(&start, config.real_steps);
-            let curve = fine_tune(&config, options, policy, &path, &mut progress)?;
+            let curve = fine_tune(&config, options, (&start, policy), &path, &mut progress)?;
             Ok(Adapted {
                 start,
                 curve,
@@ -136,7 +144,9 @@ fn configure(
     if let Some(steps) = options.steps {
         config.real_steps = steps;
     }
-    let config = crate::overrides::apply(config, &options.overrides)?;
+    let mut config = crate::overrides::apply(config, &options.overrides)?;
+    let horizon = config.make_environment()?.horizon();
+    config.algorithm.horizon_mut().get_or_insert(horizon);
     if config.environment.name != trained.environment.name {
         return Err(Error::Mismatch(format!(
             "a policy for `{}` cannot be adapted to `{}`",
@@ -152,21 +162,22 @@ fn configure(
 fn fine_tune(
     config: &Checked<ExperimentConfig>,
     options: &AdaptationOptions,
-    policy: Option<GaussianPolicy>,
+    (start, policy): (&str, Option<GaussianPolicy>),
     path: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Vec<(usize, f64, f64)>> {
     let AlgorithmConfig::Vpg(vpg) = config.algorithm.clone() else {
         return Err(Error::System("the preset is not for vpg".to_owned()));
     };
-    let info = RunInfo::begin(
+    let mut info = RunInfo::begin(
         &config.environment.name,
-        "vpg-adaptation",
+        "vpg-tuned",
         options.seed,
         options.device,
         options.threads,
         &options.command,
     );
+    info.start = Some(start.to_owned());
     let mut directory = RunDirectory::create(Some(path), config, info)?;
     let make = |seed, device: &_| {
         let environment = config.make_environment()?;
@@ -179,14 +190,14 @@ fn fine_tune(
     // what the policy is worth before it has learned anything here
     let start = with_threads(options.threads, || {
         let policy = mbmpo_core::Algorithm::policy(&make(options.seed, &options.device.device()?)?);
+        let environment = config.make_environment()?;
         let plan = Plan {
-            horizon: vpg.horizon.unwrap_or(1),
+            horizon: vpg.horizon.unwrap_or_else(|| environment.horizon()),
             min_steps: 0,
             purpose: Purpose::Evaluate,
             iteration: u64::MAX,
         };
         let policies = vec![policy; vpg.evaluation_episodes];
-        let environment = config.make_environment()?;
         let streams = Streams::new(options.seed);
         Ok::<_, Error>(collect(environment.as_ref(), &policies, plan, &streams)?.returns())
     })
@@ -212,31 +223,22 @@ fn name_of(run: &Path) -> String {
 }
 
 impl Adaptation {
-    /// The starts side by side: return before, on the way, and at the end.
+    /// The starts side by side: return before, on the way, and at the end, with the real steps until then.
     pub fn table(&self) -> String {
-        let last = |start: &Adapted| start.curve.last().copied().unwrap_or_default();
-        let steps = self.starts.first().map_or(0, |start| last(start).0);
-        let header = ["start".to_owned(), "0 real steps".to_owned()];
-        let middle = |start: &Adapted| {
-            let at = start.curve.len() / 2;
-            start.curve.get(at).copied().unwrap_or_default()
+        let header = ["start", "at first", "half-way", "at the end"].map(str::to_owned);
+        let cell = |point: Option<&(usize, f64, f64)>| {
+            let (steps, mean, std) = point.copied().unwrap_or_default();
+            format!("{mean:.1} ± {std:.1} ({steps})")
         };
-        let half = self.starts.first().map_or(0, |start| middle(start).0);
-        let cell = |(_, mean, std): (usize, f64, f64)| format!("{mean:.1} ± {std:.1}");
-        let mut rows = vec![[
-            header[0].clone(),
-            header[1].clone(),
-            format!("after {half}"),
-            format!("after {steps}"),
-        ]];
-        rows.extend(self.starts.iter().map(|start| {
-            [
-                start.start.clone(),
-                cell(start.curve.first().copied().unwrap_or_default()),
-                cell(middle(start)),
-                cell(last(start)),
-            ]
-        }));
+        let row = |start: &Adapted| {
+            let curve = &start.curve;
+            let [first, half, last] =
+                [curve.first(), curve.get(curve.len() / 2), curve.last()].map(cell);
+            [start.start.clone(), first, half, last]
+        };
+        let rows: Vec<_> = std::iter::once(header)
+            .chain(self.starts.iter().map(row))
+            .collect();
         text::table(&rows, 1)
     }
 

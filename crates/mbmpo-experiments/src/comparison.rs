@@ -1,12 +1,14 @@
 //! Runs side by side: learning curves, and how many real steps each algorithm needed (figure 1 of the paper).
 
 use crate::evaluation::{deviation, mean};
-use crate::{Error, Result, preset, read_metrics, text};
+use crate::{
+    AlgorithmConfig, EnvironmentConfig, Error, ExperimentConfig, Result, preset, read_metrics, text,
+};
 use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
 use mbmpo_core::IterationMetrics;
 use std::path::PathBuf;
 
-/// Shares of the best final return that the table asks for.
+/// Shares of the way from the worst first return to the best final return that the table asks for.
 pub const SHARES: [f64; 3] = [0.5, 0.75, 0.95];
 
 /// The runs of one environment.
@@ -29,16 +31,18 @@ pub struct Compared {
     pub real_steps: usize,
     /// Final return of every run: the mean over the last tenth of its iterations.
     pub finals: Vec<f64>,
-    /// For each of [`SHARES`]: real steps of every run up to the first iteration that reached that share of the best final
-    /// return of the environment; nothing for runs that never did.
+    /// For each of [`SHARES`]: real steps of every run up to the first iteration that had come that far; nothing for runs
+    /// that never did.
     pub reached: [Vec<Option<usize>>; 3],
 }
 
-/// Groups `runs` by environment and algorithm.
+/// Groups `runs` by environment and algorithm. Runs are taken together that differ in seed and length only; where there are
+/// several settings of an algorithm, or several worlds, they are numbered.
 ///
 /// # Errors
-/// When there is no run, a path is not one, or its metrics are not what this version writes.
+/// When a path is not a run, or its metrics are not what this version writes.
 pub fn compare(runs: &[PathBuf]) -> Result<Vec<Comparison>> {
+    let mut names = Names::default();
     let mut all: Vec<Comparison> = Vec::new();
     for run in runs {
         let config = run.join("config.ron");
@@ -54,11 +58,7 @@ pub fn compare(runs: &[PathBuf]) -> Result<Vec<Comparison>> {
             let path = run.clone();
             return Err(Error::NotARun { path, looked_for });
         }
-        let mut environment = config.environment.name.clone();
-        if !config.environment.physics.is_default() {
-            environment += ", changed physics";
-        }
-        let algorithm = config.algorithm.kind().name();
+        let (environment, algorithm) = names.of(&config);
         let of_environment = find_or_push(
             &mut all,
             |comparison| comparison.environment == environment,
@@ -71,7 +71,7 @@ pub fn compare(runs: &[PathBuf]) -> Result<Vec<Comparison>> {
             &mut of_environment.algorithms,
             |compared| compared.algorithm == algorithm,
             || Compared {
-                algorithm: algorithm.to_owned(),
+                algorithm: algorithm.clone(),
                 curves: Vec::new(),
                 real_steps: 0,
                 finals: Vec::new(),
@@ -84,6 +84,42 @@ pub fn compare(runs: &[PathBuf]) -> Result<Vec<Comparison>> {
         comparison.measure();
     }
     Ok(all)
+}
+
+/// What was seen so far, and what it is called.
+#[derive(Default)]
+struct Names {
+    environments: Vec<EnvironmentConfig>,
+    algorithms: Vec<AlgorithmConfig>,
+}
+
+impl Names {
+    /// The names of the environment and of the algorithm; all but the first of a kind with a number.
+    fn of(&mut self, config: &ExperimentConfig) -> (String, String) {
+        let environment = &config.environment;
+        let number = place(&mut self.environments, environment, |other| {
+            other.name == environment.name
+        });
+        let kind = config.algorithm.kind();
+        let of_algorithm = place(&mut self.algorithms, &config.algorithm, |other| {
+            other.kind() == kind
+        });
+        let numbered = |name: &str, number: usize| match number {
+            1 => name.to_owned(),
+            number => format!("{name} ({number})"),
+        };
+        let algorithm = numbered(kind.name(), of_algorithm);
+        (numbered(&environment.name, number), algorithm)
+    }
+}
+
+/// Which of those in `seen` that are `alike` this is, counted from 1; it is added where it is new.
+fn place<T: Clone + PartialEq>(seen: &mut Vec<T>, item: &T, alike: impl Fn(&T) -> bool) -> usize {
+    if !seen.contains(item) {
+        seen.push(item.clone());
+    }
+    let mut alike = seen.iter().filter(|other| alike(other));
+    alike.position(|other| other == item).unwrap_or(0) + 1
 }
 
 fn find_or_push<T>(
@@ -123,12 +159,24 @@ impl Comparison {
         finals.fold(f64::NEG_INFINITY, f64::max)
     }
 
+    /// The worst of all first returns.
+    pub fn start(&self) -> f64 {
+        let curves = self.algorithms.iter().flat_map(|compared| &compared.curves);
+        let firsts = curves.filter_map(|curve| curve.first().map(|(_, first)| *first));
+        firsts.fold(f64::INFINITY, f64::min)
+    }
+
+    /// The return that is this share of the way from [`Self::start`] to [`Self::best`].
+    pub fn threshold(&self, share: f64) -> f64 {
+        self.start() + share * (self.best() - self.start())
+    }
+
     fn measure(&mut self) {
-        let best = self.best();
+        let thresholds = SHARES.map(|share| self.threshold(share));
         for compared in &mut self.algorithms {
-            compared.reached = SHARES.map(|share| {
+            compared.reached = thresholds.map(|threshold| {
                 let first = |curve: &Vec<(usize, f64)>| {
-                    let reached = curve.iter().find(|(_, r)| *r >= share * best);
+                    let reached = curve.iter().find(|(_, r)| *r >= threshold);
                     reached.map(|(steps, _)| *steps)
                 };
                 compared.curves.iter().map(first).collect()
@@ -136,18 +184,19 @@ impl Comparison {
         }
     }
 
-    /// One line an algorithm: runs, real steps, final return, and the mean number of real steps to each share of the best
-    /// final return; in brackets how many runs got there where not all did.
+    /// One line an algorithm: runs, real steps, final return, and the mean number of real steps to each of [`SHARES`]; in
+    /// brackets how many runs got there where not all did.
     pub fn table(&self) -> String {
-        let best = self.best();
+        let [half, most, nearly] =
+            SHARES.map(|share| format!("to {:.0} ({:.0} %)", self.threshold(share), 100.0 * share));
         let mut rows = vec![[
             self.environment.clone(),
             "runs".to_owned(),
             "real steps".to_owned(),
             "final return".to_owned(),
-            format!("to {:.0} (50 %)", SHARES[0] * best),
-            format!("to {:.0} (75 %)", SHARES[1] * best),
-            format!("to {:.0} (95 %)", SHARES[2] * best),
+            half,
+            most,
+            nearly,
         ]];
         for compared in &self.algorithms {
             let [half, most, nearly] = compared.reached.each_ref().map(|steps| {
@@ -227,43 +276,74 @@ mod tests {
         compared
     }
 
-    /// By hand; fails when a share is of another algorithm's return, a run that never gets there counts, or the final
-    /// return is not that of the end.
+    /// By hand, with returns below 0 as well; fails when a share is of another algorithm's return, a run that never gets there
+    /// counts, or the final return is not that of the end.
     #[test]
     fn shares_by_hand() {
-        let mut comparison = Comparison {
-            environment: "point".to_owned(),
-            algorithms: vec![
-                compared(
-                    "a",
-                    &[
-                        &[(10, 40.0), (20, 80.0), (30, 100.0)],
-                        &[(10, 0.0), (20, 100.0)],
-                    ],
-                ),
-                compared("b", &[&[(5, 50.0), (10, 60.0)], &[(5, 1.0), (10, 76.0)]]),
-            ],
+        for shift in [0.0, -200.0] {
+            let curve = |points: &[(usize, f64)]| -> Vec<(usize, f64)> {
+                points
+                    .iter()
+                    .map(|(steps, r)| (*steps, r + shift))
+                    .collect()
+            };
+            let first = curve(&[(10, 40.0), (20, 80.0), (30, 100.0)]);
+            let second = curve(&[(10, 0.0), (20, 100.0)]);
+            let third = curve(&[(5, 50.0), (10, 60.0)]);
+            let fourth = curve(&[(5, 1.0), (10, 76.0)]);
+            let mut comparison = Comparison {
+                environment: "point".to_owned(),
+                algorithms: vec![
+                    compared("a", &[&first, &second]),
+                    compared("b", &[&third, &fourth]),
+                ],
+            };
+            comparison.measure();
+            assert_eq!(comparison.best(), 100.0 + shift);
+            assert_eq!(comparison.start(), shift);
+            let [a, b] = [&comparison.algorithms[0], &comparison.algorithms[1]];
+            assert_eq!(b.finals, [60.0 + shift, 76.0 + shift]);
+            assert_eq!(a.reached[0], [Some(20), Some(20)]);
+            assert_eq!(a.reached[2], [Some(30), Some(20)]);
+            let expected = [
+                vec![Some(5), Some(10)],
+                vec![None, Some(10)],
+                vec![None, None],
+            ];
+            assert_eq!(b.reached, expected);
+            let table = comparison.table();
+            let line = |name: &str| -> String {
+                let line = table.lines().find(|line| line.starts_with(name));
+                line.unwrap_or("")
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            assert!(line("a ").ends_with(" ± 0.0 20 20 25"), "{table}");
+            assert!(
+                line("b ").ends_with(" ± 8.0 8 10 (1 of 2) never"),
+                "{table}"
+            );
+            assert!(comparison.figure().starts_with("<svg"));
+        }
+    }
+
+    /// Fails when settings, or worlds, that differ are taken for seeds of one.
+    #[test]
+    fn what_differs_is_numbered() {
+        let mut names = Names::default();
+        let mut name = |overrides: &[&str]| {
+            let overrides: Vec<_> = overrides.iter().map(|x| (*x).to_owned()).collect();
+            let config = preset::resolve("hopper", "quick", &overrides);
+            config.map(|config| names.of(&config)).unwrap_or_default()
         };
-        comparison.measure();
-        assert_eq!(comparison.best(), 100.0);
-        assert_eq!(comparison.algorithms[1].finals, [60.0, 76.0]);
-        let [a, b] = [&comparison.algorithms[0], &comparison.algorithms[1]];
-        assert_eq!(a.reached[0], [Some(20), Some(20)]);
-        assert_eq!(a.reached[2], [Some(30), Some(20)]);
-        assert_eq!(
-            b.reached,
-            [[Some(5), Some(10)], [None, Some(10)], [None, None]].map(Vec::from)
-        );
-        let table = comparison.table();
-        let line = |name: &str| -> String {
-            let line = table
-                .lines()
-                .find(|line| line.starts_with(name))
-                .unwrap_or("");
-            line.split_whitespace().collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(line("a "), "a 2 30 100.0 ± 0.0 20 20 25");
-        assert_eq!(line("b "), "b 2 10 68.0 ± 8.0 8 10 (1 of 2) never");
-        assert!(comparison.figure().starts_with("<svg"));
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(name(&[]), pair("hopper", "mb-mpo"));
+        assert_eq!(name(&["real_steps=9"]), pair("hopper", "mb-mpo"));
+        let heavy = ["env.physics.mass.all=2"];
+        assert_eq!(name(&heavy), pair("hopper (2)", "mb-mpo"));
+        let other = ["algorithm.meta_steps=2"];
+        assert_eq!(name(&other), pair("hopper", "mb-mpo (2)"));
+        assert_eq!(name(&heavy), pair("hopper (2)", "mb-mpo"));
     }
 }

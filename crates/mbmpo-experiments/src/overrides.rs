@@ -43,6 +43,9 @@ fn apply_one(config: &ExperimentConfig, text: &str) -> Result<ExperimentConfig, 
 
 fn parse_value(text: &str) -> Result<Value, String> {
     let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    if text == "None" {
+        return Ok(Value::Null);
+    }
     let bare = text.starts_with(char::is_alphabetic) && text.chars().all(word);
     if bare && text != "true" && text != "false" {
         return Ok(Value::String(text.to_owned()));

@@ -37,6 +37,9 @@ pub struct RunInfo {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The policy that it fine-tunes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
     /// The command line that made it.
     pub command: Vec<String>,
     /// When it began \[seconds since 1970\].
@@ -63,6 +66,7 @@ impl RunInfo {
             threads,
             status: Status::Running,
             error: None,
+            start: None,
             command: command.to_vec(),
             started: now.map_or(0, |now| now.as_secs()),
         }
