@@ -63,7 +63,13 @@ impl Check for AcktrConfig {
         experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
         checker.nested("policy", &self.policy);
         // each step takes all eigenvectors of matrices of these sizes
-        checker.layers("policy.hidden", &self.policy.hidden, 1024);
+        let widest = self.policy.hidden.iter().copied().max().unwrap_or(1);
+        checker.demand(
+            "policy.hidden",
+            widest,
+            !(1025..=4096).contains(&widest),
+            "at most 1024 units a layer",
+        );
         checker.layers("critic_hidden", &self.critic_hidden, 1024);
         checker.range("discount", self.discount, 0.0..=1.0);
         checker.range("gae_lambda", self.gae_lambda, 0.0..=1.0);
