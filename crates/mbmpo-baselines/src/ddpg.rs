@@ -542,6 +542,52 @@ mod tests {
         assert!(batch.actions.iter().all(|a| a.abs() <= 1.0));
     }
 
+    /// Fails when noise that moves the actions too little does not grow, when noise that moves them too much does not
+    /// shrink, or when layer normalisation is perturbed.
+    #[test]
+    fn the_noise_is_steered_by_what_it_does_to_the_actions() {
+        let config = DdpgConfig {
+            horizon: None,
+            cycles: 1,
+            rollout_steps: 30,
+            train_steps: 0,
+            evaluation_episodes: 1,
+            actor_hidden: vec![8],
+            actor_activation: Activation::Tanh,
+            critic_hidden: vec![8],
+            layer_norm: true,
+            actor_learning_rate: 1e-3,
+            critic_learning_rate: 1e-3,
+            critic_weight_decay: 0.0,
+            discount: 0.99,
+            target_rate: 0.01,
+            batch_size: 8,
+            replay_capacity: 100,
+            reward_scale: 1.0,
+            observation_clip: 5.0,
+            parameter_noise: 0.2,
+            noise_interval: 1,
+        };
+        let point = mbmpo_envs::make("point-2d", mbmpo_envs::Variant::Paper).unwrap();
+        let device = Device::flex();
+        let mut ddpg = Ddpg::new(config.check().unwrap(), point, 1, &device).unwrap();
+        let observations = Tensor::from_data([[1.0, -1.0], [0.5, 2.0]], &device);
+        let mut stream = mbmpo_core::Streams::new(1).stream(Purpose::Test, 0, 0);
+        for (noise, factor) in [(1e-4, 1.01), (10.0, 1.0 / 1.01)] {
+            ddpg.noise = noise;
+            let perturbed = ddpg.perturbed(&mut stream);
+            let affine = ddpg.actor.network.is_affine();
+            let parameters = perturbed.iter().zip(&ddpg.actor.parameters);
+            assert!(
+                parameters
+                    .zip(affine)
+                    .all(|((a, b), affine)| (a != b) == affine)
+            );
+            ddpg.adapt_noise(&observations, &mut stream).unwrap();
+            assert!((ddpg.noise / noise - factor).abs() < 1e-12, "{noise}");
+        }
+    }
+
     /// θ' by hand; fails when τ is on the wrong side.
     #[test]
     fn targets_follow_slowly() {

@@ -255,7 +255,7 @@ fn adapting_refuses_what_cannot_learn() {
     assert!(message.contains("acts without noise"), "{message}");
     let message = mbmpo(&["adapt", &path("vpg"), "--beside", &path("ddpg")]).unwrap_err();
     assert!(
-        message.contains("the policy is for 2 observation and 2 action"),
+        message.contains("its policy is for `point-2d`, not for `swimmer`"),
         "{message}"
     );
     let message = mbmpo(&["adapt", &path("nothing")]).unwrap_err();

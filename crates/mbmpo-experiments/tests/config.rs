@@ -188,6 +188,13 @@ fn override_of_an_unknown_key_names_the_nearest() {
 
 #[test]
 fn override_of_the_wrong_type_says_what_is_wanted() {
+    assert_eq!(
+        set(&["algorithm.horizon=None"])
+            .unwrap()
+            .algorithm
+            .horizon(),
+        None
+    );
     assert!(refused("algorithm.horizon=1.5").contains("`algorithm.horizon`"));
     assert!(refused("algorithm.horizon=1.5").ends_with("expected a whole number from 0 on"));
     assert!(refused("algorithm.horizon=-1").ends_with("expected a whole number from 0 on"));
