@@ -25,15 +25,13 @@ pub(crate) fn options() -> ron::Options {
         .with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES)
 }
 
-/// A path of keys without the names of variants: `algorithm.horizon` for `algorithm.Trpo.horizon`.
+/// A path of keys without the name of the algorithm: `algorithm.horizon` for `algorithm.Trpo.horizon`.
 pub(crate) fn plain_path(path: &str) -> String {
-    let is_key = |part: &&str| !part.starts_with(char::is_uppercase);
-    let keys: Vec<_> = path.split('.').filter(is_key).collect();
-    if keys.is_empty() {
-        path.to_owned()
-    } else {
-        keys.join(".")
+    let mut keys: Vec<_> = path.split('.').collect();
+    if keys[0] == "algorithm" && keys.len() > 1 && keys[1].starts_with(char::is_uppercase) {
+        keys.remove(1);
     }
+    keys.join(".")
 }
 
 /// Files that a person writes are kilobytes, metrics of the longest runs a few megabytes.
