@@ -8,7 +8,7 @@ use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
 use mbmpo_core::IterationMetrics;
 use std::path::PathBuf;
 
-/// Shares of the way from the worst first return to the best final return that the table asks for.
+/// Shares of the best final return that the table asks for.
 pub const SHARES: [f64; 3] = [0.5, 0.75, 0.95];
 
 /// The runs of one environment.
@@ -31,8 +31,8 @@ pub struct Compared {
     pub real_steps: usize,
     /// Final return of every run: the mean over the last tenth of its iterations.
     pub finals: Vec<f64>,
-    /// For each of [`SHARES`]: real steps of every run up to the first iteration that had come that far; nothing for runs
-    /// that never did.
+    /// For each of [`SHARES`]: real steps of every run up to the first iteration that reached it; nothing for runs that never
+    /// did.
     pub reached: [Vec<Option<usize>>; 3],
 }
 
@@ -166,9 +166,11 @@ impl Comparison {
         firsts.fold(f64::INFINITY, f64::min)
     }
 
-    /// The return that is this share of the way from [`Self::start`] to [`Self::best`].
+    /// The return that is this share of [`Self::best`]; where that is below 0, this share of the way to it from
+    /// [`Self::start`].
     pub fn threshold(&self, share: f64) -> f64 {
-        self.start() + share * (self.best() - self.start())
+        let origin = if self.best() > 0.0 { 0.0 } else { self.start() };
+        origin + share * (self.best() - origin)
     }
 
     fn measure(&mut self) {
