@@ -126,22 +126,32 @@ pub struct ModelFreeMetrics {
     pub critic_loss: Option<f64>,
 }
 
-/// Wall-clock time of the parts of an iteration \[s\]; 0 for parts that an algorithm does not have.
+/// Wall-clock time of the parts of an iteration \[s\]; parts that an algorithm does not have take 0 and are
+/// not written.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PhaseSeconds {
     /// Real rollouts for data.
     pub collect: f64,
     /// Training the ensemble.
+    #[serde(skip_serializing_if = "is_zero")]
     pub fit: f64,
     /// Imagined rollouts, of the pre-update and the adapted policies.
+    #[serde(skip_serializing_if = "is_zero")]
     pub imagine: f64,
     /// Advantages and inner steps.
+    #[serde(skip_serializing_if = "is_zero")]
     pub adapt: f64,
     /// The outer step.
+    #[serde(skip_serializing_if = "is_zero")]
     pub meta_update: f64,
     /// Learning without a model.
+    #[serde(skip_serializing_if = "is_zero")]
     pub update: f64,
     /// Real rollouts for the report.
     pub evaluate: f64,
+}
+
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
