@@ -23,7 +23,7 @@ another hand. `--algorithm random` plays uniform random actions, to compare with
   go on beyond it.
 - Weights start orthogonal, the policy's last layer at a hundredth (TRPO, PPO).
 - DDPG has one learning rate for actor and critic, normal noise of 0.1 on the actions where ours has noise on the
-  parameters, and neither normalised layers nor observations. Its gradient steps, one for every real step, come after each episode;
+  parameters, and no normalised observations. Its gradient steps, one for every real step, come after each episode;
   during the first 1000 real steps actions are uniform and nothing is trained.
 
 **Evaluation.** After every `--every` real steps (rounded up to whole batches or episodes) the current policy plays 20
