@@ -1,11 +1,12 @@
 //! What all algorithms here have in common: acting in the real environment, counting its steps, and reporting.
 
+use burn::tensor::Device;
 use mbmpo_core::collect::{Plan, collect_batch};
 use mbmpo_core::{
-    Checker, Environment, Error, IterationMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds,
-    Policy, Purpose, Result, Streams, Trajectories,
+    Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics, Observer, Phase,
+    PhaseSeconds, Policy, Purpose, Result, Streams, Trajectories,
 };
-use mbmpo_policy::RunningNormalizer;
+use mbmpo_policy::{GaussianMlp, PolicyConfig, RunningNormalizer, ValueNetwork};
 use std::time::Instant;
 
 /// An environment to act in, and a count of what was used.
@@ -43,6 +44,31 @@ impl Experience {
             self.environment.observation_dim(),
             self.environment.action_space().dim(),
         )
+    }
+
+    /// A random policy for the environment: its architecture and θ.
+    pub(crate) fn random_policy(&self, config: &Checked<PolicyConfig>) -> (GaussianMlp, Vec<f64>) {
+        let (observation_dim, action_dim) = self.dims();
+        let network = GaussianMlp::new(config, observation_dim, action_dim);
+        let mut stream = self.streams.stream(Purpose::PolicyWeights, 0, 0);
+        let theta = network.initial_parameters(config, &mut stream);
+        (network, theta)
+    }
+
+    /// A random value network with these tanh layers for the environment, and its parameters.
+    pub(crate) fn random_values(
+        &self,
+        hidden: &[usize],
+        device: &Device,
+    ) -> Result<(ValueNetwork, Vec<f64>)> {
+        let mut stream = self.streams.stream(Purpose::PolicyWeights, 0, 1);
+        let (observation_dim, _) = self.dims();
+        Ok(ValueNetwork::new(
+            hidden,
+            observation_dim,
+            device,
+            &mut stream,
+        )?)
     }
 
     /// Episodes that are counted: at least `min_steps` transitions. `part` tells several batches of an iteration apart.

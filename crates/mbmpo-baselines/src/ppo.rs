@@ -11,9 +11,7 @@ use mbmpo_core::{
 };
 use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
-use mbmpo_policy::{
-    Adam, GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer, ValueNetwork,
-};
+use mbmpo_policy::{Adam, GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -115,13 +113,9 @@ impl Ppo {
     ) -> Result<Self> {
         let episodes = config.evaluation_episodes;
         let experience = Experience::new(environment, config.horizon, episodes, seed);
-        let (observation_dim, action_dim) = experience.dims();
-        let policy_config = config.part(|config| &config.policy);
-        let network = GaussianMlp::new(&policy_config, observation_dim, action_dim);
-        let stream = |index| experience.streams.stream(Purpose::PolicyWeights, 0, index);
-        let theta = network.initial_parameters(&policy_config, &mut stream(0));
-        let hidden = &config.value_hidden;
-        let (value, of_value) = ValueNetwork::new(hidden, observation_dim, device, &mut stream(1))?;
+        let (observation_dim, _) = experience.dims();
+        let (network, theta) = experience.random_policy(&config.part(|config| &config.policy));
+        let (value, of_value) = experience.random_values(&config.value_hidden, device)?;
         let adam = |count| Adam::new(count, config.learning_rate, config.adam_epsilon);
         Ok(Self {
             adams: [adam(theta.len()), adam(of_value.len())],

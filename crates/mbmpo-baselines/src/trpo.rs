@@ -11,7 +11,7 @@ use mbmpo_core::{
 use mbmpo_policy::advantage::{AdvantageConfig, advantages, standardize};
 use mbmpo_policy::batch::{Arithmetic, SurrogateObjective};
 use mbmpo_policy::trust_region::{self, TrustRegionConfig};
-use mbmpo_policy::{Adam, GaussianMlp, GaussianPolicy, PolicyConfig, ValueNetwork};
+use mbmpo_policy::{Adam, GaussianMlp, GaussianPolicy, PolicyConfig};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -99,17 +99,11 @@ impl Trpo {
     ) -> Result<Self> {
         let episodes = config.evaluation_episodes;
         let experience = Experience::new(environment, config.horizon, episodes, seed);
-        let policy_config = config.part(|config| &config.policy);
-        let (observation_dim, action_dim) = experience.dims();
-        let network = GaussianMlp::new(&policy_config, observation_dim, action_dim);
-        let mut stream = experience.streams.stream(Purpose::PolicyWeights, 0, 0);
-        let theta = network.initial_parameters(&policy_config, &mut stream);
+        let (network, theta) = experience.random_policy(&config.part(|config| &config.policy));
         let critic = match &config.critic {
             None => None,
             Some(own) => {
-                let mut stream = experience.streams.stream(Purpose::PolicyWeights, 0, 1);
-                let (value, parameters) =
-                    ValueNetwork::new(&own.hidden, observation_dim, device, &mut stream)?;
+                let (value, parameters) = experience.random_values(&own.hidden, device)?;
                 let adam = Adam::new(parameters.len(), own.learning_rate, 1e-8);
                 let critic = Critic {
                     network: value,
