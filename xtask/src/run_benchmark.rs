@@ -106,8 +106,7 @@ impl Lines {
 }
 
 impl Observer for Lines {
-    fn begin(&mut self, _phase: Phase, _total: usize) {}
-    fn advance(&mut self) {}
+    fn at(&mut self, _phase: Phase, _done: usize, _total: usize) {}
 }
 
 impl Progress for Lines {

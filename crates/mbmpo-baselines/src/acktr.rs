@@ -6,8 +6,8 @@ use crate::experience::{self, Experience, RewardScale, require_finite};
 use crate::kfac::{Kfac, KfacConfig, factors};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer,
-    Phase, Purpose, Result, Stream,
+    Algorithm, Archive, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics,
+    Observer, Persist, Phase, Purpose, Result, Stream,
 };
 use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
@@ -193,8 +193,8 @@ impl Acktr {
 impl Algorithm for Acktr {
     type Policy = GaussianPolicy;
 
-    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
-        observer.begin(Phase::Collect, 0);
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
+        observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
         let (mut rows, return_collect_mean) = judged_batch(
             &mut self.experience,
@@ -206,7 +206,7 @@ impl Algorithm for Acktr {
         )?;
         standardize(&mut rows.advantages);
 
-        observer.begin(Phase::Update, 0);
+        observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
         let iteration = self.experience.iteration as u64;
         let streams = self.experience.streams;
@@ -222,8 +222,14 @@ impl Algorithm for Acktr {
             critic_loss: Some(critic_loss),
         };
         let policy = self.policy();
-        self.experience
-            .report(&policy, &policy.std(), learned, observer)
+        let metrics = self
+            .experience
+            .report(&policy, &policy.std(), learned, observer)?;
+        Ok(Some(metrics))
+    }
+
+    fn redraw(&mut self) {
+        self.experience.streams.redraw();
     }
 
     fn real_steps(&self) -> usize {
@@ -237,5 +243,21 @@ impl Algorithm for Acktr {
             Some(scale) => policy.with_return_std(scale.std() as f32),
             None => policy,
         }
+    }
+}
+
+impl Persist for Acktr {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.part("experience", &mut self.experience)?;
+        archive.array("theta", &mut self.theta)?;
+        archive.part("theta.kfac", &mut self.actor_kfac)?;
+        archive.number("step_size", &mut self.step_size)?;
+        archive.array("critic", &mut self.critic.parameters)?;
+        archive.part("critic.kfac", &mut self.critic_kfac)?;
+        archive.part("observations", &mut self.observations)?;
+        if let Some(rewards) = &mut self.rewards {
+            archive.part("rewards", rewards)?;
+        }
+        Ok(())
     }
 }

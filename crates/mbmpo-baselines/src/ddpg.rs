@@ -2,15 +2,17 @@
 //! adapts to what it does to the actions (Plappert et al. 2018), as in OpenAI's baselines.
 
 use crate::experience::{self, Experience, mean, require_finite};
-use burn::tensor::{Device, Tensor, TensorData};
+use crate::replay::Replay;
+use burn::tensor::{Device, Tensor};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
-    Observer, Phase, Purpose, Result, Stream, Trajectories, host,
+    Algorithm, Archive, Check, Checked, Checker, Environment, Error, IterationMetrics,
+    ModelFreeMetrics, Observer, Persist, Phase, Purpose, Result, Stream, host,
 };
-use mbmpo_policy::{Activation, Adam, DeterministicPolicy, Mlp, Normalizer, RunningNormalizer};
+use mbmpo_policy::{Activation, Adam, DeterministicPolicy, Mlp, RunningNormalizer};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
+use std::mem;
 use std::time::Instant;
 
 /// The parameters of [`Ddpg`]. "Authors" is the script with which DDPG was run for the paper on MB-MPO.
@@ -103,6 +105,10 @@ pub struct Ddpg {
     /// Deviation of the noise on the actor's parameters.
     noise: f64,
     train_steps: usize,
+    /// Mean return of every cycle of this iteration so far.
+    returns: Vec<f64>,
+    /// Error of the critic in every gradient step of this iteration so far.
+    errors: Vec<f64>,
 }
 
 /// A network, its target network and its optimiser.
@@ -173,6 +179,8 @@ impl Ddpg {
             observations: RunningNormalizer::new(observation_dim, config.observation_clip),
             noise: config.parameter_noise,
             train_steps: 0,
+            returns: Vec::new(),
+            errors: Vec::new(),
             device: device.clone(),
             config,
             experience,
@@ -338,22 +346,25 @@ fn gradient(objective: Tensor<1>, leaf: &Tensor<1>) -> Result<Vec<f64>> {
 impl Algorithm for Ddpg {
     type Policy = DeterministicPolicy;
 
-    /// Algorithm 1 of Lillicrap et al., `cycles` times: real steps, then gradient steps.
-    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
-        let (mut returns, mut errors) = (Vec::new(), Vec::new());
-        observer.begin(Phase::Update, self.config.cycles);
-        for cycle in 0..self.config.cycles {
-            returns.push(self.explore(cycle)?);
-            let clock = Instant::now();
-            let iteration = self.experience.iteration as u64;
-            let streams = self.experience.streams;
-            let mut stream = streams.stream(Purpose::Update, iteration, cycle as u64);
-            for _ in 0..self.config.train_steps {
-                errors.push(self.train_step(&mut stream)?);
-            }
-            self.experience.count_update(clock);
-            observer.advance();
+    /// Algorithm 1 of Lillicrap et al., a cycle at a time: real steps, then gradient steps.
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
+        let (cycle, cycles) = (self.returns.len(), self.config.cycles);
+        observer.at(Phase::Update, cycle, cycles);
+        let mean_return = self.explore(cycle)?;
+        self.returns.push(mean_return);
+        let clock = Instant::now();
+        let iteration = self.experience.iteration as u64;
+        let streams = self.experience.streams;
+        let mut stream = streams.stream(Purpose::Update, iteration, cycle as u64);
+        for _ in 0..self.config.train_steps {
+            let error = self.train_step(&mut stream)?;
+            self.errors.push(error);
         }
+        self.experience.count_update(clock);
+        if cycle + 1 < cycles {
+            return Ok(None);
+        }
+        let (returns, errors) = (mem::take(&mut self.returns), mem::take(&mut self.errors));
         let learned = ModelFreeMetrics {
             return_collect_mean: mean(&returns),
             gradient_steps: errors.len(),
@@ -361,7 +372,12 @@ impl Algorithm for Ddpg {
             critic_loss: Some(mean(&errors)),
         };
         let policy = self.policy();
-        self.experience.report(&policy, &[0.0], learned, observer)
+        let metrics = self.experience.report(&policy, &[0.0], learned, observer)?;
+        Ok(Some(metrics))
+    }
+
+    fn redraw(&mut self) {
+        self.experience.streams.redraw();
     }
 
     fn real_steps(&self) -> usize {
@@ -373,121 +389,25 @@ impl Algorithm for Ddpg {
     }
 }
 
-/// The latest transitions, in no order.
-struct Replay {
-    observation_dim: usize,
-    action_dim: usize,
-    capacity: usize,
-    /// Where the next transition goes.
-    next: usize,
-    /// `[n, observation + action + observation + 2]`: s, a, s', r, whether the task ended the episode.
-    rows: Vec<f32>,
-}
-
-/// Transitions as they were.
-struct Minibatch {
-    observation_dim: usize,
-    action_dim: usize,
-    observations: Vec<f32>,
-    actions: Vec<f32>,
-    next_observations: Vec<f32>,
-    rewards: Vec<f32>,
-    ended: Vec<f32>,
-}
-
-/// Transitions as the networks see them.
-struct TensorBatch {
-    observations: Tensor<2>,
-    actions: Tensor<2>,
-    next_observations: Tensor<2>,
-    rewards: Tensor<2>,
-    ended: Tensor<2>,
-}
-
-impl Replay {
-    fn new(observation_dim: usize, action_dim: usize, capacity: usize) -> Self {
-        Self {
-            observation_dim,
-            action_dim,
-            capacity,
-            next: 0,
-            rows: Vec::new(),
-        }
-    }
-
-    fn width(&self) -> usize {
-        2 * self.observation_dim + self.action_dim + 2
-    }
-
-    fn len(&self) -> usize {
-        self.rows.len() / self.width()
-    }
-
-    fn add(&mut self, paths: &Trajectories) {
-        for (path, &terminated) in paths.paths().zip(&paths.terminated) {
-            let last = path.end - 1;
-            for i in path {
-                let ended = terminated && i == last;
-                // environments clip actions; their reward is that of the clipped one
-                let action = paths.action(i).iter().map(|a| a.clamp(-1.0, 1.0));
-                let observation = paths.observation(i).iter().copied();
-                let next = paths.next_observation(i).iter().copied();
-                let end = [paths.rewards[i], f32::from(u8::from(ended))];
-                let row: Vec<f32> = observation.chain(action).chain(next).chain(end).collect();
-                if self.len() < self.capacity {
-                    self.rows.extend(row);
-                } else {
-                    let start = self.next * self.width();
-                    self.rows[start..start + row.len()].copy_from_slice(&row);
-                }
-                self.next = (self.next + 1) % self.capacity;
-            }
-        }
-    }
-
-    /// Drawn with replacement.
-    fn sample(&self, count: usize, stream: &mut Stream) -> Minibatch {
-        let (o, a) = (self.observation_dim, self.action_dim);
-        let mut batch = Minibatch {
-            observation_dim: o,
-            action_dim: a,
-            observations: Vec::with_capacity(count * o),
-            actions: Vec::with_capacity(count * a),
-            next_observations: Vec::with_capacity(count * o),
-            rewards: Vec::with_capacity(count),
-            ended: Vec::with_capacity(count),
-        };
-        for _ in 0..count {
-            let i = stream.random_range(0..self.len());
-            let row = &self.rows[i * self.width()..(i + 1) * self.width()];
-            batch.observations.extend_from_slice(&row[..o]);
-            batch.actions.extend_from_slice(&row[o..o + a]);
-            batch
-                .next_observations
-                .extend_from_slice(&row[o + a..2 * o + a]);
-            batch.rewards.push(row[2 * o + a]);
-            batch.ended.push(row[2 * o + a + 1]);
-        }
-        batch
+impl Persist for Ddpg {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.part("experience", &mut self.experience)?;
+        archive.part("actor", &mut self.actor)?;
+        archive.part("critic", &mut self.critic)?;
+        archive.part("replay", &mut self.replay)?;
+        archive.part("observations", &mut self.observations)?;
+        archive.number("noise", &mut self.noise)?;
+        archive.count("train_steps", &mut self.train_steps)?;
+        archive.list("returns", &mut self.returns)?;
+        archive.list("errors", &mut self.errors)
     }
 }
 
-impl Minibatch {
-    fn on(&self, device: &Device, normalizer: &Normalizer, reward_scale: f64) -> TensorBatch {
-        let matrix = |entries: Vec<f32>, columns: usize| {
-            let shape = [entries.len() / columns, columns];
-            Tensor::from_data(TensorData::new(entries, shape), device)
-        };
-        TensorBatch {
-            observations: matrix(normalizer.apply(&self.observations), self.observation_dim),
-            actions: matrix(self.actions.clone(), self.action_dim),
-            next_observations: matrix(
-                normalizer.apply(&self.next_observations),
-                self.observation_dim,
-            ),
-            rewards: matrix(self.rewards.clone(), 1).mul_scalar(reward_scale),
-            ended: matrix(self.ended.clone(), 1),
-        }
+impl Persist for Learner {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.array("parameters", &mut self.parameters)?;
+        archive.array("target", &mut self.target)?;
+        archive.part("adam", &mut self.adam)
     }
 }
 
@@ -496,50 +416,18 @@ impl Minibatch {
 mod tests {
     use super::*;
 
-    fn paths(count: usize, terminated: bool) -> Trajectories {
-        let mut paths = Trajectories::new(1, 1);
-        for t in 0..count {
-            let x = t as f32;
-            paths.push(&[x], &[2.0 * x - 1.0], &[x + 1.0], 10.0 * x);
-        }
-        paths.end_path(terminated);
-        paths
-    }
-
-    /// A batch by hand: the second transition ends by the task, the third by the time limit. Fails when a time limit is
-    /// taken for an end, when an end is bootstrapped, or when the discount is missing.
+    /// A batch by hand: the second transition ends by the task. Fails when an end is bootstrapped, or when the discount is
+    /// missing.
     #[test]
     fn bellman_targets_by_hand() {
-        let mut replay = Replay::new(1, 1, 10);
-        replay.add(&paths(2, true));
-        replay.add(&paths(1, false));
-        let ended: Vec<f32> = replay.rows.chunks(5).map(|row| row[4]).collect();
-        assert_eq!(ended, [0.0, 1.0, 0.0]);
+        let ended = [0.0, 1.0, 0.0];
         let device = Device::flex();
         let column = |x: [f32; 3]| Tensor::<2>::from_data([[x[0]], [x[1]], [x[2]]], &device);
         let rewards = column([0.0, 10.0, 5.0]);
-        let ended = column([ended[0], ended[1], ended[2]]);
+        let ended = column(ended);
         let values = column([1.0, 100.0, 3.0]);
         let targets = host(bellman_targets(rewards, ended, values, 0.5)).unwrap();
         assert_eq!(targets, [0.5, 10.0, 6.5]);
-    }
-
-    /// Fails when the buffer grows beyond its capacity, or drops the newest instead of the oldest.
-    #[test]
-    fn the_replay_buffer_forgets_the_oldest() {
-        let mut replay = Replay::new(1, 1, 4);
-        replay.add(&paths(6, false));
-        let mut kept: Vec<f32> = replay.rows.chunks(5).map(|row| row[0]).collect();
-        kept.sort_by(f32::total_cmp);
-        assert_eq!(kept, [2.0, 3.0, 4.0, 5.0]);
-        let mut stream = mbmpo_core::Streams::new(1).stream(Purpose::Test, 0, 0);
-        let batch = replay.sample(50, &mut stream);
-        let rows = batch.observations.iter().zip(&batch.next_observations);
-        assert!(
-            rows.zip(&batch.rewards)
-                .all(|((s, next), r)| *next == s + 1.0 && *r == 10.0 * s)
-        );
-        assert!(batch.actions.iter().all(|a| a.abs() <= 1.0));
     }
 
     /// Fails when noise that moves the actions too little does not grow, when noise that moves them too much does not

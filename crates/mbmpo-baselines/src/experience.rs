@@ -3,8 +3,8 @@
 use burn::tensor::Device;
 use mbmpo_core::collect::{Plan, collect_batch};
 use mbmpo_core::{
-    Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics, Observer, Phase,
-    PhaseSeconds, Policy, Purpose, Result, Streams, Trajectories,
+    Archive, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics, Observer,
+    Persist, Phase, PhaseSeconds, Policy, Purpose, Result, Streams, Trajectories,
 };
 use mbmpo_policy::{GaussianMlp, PolicyConfig, RunningNormalizer, ValueNetwork};
 use std::time::Instant;
@@ -106,7 +106,7 @@ impl Experience {
         learned: ModelFreeMetrics,
         observer: &mut dyn Observer,
     ) -> Result<IterationMetrics> {
-        observer.begin(Phase::Evaluate, 0);
+        observer.at(Phase::Evaluate, 0, 0);
         let clock = Instant::now();
         let policies = vec![policy; self.evaluation_episodes];
         let plan = Plan {
@@ -135,6 +135,15 @@ impl Experience {
         };
         self.iteration += 1;
         Ok(metrics)
+    }
+}
+
+impl Persist for Experience {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.part("streams", &mut self.streams)?;
+        archive.count("iteration", &mut self.iteration)?;
+        archive.count("real_steps", &mut self.real_steps)?;
+        archive.part("seconds", &mut self.seconds)
     }
 }
 
@@ -205,6 +214,12 @@ impl RewardScale {
         for reward in &mut paths.rewards {
             *reward = (f64::from(*reward) * scale).clamp(-clip, clip) as f32;
         }
+    }
+}
+
+impl Persist for RewardScale {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        self.returns.persist(archive)
     }
 }
 

@@ -3,7 +3,7 @@
 //! likelihood by its sums, the block is taken as E[a aᵀ] ⊗ E[g gᵀ], whose inverse is cheap.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use mbmpo_core::{Check, Checker, Result, Stream, host};
+use mbmpo_core::{Archive, Check, Checker, Persist, Result, Stream, host};
 use mbmpo_policy::GaussianMlp;
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 use rand::RngExt;
@@ -171,4 +171,37 @@ impl Kfac {
             *theta += *velocity;
         }
     }
+}
+
+impl Persist for Kfac {
+    /// There are no factors before the first are observed.
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.list("velocity", &mut self.velocity)?;
+        let mut layers = self.factors.len();
+        archive.count("layers", &mut layers)?;
+        if layers > 64 {
+            return Err(archive.refuse("layers", "at most 64"));
+        }
+        let empty = || Factors {
+            inputs: DMatrix::zeros(0, 0),
+            signals: DMatrix::zeros(0, 0),
+        };
+        self.factors.resize_with(layers, empty);
+        for (i, factors) in self.factors.iter_mut().enumerate() {
+            square(archive, &format!("{i}.inputs"), &mut factors.inputs)?;
+            square(archive, &format!("{i}.signals"), &mut factors.signals)?;
+        }
+        Ok(())
+    }
+}
+
+fn square(archive: &mut Archive, name: &str, matrix: &mut DMatrix<f64>) -> Result<()> {
+    let mut entries = matrix.as_slice().to_vec();
+    archive.list(name, &mut entries)?;
+    let size = entries.len().isqrt();
+    if size * size != entries.len() {
+        return Err(archive.refuse(name, "a square matrix"));
+    }
+    *matrix = DMatrix::from_vec(size, size, entries);
+    Ok(())
 }

@@ -35,6 +35,7 @@ pub mod ddpg;
 mod experience;
 pub mod kfac;
 pub mod ppo;
+mod replay;
 pub mod trpo;
 pub mod vpg;
 

@@ -6,8 +6,8 @@ use crate::critic::{Critic, Rows, judged_batch, squared_error};
 use crate::experience::{self, Experience, RewardScale, mean, require_finite};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer,
-    Phase, Purpose, Result, Stream,
+    Algorithm, Archive, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics,
+    Observer, Persist, Phase, Purpose, Result, Stream,
 };
 use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
@@ -227,8 +227,8 @@ impl Rows {
 impl Algorithm for Ppo {
     type Policy = GaussianPolicy;
 
-    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
-        observer.begin(Phase::Collect, 0);
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
+        observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
         let (rows, return_collect_mean) = judged_batch(
             &mut self.experience,
@@ -239,7 +239,7 @@ impl Algorithm for Ppo {
             &self.critic,
         )?;
 
-        observer.begin(Phase::Update, 0);
+        observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
         let old_policy = self.theta.clone();
         let iteration = self.experience.iteration as u64;
@@ -262,8 +262,14 @@ impl Algorithm for Ppo {
             critic_loss: Some(critic_loss),
         };
         let policy = self.policy();
-        self.experience
-            .report(&policy, &policy.std(), learned, observer)
+        let metrics = self
+            .experience
+            .report(&policy, &policy.std(), learned, observer)?;
+        Ok(Some(metrics))
+    }
+
+    fn redraw(&mut self) {
+        self.experience.streams.redraw();
     }
 
     fn real_steps(&self) -> usize {
@@ -274,6 +280,19 @@ impl Algorithm for Ppo {
         GaussianPolicy::new(self.network.clone(), &self.theta)
             .with_normalizer(self.observations.now())
             .with_return_std(self.rewards.std() as f32)
+    }
+}
+
+impl Persist for Ppo {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.part("experience", &mut self.experience)?;
+        archive.array("theta", &mut self.theta)?;
+        archive.array("critic", &mut self.critic.parameters)?;
+        let [of_policy, of_critic] = &mut self.adams;
+        archive.part("theta.adam", of_policy)?;
+        archive.part("critic.adam", of_critic)?;
+        archive.part("observations", &mut self.observations)?;
+        archive.part("rewards", &mut self.rewards)
     }
 }
 

@@ -5,8 +5,8 @@ use crate::critic::{Critic, select, select_rows, squared_error};
 use crate::experience::{self, Experience, mean, require_finite};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics, Observer,
-    Phase, Purpose, Result, Trajectories,
+    Algorithm, Archive, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics,
+    Observer, Persist, Phase, Purpose, Result, Trajectories,
 };
 use mbmpo_policy::advantage::{AdvantageConfig, advantages, standardize};
 use mbmpo_policy::batch::{Arithmetic, SurrogateObjective};
@@ -158,15 +158,15 @@ impl Trpo {
 impl Algorithm for Trpo {
     type Policy = GaussianPolicy;
 
-    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
         // Section 5, step 1: a batch of trajectories ("single path"), with estimates of their advantages
-        observer.begin(Phase::Collect, 0);
+        observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
         let paths = self
             .experience
             .collect(&policy, self.config.batch_steps, 0)?;
 
-        observer.begin(Phase::Update, 0);
+        observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
         let (advantages, critic_loss) = self.advantages(&paths)?;
         let arithmetic = Arithmetic {
@@ -179,7 +179,7 @@ impl Algorithm for Trpo {
         let objective = SurrogateObjective { arithmetic, batch };
         // Step 3: conjugate gradients, then a line search (appendix C)
         let trust_region = self.config.part(|config| &config.trust_region);
-        let outcome = trust_region::step(&trust_region, &objective, &self.theta);
+        let outcome = trust_region::step(&trust_region, &objective, &self.theta)?;
         self.theta = outcome.theta;
         self.experience.count_update(clock);
 
@@ -190,8 +190,14 @@ impl Algorithm for Trpo {
             critic_loss,
         };
         let policy = self.policy();
-        self.experience
-            .report(&policy, &policy.std(), learned, observer)
+        let metrics = self
+            .experience
+            .report(&policy, &policy.std(), learned, observer)?;
+        Ok(Some(metrics))
+    }
+
+    fn redraw(&mut self) {
+        self.experience.streams.redraw();
     }
 
     fn real_steps(&self) -> usize {
@@ -200,5 +206,17 @@ impl Algorithm for Trpo {
 
     fn policy(&self) -> GaussianPolicy {
         GaussianPolicy::new(self.network.clone(), &self.theta)
+    }
+}
+
+impl Persist for Trpo {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.part("experience", &mut self.experience)?;
+        archive.array("theta", &mut self.theta)?;
+        if let Some((critic, adam)) = &mut self.critic {
+            archive.array("critic", &mut critic.parameters)?;
+            archive.part("critic.adam", adam)?;
+        }
+        Ok(())
     }
 }

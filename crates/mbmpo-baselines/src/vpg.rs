@@ -4,8 +4,8 @@
 use crate::experience::{self, Experience, mean, require_finite};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Checker, Environment, Error, IterationMetrics, ModelFreeMetrics,
-    Observer, Phase, Purpose, Result,
+    Algorithm, Archive, Check, Checked, Checker, Environment, Error, IterationMetrics,
+    ModelFreeMetrics, Observer, Persist, Phase, Purpose, Result,
 };
 use mbmpo_policy::advantage::{AdvantageConfig, advantages};
 use mbmpo_policy::batch::Arithmetic;
@@ -106,14 +106,14 @@ impl Vpg {
 impl Algorithm for Vpg {
     type Policy = GaussianPolicy;
 
-    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
-        observer.begin(Phase::Collect, 0);
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
+        observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
         let batch_steps = self.config.batch_steps;
         let mut paths = self.experience.collect(&policy, batch_steps, 0)?;
         let return_collect_mean = mean(&paths.returns());
 
-        observer.begin(Phase::Update, 0);
+        observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
         let advantage_config = self.config.part(|config| &config.advantage);
         let advantages = advantages(&advantage_config, &paths);
@@ -140,8 +140,14 @@ impl Algorithm for Vpg {
             critic_loss: None,
         };
         let policy = self.policy();
-        self.experience
-            .report(&policy, &policy.std(), learned, observer)
+        let metrics = self
+            .experience
+            .report(&policy, &policy.std(), learned, observer)?;
+        Ok(Some(metrics))
+    }
+
+    fn redraw(&mut self) {
+        self.experience.streams.redraw();
     }
 
     fn real_steps(&self) -> usize {
@@ -150,5 +156,12 @@ impl Algorithm for Vpg {
 
     fn policy(&self) -> GaussianPolicy {
         self.start.with_parameters(&self.theta)
+    }
+}
+
+impl Persist for Vpg {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.part("experience", &mut self.experience)?;
+        archive.array("theta", &mut self.theta)
     }
 }

@@ -48,17 +48,11 @@ impl Display {
 }
 
 impl Observer for Display {
-    fn begin(&mut self, phase: Phase, total: usize) {
+    fn at(&mut self, phase: Phase, done: usize, total: usize) {
         if let Self::Bars(bars) = self {
             bars.phase.set_message(describe(phase));
             bars.phase.set_length(total as u64);
-            bars.phase.set_position(0);
-        }
-    }
-
-    fn advance(&mut self) {
-        if let Self::Bars(bars) = self {
-            bars.phase.inc(1);
+            bars.phase.set_position(done as u64);
         }
     }
 }

@@ -1,18 +1,35 @@
-use crate::{Policy, Result};
+use crate::{Archive, Persist, Policy, Result};
 use serde::{Deserialize, Serialize};
 
 /// Something that improves a policy by acting, one iteration at a time.
 ///
-/// It reads and writes no file and prints nothing: it returns metrics, and whoever drives it does the rest.
-pub trait Algorithm {
+/// It reads and writes no file and prints nothing: it returns metrics, and whoever drives it does the rest. Between any two
+/// calls of [`Self::advance`] its state may be saved, and put back into another one that was made alike.
+pub trait Algorithm: Persist {
     /// What it learns.
     type Policy: Policy;
 
-    /// One pass of the algorithm's outer loop.
+    /// A part of an iteration, no longer than need be; the last part gives the metrics of the iteration.
     ///
     /// # Errors
-    /// When the simulation diverges or learning yields numbers that are not finite.
-    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics>;
+    /// When the simulation diverges or learning yields numbers that are not finite. What the state is then is not said: go
+    /// back to one that was saved.
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>>;
+
+    /// One pass of the algorithm's outer loop, or what is left of it.
+    ///
+    /// # Errors
+    /// Those of [`Self::advance`].
+    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
+        loop {
+            if let Some(metrics) = self.advance(observer)? {
+                return Ok(metrics);
+            }
+        }
+    }
+
+    /// From now on draws other random numbers: for another attempt at what went wrong with these.
+    fn redraw(&mut self);
 
     /// Real environment steps taken so far (evaluation is not counted, as in the paper).
     fn real_steps(&self) -> usize;
@@ -38,10 +55,9 @@ pub enum Phase {
 
 /// Is told how an iteration gets on.
 pub trait Observer {
-    /// A phase of `total` parts begins; 0 where it cannot say how far it is.
-    fn begin(&mut self, phase: Phase, total: usize);
-    /// One part of the present phase is done.
-    fn advance(&mut self);
+    /// The iteration has come to `phase`, of which `done` of `total` parts are done; a `total` of 0 where it cannot say
+    /// how far it is.
+    fn at(&mut self, phase: Phase, done: usize, total: usize);
 }
 
 /// An [`Observer`] that does nothing.
@@ -49,8 +65,7 @@ pub trait Observer {
 pub struct Silent;
 
 impl Observer for Silent {
-    fn begin(&mut self, _phase: Phase, _total: usize) {}
-    fn advance(&mut self) {}
+    fn at(&mut self, _phase: Phase, _done: usize, _total: usize) {}
 }
 
 /// One line of `metrics.jsonl`.
@@ -150,6 +165,23 @@ pub struct PhaseSeconds {
     pub update: f64,
     /// Real rollouts for the report.
     pub evaluate: f64,
+}
+
+impl Persist for PhaseSeconds {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        for (name, seconds) in [
+            ("collect", &mut self.collect),
+            ("fit", &mut self.fit),
+            ("imagine", &mut self.imagine),
+            ("adapt", &mut self.adapt),
+            ("meta_update", &mut self.meta_update),
+            ("update", &mut self.update),
+            ("evaluate", &mut self.evaluate),
+        ] {
+            archive.number(name, seconds)?;
+        }
+        Ok(())
+    }
 }
 
 fn is_zero(seconds: &f64) -> bool {

@@ -1,12 +1,12 @@
 //! Sampling real trajectories (line 3 of Algorithm 1).
 
-use crate::{Environment, Policy, Purpose, Result, Stream, Streams, Trajectories};
+use crate::{Environment, Error, Policy, Purpose, Result, Step, Stream, Streams, Trajectories};
 use rayon::prelude::*;
 
 /// One episode of at most `horizon` control steps.
 ///
 /// # Errors
-/// When the simulation diverges.
+/// When the simulation diverges, or an action, an observation or a reward is not finite.
 pub fn rollout(
     environment: &mut dyn Environment,
     policy: &dyn Policy,
@@ -21,13 +21,36 @@ pub fn rollout(
     let mut terminated = false;
     while path.len() < horizon && !terminated {
         let action = policy.act(&observation, stream);
+        if let Some(i) = action.iter().position(|x| !x.is_finite()) {
+            let what = format!("component {i} of the policy's action");
+            return Err(Error::NotFinite { what });
+        }
         let step = environment.step(&action)?;
+        require_finite(environment.name(), path.len(), &step)?;
         path.push(&observation, &action, &step.observation, step.reward);
         observation = step.observation;
         terminated = step.terminated;
     }
     path.end_path(terminated);
     Ok(path)
+}
+
+/// An environment of anybody's may give numbers that are none.
+fn require_finite(environment: &str, time: usize, step: &Step) -> Result<()> {
+    let broken = step.observation.iter().position(|x| !x.is_finite());
+    let what = match broken {
+        Some(i) => format!(
+            "component {i} of the observation is {}",
+            step.observation[i]
+        ),
+        None if !step.reward.is_finite() => format!("the reward is {}", step.reward),
+        None => return Ok(()),
+    };
+    Err(Error::Diverged {
+        environment: environment.to_owned(),
+        step: time,
+        what,
+    })
 }
 
 /// Which episodes to run, and with which random numbers.

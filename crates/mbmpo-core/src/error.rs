@@ -46,6 +46,14 @@ pub enum Error {
         /// What happened.
         source: Box<Error>,
     },
+    /// A saved state of something else.
+    #[error("a saved state does not fit: `{name}` must be {wanted}")]
+    State {
+        /// Which array of numbers.
+        name: String,
+        /// What it must be.
+        wanted: String,
+    },
     /// A robot or task description that cannot be used, or a snapshot of something else.
     #[error("{0}")]
     Description(String),

@@ -4,6 +4,7 @@
 //! - [`Policy`] and [`rollout`](collect::rollout): acting in it, giving [`Trajectories`];
 //! - [`DynamicsModel`]: a learned stand-in for the environment's physics (feature `tensor`);
 //! - [`Algorithm`]: something that improves a policy, one iteration at a time, without any input or output;
+//! - [`Persist`] and [`State`]: the whole state of something, taken out and put back to the bit;
 //! - [`Streams`]: every random number, by name;
 //! - [`Check`]: unchecked parameters become [`Checked`] ones, and only those run;
 //! - [`nearest`]: what a mistyped name was meant to be.
@@ -24,6 +25,7 @@ mod error;
 mod nearest;
 mod policy;
 mod space;
+mod state;
 mod streams;
 pub mod task;
 mod trajectories;
@@ -42,6 +44,7 @@ pub use error::{Error, Result};
 pub use nearest::nearest;
 pub use policy::{Policy, UniformPolicy};
 pub use space::BoxSpace;
+pub use state::{Archive, Array, Number, Persist, State};
 pub use streams::{Purpose, Stream, Streams};
 pub use task::Task;
 pub use trajectories::Trajectories;

@@ -1,3 +1,4 @@
+use crate::{Archive, Persist, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ pub enum Purpose {
 /// Every random number of a run, by name.
 ///
 /// The key (seed, purpose, iteration, index) *is* the ChaCha key, so a stream depends on nothing else: not on
-/// what was drawn before, nor on the number of threads.
+/// what was drawn before, nor on the number of threads. (After [`Self::redraw`] the number of the attempt is part of it.)
 ///
 /// ```
 /// use mbmpo_core::{Purpose, Streams};
@@ -52,12 +53,13 @@ pub enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Streams {
     seed: u64,
+    attempt: u32,
 }
 
 impl Streams {
     /// The streams of a run with this seed.
     pub fn new(seed: u64) -> Self {
-        Self { seed }
+        Self { seed, attempt: 0 }
     }
 
     /// The seed they were made from.
@@ -65,16 +67,33 @@ impl Streams {
         self.seed
     }
 
+    /// From now on every stream has other numbers: for another attempt at what went wrong with these.
+    pub fn redraw(&mut self) {
+        self.attempt = self.attempt.wrapping_add(1);
+    }
+
     /// The stream of that name, from its beginning.
     pub fn stream(&self, purpose: Purpose, iteration: u64, index: u64) -> Stream {
+        // a purpose is a small number
+        let purpose = purpose as u64 | u64::from(self.attempt) << 32;
         let mut key = [0; 32];
-        for (part, word) in
-            key.chunks_exact_mut(8)
-                .zip([self.seed, purpose as u64, iteration, index])
+        for (part, word) in key
+            .chunks_exact_mut(8)
+            .zip([self.seed, purpose, iteration, index])
         {
             part.copy_from_slice(&word.to_le_bytes());
         }
         Stream::from_seed(key)
+    }
+}
+
+impl Persist for Streams {
+    /// The seed is no state: it belongs to the configuration.
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        let mut attempt = u64::from(self.attempt);
+        archive.number("attempt", &mut attempt)?;
+        self.attempt = u32::try_from(attempt).map_err(|_| archive.refuse("attempt", "smaller"))?;
+        Ok(())
     }
 }
 
@@ -100,5 +119,9 @@ mod tests {
             draw(1, Purpose::Collect, 2, 3),
             draw(1, Purpose::Collect, 3, 2)
         );
+        let mut again = Streams::new(1);
+        again.redraw();
+        let next = again.stream(Purpose::Collect, 2, 3).next_u64();
+        assert_ne!(reference, next);
     }
 }

@@ -1,3 +1,4 @@
+use crate::{Archive, Persist, Result};
 use std::ops::Range;
 
 /// Paths laid end to end: `n` transitions, and where each path begins and ends.
@@ -121,9 +122,48 @@ impl Trajectories {
     }
 }
 
+impl Persist for Trajectories {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.list("observations", &mut self.observations)?;
+        archive.list("actions", &mut self.actions)?;
+        archive.list("next_observations", &mut self.next_observations)?;
+        archive.list("rewards", &mut self.rewards)?;
+        archive.counts("lengths", &mut self.lengths)?;
+        let mut terminated = self.terminated.iter().map(|&x| usize::from(x)).collect();
+        archive.counts("terminated", &mut terminated)?;
+        self.terminated = terminated.iter().map(|&x| x > 0).collect();
+
+        let n = self.rewards.len();
+        let states = n.saturating_mul(self.observation_dim);
+        for (name, length, wanted) in [
+            ("observations", self.observations.len(), states),
+            ("next_observations", self.next_observations.len(), states),
+            (
+                "actions",
+                self.actions.len(),
+                n.saturating_mul(self.action_dim),
+            ),
+            ("terminated", self.terminated.len(), self.lengths.len()),
+        ] {
+            if length != wanted {
+                return Err(archive.refuse(name, &format!("{wanted} numbers, not {length}")));
+            }
+        }
+        let total = self
+            .lengths
+            .iter()
+            .try_fold(0, |sum: usize, &x| sum.checked_add(x));
+        if total != Some(n) {
+            return Err(archive.refuse("lengths", &format!("numbers that add up to {n}")));
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Array, State};
 
     fn three_paths() -> Trajectories {
         let mut all = Trajectories::new(2, 1);
@@ -145,6 +185,29 @@ mod tests {
         assert_eq!(all.returns(), [1.0, 33.0, 20.0]);
         assert_eq!(all.observation(3), [11.0, -11.0]);
         assert_eq!(all.next_observation(5), [21.0, -20.0]);
+    }
+
+    /// Fails when a column is lost on the way, or one that does not fit the others is taken.
+    #[test]
+    fn paths_are_saved_whole() -> Result<()> {
+        let state = State::of(&mut three_paths())?;
+        let mut empty = Trajectories::new(2, 1);
+        state.clone().restore(&mut empty)?;
+        assert_eq!(empty, three_paths());
+        for name in state.arrays.keys() {
+            let mut state = state.clone();
+            state.arrays.insert(
+                name.clone(),
+                match &state.arrays[name] {
+                    Array::F32(_) => Array::F32(vec![]),
+                    _ => Array::U64(vec![u64::MAX; 3]),
+                },
+            );
+            let refused = state.restore(&mut Trajectories::new(2, 1));
+            // any number above 0 means that a path was terminated
+            assert!(refused.is_err() || name == "terminated", "{name}");
+        }
+        Ok(())
     }
 
     /// Fails when the buffer drops half a path, the newest data, or lets its arrays run out of step.

@@ -44,7 +44,7 @@ impl Imagination<'_> {
     /// until enough transitions belong to complete episodes; the others are dropped (as in the authors' sampler).
     ///
     /// # Errors
-    /// When the model predicts something that is not finite.
+    /// When an imagined observation or reward is not finite.
     pub fn rollouts(
         &self,
         model: &impl DynamicsModel,
@@ -89,17 +89,21 @@ impl Imagination<'_> {
             actions,
             next_observations,
         };
-        let rewards = host(self.task.reward(&batch))?;
-        if !rewards.iter().all(|reward| reward.is_finite()) {
-            let what = format!("a reward imagined in ensemble member {member}");
-            return Err(Error::NotFinite { what });
-        }
         let columns = Columns {
+            rewards: host(self.task.reward(&batch))?,
             observations: host(batch.observations)?,
             actions: host(batch.actions)?,
             next_observations: host(batch.next_observations)?,
-            rewards,
         };
+        for (what, numbers) in [
+            ("an observation imagined", &columns.next_observations),
+            ("a reward imagined", &columns.rewards),
+        ] {
+            if !numbers.iter().all(|x| x.is_finite()) {
+                let what = format!("{what} in ensemble member {member}");
+                return Err(Error::NotFinite { what });
+            }
+        }
         Ok(columns.into_paths(&episodes, observation_dim, self.network.action_dim()))
     }
 

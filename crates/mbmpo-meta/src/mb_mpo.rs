@@ -6,8 +6,8 @@ use crate::objective::MetaObjective;
 use burn::tensor::{DType, Device};
 use mbmpo_core::collect::{Plan, collect};
 use mbmpo_core::{
-    Algorithm, Check, Checked, Environment, Error, IterationMetrics, MetaMetrics, Observer, Phase,
-    PhaseSeconds, Purpose, Result, Streams, Trajectories, UniformPolicy,
+    Algorithm, Archive, Check, Checked, Environment, Error, IterationMetrics, MetaMetrics,
+    Observer, Persist, Phase, PhaseSeconds, Purpose, Result, Streams, Trajectories, UniformPolicy,
 };
 use mbmpo_models::{Ensemble, FitReport, Predictor};
 use mbmpo_policy::advantage::advantages;
@@ -52,6 +52,10 @@ pub struct MbMpo {
     data: Trajectories,
     iteration: usize,
     real_steps: usize,
+    /// Of this iteration, so far.
+    log: Log,
+    /// The ensemble as functions, between line 4 and the last meta-step.
+    models: Option<Predictor>,
 }
 
 impl MbMpo {
@@ -98,6 +102,8 @@ impl MbMpo {
             device: device.clone(),
             iteration: 0,
             real_steps: 0,
+            log: Log::default(),
+            models: None,
             config,
             horizon,
             environment,
@@ -132,8 +138,24 @@ impl MbMpo {
         Ok(())
     }
 
+    /// Lines 3 and 4: more data, and models of it.
+    fn learn_models(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        observer.at(Phase::Collect, 0, 0);
+        let clock = Instant::now();
+        self.collect_real_trajectories()?;
+        self.log.seconds.collect = clock.elapsed().as_secs_f64();
+
+        observer.at(Phase::Fit, 0, 0);
+        let clock = Instant::now();
+        let iteration = self.iteration as u64;
+        self.log.fit = self.ensemble.fit(&self.data, &self.streams, iteration)?;
+        self.log.seconds.fit = clock.elapsed().as_secs_f64();
+        Ok(())
+    }
+
     /// Lines 5 to 10, once.
-    fn meta_step(&mut self, step: usize, models: &Predictor, log: &mut MetaLog) -> Result<()> {
+    fn meta_step(&mut self, step: usize, models: &Predictor) -> Result<()> {
+        let mut seconds = self.log.seconds;
         let tasks = self.adapted.len();
         let alpha = self.config.inner_learning_rate;
         let arithmetic = Arithmetic {
@@ -146,7 +168,7 @@ impl MbMpo {
         let clock = Instant::now();
         let thetas = vec![&self.theta; tasks];
         let pre = self.imagine(models, &thetas, 2 * step)?;
-        log.seconds.imagine += clock.elapsed().as_secs_f64();
+        seconds.imagine += clock.elapsed().as_secs_f64();
 
         // Line 7: θ'_k = θ + α ∇J_k(θ)
         let clock = Instant::now();
@@ -157,29 +179,32 @@ impl MbMpo {
             .par_iter()
             .map(|samples| arithmetic.adapt(&self.theta, samples, alpha))
             .collect::<Result<Vec<_>>>()?;
-        log.seconds.adapt += clock.elapsed().as_secs_f64();
+        seconds.adapt += clock.elapsed().as_secs_f64();
 
         // Line 8: imaginary trajectories T'_k of π_θ'_k
         let clock = Instant::now();
         let thetas: Vec<_> = adapted.iter().collect();
         let post = self.imagine(models, &thetas, 2 * step + 1)?;
-        log.seconds.imagine += clock.elapsed().as_secs_f64();
+        seconds.imagine += clock.elapsed().as_secs_f64();
 
         let clock = Instant::now();
         let share = 1.0 / tasks as f64;
         let outer = self.with_advantages(&post, |paths, advantages, k| {
             arithmetic.surrogate_batch(paths, advantages, share, &adapted[k])
         });
-        log.seconds.adapt += clock.elapsed().as_secs_f64();
+        seconds.adapt += clock.elapsed().as_secs_f64();
 
         // Line 10: the outer step, by TRPO (appendix A.3)
         let clock = Instant::now();
         let samples = inner.into_iter().zip(outer).collect();
         let objective = MetaObjective::new(arithmetic, samples, alpha);
         let trust_region_config = self.config.part(|config| &config.trust_region);
-        let outcome = trust_region::step(&trust_region_config, &objective, &self.theta);
-        log.seconds.meta_update += clock.elapsed().as_secs_f64();
+        let outcome = trust_region::step(&trust_region_config, &objective, &self.theta)?;
+        seconds.meta_update += clock.elapsed().as_secs_f64();
 
+        let log = &mut self.log;
+        log.seconds = seconds;
+        log.meta_steps += 1;
         log.imagined_steps += count(&pre) + count(&post);
         log.kl.push(outcome.kl);
         log.gain.push(outcome.gain);
@@ -276,32 +301,29 @@ impl MbMpo {
 impl Algorithm for MbMpo {
     type Policy = GaussianPolicy;
 
-    fn iterate(&mut self, observer: &mut dyn Observer) -> Result<IterationMetrics> {
-        let mut log = MetaLog::default();
-
-        observer.begin(Phase::Collect, 0);
-        let clock = Instant::now();
-        self.collect_real_trajectories()?;
-        log.seconds.collect = clock.elapsed().as_secs_f64();
-
-        // Line 4
-        observer.begin(Phase::Fit, 0);
-        let clock = Instant::now();
-        let fit: FitReport = self
-            .ensemble
-            .fit(&self.data, &self.streams, self.iteration as u64)?;
-        let models = self.ensemble.predictor()?;
-        log.seconds.fit = clock.elapsed().as_secs_f64();
-
-        observer.begin(Phase::MetaOptimize, self.config.meta_steps);
-        for step in 0..self.config.meta_steps {
-            self.meta_step(step, &models, &mut log)?;
-            observer.advance();
+    /// Lines 3 and 4, then a meta-step at a time, then the report.
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
+        let (step, meta_steps) = (self.log.meta_steps, self.config.meta_steps);
+        if self.log.fit.epochs.is_empty() {
+            self.learn_models(observer)?;
+            return Ok(None);
         }
+        if step < meta_steps {
+            observer.at(Phase::MetaOptimize, step, meta_steps);
+            let models = match self.models.take() {
+                Some(models) => models,
+                None => self.ensemble.predictor()?,
+            };
+            self.meta_step(step, &models)?;
+            self.models = Some(models);
+            return Ok(None);
+        }
+        self.models = None;
 
-        observer.begin(Phase::Evaluate, 0);
+        observer.at(Phase::Evaluate, 0, 0);
         let clock = Instant::now();
         let (pre, post) = self.evaluate()?;
+        let mut log = std::mem::take(&mut self.log);
         log.seconds.evaluate = clock.elapsed().as_secs_f64();
 
         let returns = pre.returns();
@@ -316,12 +338,12 @@ impl Algorithm for MbMpo {
             meta: Some(MetaMetrics {
                 return_post_mean: mean(&post.returns()),
                 imagined_steps: log.imagined_steps,
-                model_train_loss: fit.train_loss,
-                model_validation_loss: fit.validation_loss,
-                model_epochs: fit.epochs,
+                model_train_loss: log.fit.train_loss,
+                model_validation_loss: log.fit.validation_loss,
+                model_epochs: log.fit.epochs,
                 meta_kl: mean(&log.kl),
                 meta_surrogate_gain: mean(&log.gain),
-                meta_accepted: log.accepted as f64 / self.config.meta_steps.max(1) as f64,
+                meta_accepted: log.accepted as f64 / meta_steps.max(1) as f64,
                 imagined_return_pre: log.return_pre,
                 imagined_return_post: log.return_post,
             }),
@@ -329,7 +351,11 @@ impl Algorithm for MbMpo {
             ..IterationMetrics::default()
         };
         self.iteration += 1;
-        Ok(metrics)
+        Ok(Some(metrics))
+    }
+
+    fn redraw(&mut self) {
+        self.streams.redraw();
     }
 
     fn real_steps(&self) -> usize {
@@ -341,16 +367,53 @@ impl Algorithm for MbMpo {
     }
 }
 
-/// What the meta-steps of an iteration leave for the metrics.
+impl Persist for MbMpo {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.array("theta", &mut self.theta)?;
+        for (k, theta) in self.adapted.iter_mut().enumerate() {
+            archive.array(&format!("adapted.{k}"), theta)?;
+        }
+        archive.part("ensemble", &mut self.ensemble)?;
+        archive.part("data", &mut self.data)?;
+        archive.part("streams", &mut self.streams)?;
+        archive.count("iteration", &mut self.iteration)?;
+        archive.count("real_steps", &mut self.real_steps)?;
+        archive.part("log", &mut self.log)?;
+        // follows from the ensemble
+        if archive.restoring() {
+            self.models = None;
+        }
+        Ok(())
+    }
+}
+
+/// What the parts of an iteration leave for its metrics.
 #[derive(Debug, Default)]
-struct MetaLog {
+struct Log {
     seconds: PhaseSeconds,
+    /// No member has been trained for an epoch before line 4 is done.
+    fit: FitReport,
+    meta_steps: usize,
     imagined_steps: usize,
     kl: Vec<f64>,
     gain: Vec<f64>,
     accepted: usize,
     return_pre: f64,
     return_post: f64,
+}
+
+impl Persist for Log {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.part("seconds", &mut self.seconds)?;
+        archive.part("fit", &mut self.fit)?;
+        archive.count("meta_steps", &mut self.meta_steps)?;
+        archive.count("imagined_steps", &mut self.imagined_steps)?;
+        archive.list("kl", &mut self.kl)?;
+        archive.list("gain", &mut self.gain)?;
+        archive.count("accepted", &mut self.accepted)?;
+        archive.number("return_pre", &mut self.return_pre)?;
+        archive.number("return_post", &mut self.return_post)
+    }
 }
 
 fn count(tasks: &[Trajectories]) -> usize {

@@ -5,7 +5,7 @@
 //! pieces are added up they are in order, so the bits do not depend on the number of threads.
 
 use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
-use mbmpo_core::Result;
+use mbmpo_core::{Archive, Persist, Result};
 use mbmpo_kernels::{Panels, Strips, TILE_ROWS, add_to_rows, sum_rows, vectorized};
 use rayon::prelude::*;
 
@@ -176,6 +176,42 @@ impl Network for CpuNetwork {
     }
 }
 
+impl Persist for CpuNetwork {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            archive.part(&format!("layers.{i}"), layer)?;
+        }
+        archive.number("steps", &mut self.steps)?;
+        // there is none between two fits
+        self.squared_error = 0.0;
+        Ok(())
+    }
+}
+
+impl Persist for Layer {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.part("direction", &mut self.direction)?;
+        if let Some(gain) = &mut self.gain {
+            archive.part("gain", gain)?;
+        }
+        archive.part("bias", &mut self.bias)?;
+        // its last bit depends on the order in which squares were added up
+        archive.array("inverse_length", &mut self.inverse_length)?;
+        if archive.restoring() {
+            self.fold();
+        }
+        Ok(())
+    }
+}
+
+impl Persist for Parameter {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.array("value", &mut self.value)?;
+        archive.array("first_moment", &mut self.first)?;
+        archive.array("second_moment", &mut self.second)
+    }
+}
+
 impl Piece {
     /// Runs `inputs` `[rows, in]` through the layers.
     fn forward(&mut self, layers: &[Layer], inputs: &[f32]) {
@@ -280,7 +316,8 @@ impl Layer {
             forward: Panels::default(),
             backward: Panels::default(),
         };
-        layer.fold(&squares);
+        layer.measure(&squares);
+        layer.fold();
         layer
     }
 
@@ -346,15 +383,25 @@ impl Layer {
                 squares
             })
             .collect();
-        self.fold(&total(squares.iter().map(Vec::as_slice)));
+        self.measure(&total(squares.iter().map(Vec::as_slice)));
+        self.fold();
     }
 
-    /// W and its factors from v, g and Σᵢ v[i,j]².
-    fn fold(&mut self, squares: &[f32]) {
+    /// The lengths of the columns from Σᵢ v[i,j]².
+    fn measure(&mut self, squares: &[f32]) {
+        if self.gain.is_some() {
+            for (inverse, square) in self.inverse_length.iter_mut().zip(squares) {
+                *inverse = square.sqrt().recip();
+            }
+        }
+    }
+
+    /// W and its factors from v, g and the lengths of the columns.
+    fn fold(&mut self) {
         if let Some(gain) = &self.gain {
-            for (j, square) in squares.iter().enumerate() {
-                self.inverse_length[j] = square.sqrt().recip();
-                self.scale[j] = gain.value[j] * self.inverse_length[j];
+            let lengths = gain.value.iter().zip(&self.inverse_length);
+            for (scale, (gain, inverse)) in self.scale.iter_mut().zip(lengths) {
+                *scale = gain * inverse;
             }
         }
         let (scale, direction) = (&self.scale, &self.direction.value);

@@ -3,7 +3,7 @@ use crate::network::{Initial, Network, network};
 use crate::normalizer::Normalization;
 use crate::{EnsembleConfig, Predictor};
 use burn::tensor::Device;
-use mbmpo_core::{Checked, Error, Purpose, Result, Streams, Trajectories};
+use mbmpo_core::{Archive, Checked, Error, Persist, Purpose, Result, Streams, Trajectories};
 use rayon::prelude::*;
 
 /// K dynamics networks that are trained on different splits of the same data (section 4.1 of the paper).
@@ -90,7 +90,7 @@ impl Ensemble {
             .map(|(member, network)| {
                 let mut stream = streams.stream(Purpose::Fit, iteration, member as u64);
                 let network = network.clone();
-                fit::fit(network, &table, &self.config, &mut stream)
+                fit::fit(member, network, &table, &self.config, &mut stream)
             })
             .collect::<Result<Vec<_>>>()?;
         let (networks, reports): (Vec<_>, Vec<MemberReport>) = fitted.into_iter().unzip();
@@ -121,5 +121,22 @@ impl Ensemble {
     /// The parameters it was made with.
     pub fn config(&self) -> &EnsembleConfig {
         &self.config
+    }
+}
+
+impl Persist for Ensemble {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        for (member, network) in self.networks.iter_mut().enumerate() {
+            archive.part(&member.to_string(), network.as_mut())?;
+        }
+        archive.part("normalization", &mut self.normalization)
+    }
+}
+
+impl Persist for FitReport {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.list("train_loss", &mut self.train_loss)?;
+        archive.list("validation_loss", &mut self.validation_loss)?;
+        archive.counts("epochs", &mut self.epochs)
     }
 }

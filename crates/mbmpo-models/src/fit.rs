@@ -36,6 +36,7 @@ pub(crate) fn split_point(rows: usize, validation_share: f64) -> Result<usize> {
 /// # Errors
 /// When the data are too few to split, or a loss is not finite.
 pub(crate) fn fit(
+    member: usize,
     mut network: Box<dyn Network>,
     data: &Standardized,
     config: &EnsembleConfig,
@@ -66,21 +67,17 @@ pub(crate) fn fit(
 
         let mean = |squared_error: f64, rows: usize, what: &str| {
             let mean = squared_error / (rows * data.target_dim) as f64;
-            let what = what.to_owned();
+            let what = format!("the {what} loss of ensemble member {member}");
             mean.is_finite()
                 .then_some(mean)
                 .ok_or(Error::NotFinite { what })
         };
         let report = MemberReport {
-            train_loss: mean(
-                network.take_squared_error(),
-                train.len(),
-                "the ensemble's training loss",
-            )?,
+            train_loss: mean(network.take_squared_error(), train.len(), "training")?,
             validation_loss: mean(
                 network.squared_error(&held_out),
                 validation.len(),
-                "the ensemble's validation loss",
+                "validation",
             )?,
             epochs,
         };

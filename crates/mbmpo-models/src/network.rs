@@ -4,12 +4,12 @@
 use crate::cpu_network::CpuNetwork;
 use crate::tensor_network::TensorNetwork;
 use burn::tensor::Device;
-use mbmpo_core::{Result, Stream, is_cpu};
+use mbmpo_core::{Persist, Result, Stream, is_cpu};
 use rand::RngExt;
 use std::fmt::Debug;
 
 /// A network in training, with the optimiser's memory.
-pub(crate) trait Network: Debug + Send + Sync {
+pub(crate) trait Network: Debug + Send + Sync + Persist {
     /// One step of Adam on the mean squared error of a batch (eq. 2 of the paper, in standardised units and averaged
     /// over the components as well).
     fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64);

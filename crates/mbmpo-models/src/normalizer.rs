@@ -1,4 +1,4 @@
-use mbmpo_core::Trajectories;
+use mbmpo_core::{Archive, Persist, Result, Trajectories};
 
 /// Mean and standard deviation of each component of some rows.
 ///
@@ -78,6 +78,16 @@ pub(crate) struct Standardized {
     pub inputs: Vec<f32>,
     /// `[n, target_dim]`
     pub targets: Vec<f32>,
+}
+
+impl Persist for Normalization {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        for (name, part) in [("input", &mut self.input), ("target", &mut self.target)] {
+            archive.array(&format!("{name}.mean"), &mut part.mean)?;
+            archive.array(&format!("{name}.std"), &mut part.std)?;
+        }
+        Ok(())
+    }
 }
 
 impl Normalization {

@@ -6,7 +6,7 @@
 
 use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
-use mbmpo_core::{Result, host};
+use mbmpo_core::{Archive, Persist, Result, host};
 
 /// A layer's parameters, or anything of the same shape.
 #[derive(Debug, Clone)]
@@ -161,6 +161,40 @@ impl TensorNetwork {
         };
         let layers = std::mem::take(&mut self.layers);
         self.layers = layers.into_iter().zip(gradients).map(update).collect();
+    }
+}
+
+impl Persist for TensorNetwork {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        for (i, layer) in self.layers.iter_mut().enumerate() {
+            archive.part(&format!("layers.{i}.direction"), &mut layer.direction)?;
+            if let Some(gain) = &mut layer.gain {
+                archive.part(&format!("layers.{i}.gain"), gain)?;
+            }
+            archive.part(&format!("layers.{i}.bias"), &mut layer.bias)?;
+        }
+        archive.number("steps", &mut self.steps)?;
+        // there is none between two fits
+        self.squared_error = None;
+        Ok(())
+    }
+}
+
+impl Persist for Parameter {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        for (name, tensor) in [
+            ("value", &mut self.value),
+            ("first_moment", &mut self.first),
+            ("second_moment", &mut self.second),
+        ] {
+            let mut numbers = host(tensor.clone())?;
+            archive.array(name, &mut numbers)?;
+            if archive.restoring() {
+                let data = TensorData::new(numbers, tensor.dims());
+                *tensor = Tensor::from_data(data, &tensor.device());
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,14 +1,14 @@
-use serde::{Deserialize, Serialize};
+use mbmpo_core::{Archive, Persist, Result};
 
 /// Adam (Kingma and Ba 2015) on a flat parameter vector, in the paper's form: bias-corrected moments, ε outside the
 /// root.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Adam {
     learning_rate: f64,
     epsilon: f64,
     /// Mean of the gradients, and of their squares.
     moments: [Vec<f64>; 2],
-    steps: i32,
+    steps: u64,
 }
 
 const BETAS: [f64; 2] = [0.9, 0.999];
@@ -27,7 +27,8 @@ impl Adam {
     /// Moves `theta` up the `gradient`.
     pub fn ascend(&mut self, theta: &mut [f64], gradient: &[f64]) {
         self.steps = self.steps.saturating_add(1);
-        let corrections = BETAS.map(|beta| 1.0 - beta.powi(self.steps));
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let corrections = BETAS.map(|beta| 1.0 - beta.powi(steps));
         let [first, second] = &mut self.moments;
         for (((theta, g), m), v) in theta.iter_mut().zip(gradient).zip(first).zip(second) {
             *m += (1.0 - BETAS[0]) * (g - *m);
@@ -35,6 +36,15 @@ impl Adam {
             let (mean, square) = (*m / corrections[0], *v / corrections[1]);
             *theta += self.learning_rate * mean / (square.sqrt() + self.epsilon);
         }
+    }
+}
+
+impl Persist for Adam {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        let [first, second] = &mut self.moments;
+        archive.array("first_moment", first)?;
+        archive.array("second_moment", second)?;
+        archive.number("steps", &mut self.steps)
     }
 }
 

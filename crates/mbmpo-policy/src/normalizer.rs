@@ -1,7 +1,7 @@
-use serde::{Deserialize, Serialize};
+use mbmpo_core::{Archive, Persist, Result};
 
 /// Mean and standard deviation of all rows so far, by which later rows are normalised.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunningNormalizer {
     count: f64,
     mean: Vec<f64>,
@@ -58,6 +58,14 @@ impl RunningNormalizer {
             std: self.std().into_iter().map(|x| x as f32).collect(),
             clip: self.clip as f32,
         }
+    }
+}
+
+impl Persist for RunningNormalizer {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.number("count", &mut self.count)?;
+        archive.array("mean", &mut self.mean)?;
+        archive.array("squares", &mut self.squares)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Trust-region policy optimisation (Schulman et al. 2015): one step along the natural gradient, as long as the
 //! constraint on the KL divergence allows, shortened until it helps.
 
-use mbmpo_core::{Check, Checked, Checker};
+use mbmpo_core::{Check, Checked, Checker, Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// How the step is found.
@@ -82,13 +82,16 @@ pub struct Outcome {
     pub gain: f64,
 }
 
-/// One step from `theta`. Where no trial of the line search raises the surrogate within the trust region, or the
-/// numbers are not finite, the parameters come back as they were.
+/// One step from `theta`. Where no trial of the line search raises the surrogate within the trust region, the parameters
+/// come back as they were.
+///
+/// # Errors
+/// When the surrogate or its gradient is not finite at `theta`.
 pub fn step(
     config: &Checked<TrustRegionConfig>,
     objective: &impl Objective,
     theta: &[f64],
-) -> Outcome {
+) -> Result<Outcome> {
     let unchanged = Outcome {
         theta: theta.to_vec(),
         accepted: false,
@@ -96,8 +99,18 @@ pub fn step(
         gain: 0.0,
     };
     let gradient = objective.surrogate_gradient(theta);
-    if !dot(&gradient, &gradient).is_finite() {
-        return unchanged;
+    let (before, _) = objective.evaluate(theta);
+    for (what, number) in [
+        ("the surrogate objective", before),
+        (
+            "the gradient of the surrogate objective",
+            dot(&gradient, &gradient),
+        ),
+    ] {
+        if !number.is_finite() {
+            let what = what.to_owned();
+            return Err(Error::NotFinite { what });
+        }
     }
     let fisher = |v: &[f64]| {
         let mut product = match config.fisher {
@@ -116,22 +129,21 @@ pub fn step(
     let length = (2.0 * config.max_kl / (curvature + 1e-8)).sqrt();
     let length = if length.is_finite() { length } else { 1.0 };
 
-    let (before, _) = objective.evaluate(theta);
     for trial in 0..config.max_backtracks {
         let mut candidate = theta.to_vec();
         let ratio = config.backtrack_ratio.powi(trial as i32);
         axpy(&mut candidate, ratio * length, &direction);
         let (surrogate, kl) = objective.evaluate(&candidate);
         if surrogate > before && kl <= config.max_kl {
-            return Outcome {
+            return Ok(Outcome {
                 theta: candidate,
                 accepted: true,
                 kl,
                 gain: surrogate - before,
-            };
+            });
         }
     }
-    unchanged
+    Ok(unchanged)
 }
 
 /// F v, the Hessian of the KL divergence at `theta` times `v`, by symmetric finite differences of its gradient, in

@@ -67,7 +67,7 @@ fn norm(x: &[f64]) -> f64 {
 #[test]
 fn a_linear_surrogate_is_followed_to_the_edge() {
     let slope = Vector3::new(1.0, -2.0, 0.5);
-    let outcome = step(&config(), &Quadratic { slope, bend: 0.0 }, &[0.0; 3]);
+    let outcome = step(&config(), &Quadratic { slope, bend: 0.0 }, &[0.0; 3]).unwrap();
     let direction = hessian().try_inverse().unwrap() * slope;
     let expected = direction * (2.0 * 0.01 / slope.dot(&direction)).sqrt();
     assert!(outcome.accepted);
@@ -94,8 +94,8 @@ fn both_kinds_of_fisher_products_give_the_same_step() {
         fisher: FisherProducts::Analytic,
         ..config().into_inner()
     };
-    let by_differences = step(&config(), &objective, &[0.0; 3]);
-    let analytic = step(&analytic.check().unwrap(), &objective, &[0.0; 3]);
+    let by_differences = step(&config(), &objective, &[0.0; 3]).unwrap();
+    let analytic = step(&analytic.check().unwrap(), &objective, &[0.0; 3]).unwrap();
     for (a, b) in by_differences.theta.iter().zip(&analytic.theta) {
         assert!((a - b).abs() < 1e-9);
     }
@@ -106,8 +106,8 @@ fn both_kinds_of_fisher_products_give_the_same_step() {
 fn the_line_search_shortens() {
     let slope = Vector3::new(1.0, 0.0, 0.0);
     let bend = 25.0;
-    let outcome = step(&config(), &Quadratic { slope, bend }, &[0.0; 3]);
-    let full = step(&config(), &Quadratic { slope, bend: 0.0 }, &[0.0; 3]);
+    let outcome = step(&config(), &Quadratic { slope, bend }, &[0.0; 3]).unwrap();
+    let full = step(&config(), &Quadratic { slope, bend: 0.0 }, &[0.0; 3]).unwrap();
     assert!(outcome.accepted && outcome.gain > 0.0);
     assert!(norm(&outcome.theta) < 0.9 * norm(&full.theta));
 }
@@ -136,7 +136,7 @@ fn the_line_search_respects_the_divergence() {
         slope: Vector3::new(1.0, 2.0, 3.0),
         bend: 0.0,
     });
-    let outcome = step(&config(), &objective, &[0.0; 3]);
+    let outcome = step(&config(), &objective, &[0.0; 3]).unwrap();
     assert!(outcome.accepted);
     // 0.01 + 500 · 0.01² is six times too much; one trial earlier was still too long.
     let longer: Vec<f64> = outcome.theta.iter().map(|x| x / 0.8).collect();
@@ -162,10 +162,48 @@ fn parameters_come_back_when_nothing_helps() {
         }
     }
     for value in [-1.0, f64::NAN, 0.0] {
-        let outcome = step(&config(), &Hopeless(value), &[1.0, 2.0]);
+        let outcome = step(&config(), &Hopeless(value), &[1.0, 2.0]).unwrap();
         assert!(!outcome.accepted);
         assert_eq!(outcome.theta, [1.0, 2.0]);
         assert_eq!((outcome.kl, outcome.gain), (0.0, 0.0));
+    }
+}
+
+/// Fails when learning goes on as if nothing had happened although the objective is no number.
+#[test]
+fn an_objective_that_is_not_finite_is_an_error() {
+    struct Broken {
+        surrogate: f64,
+        gradient: f64,
+    }
+    impl Objective for Broken {
+        fn evaluate(&self, _: &[f64]) -> (f64, f64) {
+            (self.surrogate, 0.0)
+        }
+        fn surrogate_gradient(&self, _: &[f64]) -> Vec<f64> {
+            vec![1.0, self.gradient]
+        }
+        fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
+            theta.to_vec()
+        }
+        fn fisher_product(&self, _: &[f64], v: &[f64], _: f64) -> Vec<f64> {
+            v.to_vec()
+        }
+    }
+    for (surrogate, gradient, name) in [
+        (f64::NAN, 1.0, "the surrogate objective is"),
+        (
+            0.0,
+            f64::INFINITY,
+            "the gradient of the surrogate objective is",
+        ),
+    ] {
+        let broken = Broken {
+            surrogate,
+            gradient,
+        };
+        let error = step(&config(), &broken, &[1.0, 2.0]).unwrap_err();
+        assert!(error.to_string().starts_with(name), "{error}");
     }
 }
 

@@ -69,7 +69,7 @@ impl HotLoop for MetaUpdate {
             products: Meter::default(),
             evaluations: Meter::default(),
         };
-        trust_region::step(&self.trust_region, &objective, &self.theta);
+        trust_region::step(&self.trust_region, &objective, &self.theta)?;
         let seconds = clock.elapsed().as_secs_f64();
         let (products, evaluations) = (objective.products.calls(), objective.evaluations.calls());
         Ok(Sample {
