@@ -40,14 +40,11 @@ fn main() -> ExitCode {
         Err(error) => {
             let known = error.downcast_ref::<mbmpo_experiments::Error>();
             match known {
+                Some(error @ mbmpo_experiments::Error::Interrupted { .. }) => eprintln!("{error}"),
                 Some(error) => eprintln!("error: {error}"),
                 None => eprintln!("error: {error:#}"),
             }
-            ExitCode::from(if known.is_some_and(|error| error.is_input()) {
-                2
-            } else {
-                1
-            })
+            ExitCode::from(known.map_or(1, mbmpo_experiments::Error::exit_code))
         }
     }
 }

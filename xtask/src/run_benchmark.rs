@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use mbmpo_core::{IterationMetrics, Observer, Phase};
-use mbmpo_experiments::{Progress, free_path, suite};
+use mbmpo_experiments::{Progress, Safety, Signals, free_path, latest_path, suite};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -26,6 +26,10 @@ pub struct Arguments {
     /// Directory of the results [default: runs/benchmark-SUITE]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Go on from where the runs were saved
+    #[arg(long)]
+    resume: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -63,10 +67,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         seeds,
         jobs,
         out,
+        resume,
     } = arguments;
+    let path = if *resume { latest_path } else { free_path };
     let out = out
         .clone()
-        .unwrap_or_else(|| free_path(&format!("benchmark-{name}")));
+        .unwrap_or_else(|| path(&format!("benchmark-{name}")));
+    let signals = Signals::listen()?;
     let options = suite::Options {
         seeds: seeds.0.clone(),
         jobs: usize::from(*jobs),
@@ -75,8 +82,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         command: std::iter::once("cargo xtask".to_owned())
             .chain(std::env::args().skip(1))
             .collect(),
+        resume: *resume,
+        safety: Safety::default(),
     };
-    let rows = suite::run_suite(&suite::entries(name), &options, Lines::new)?;
+    let lines = |label: &str, budget| Lines {
+        label: label.to_owned(),
+        budget,
+        signals: signals.clone(),
+    };
+    let rows = suite::run_suite(&suite::entries(name), &options, lines)?;
     say(&format!(
         "\n{}\nresults in {}",
         suite::table(&rows),
@@ -94,15 +108,7 @@ fn say(line: &str) {
 struct Lines {
     label: String,
     budget: usize,
-}
-
-impl Lines {
-    fn new(label: &str, budget: usize) -> Self {
-        Self {
-            label: label.to_owned(),
-            budget,
-        }
-    }
+    signals: Signals,
 }
 
 impl Observer for Lines {
@@ -119,5 +125,13 @@ impl Progress for Lines {
             metrics.return_pre_mean,
             metrics.wall_seconds,
         ));
+    }
+
+    fn notice(&mut self, text: &str) {
+        eprintln!("{}: {text}", self.label);
+    }
+
+    fn stopped(&self) -> Option<i32> {
+        self.signals.latest()
     }
 }

@@ -1,12 +1,19 @@
 use clap::{Args, Parser, Subcommand};
 use mbmpo_experiments::{
-    AlgorithmKind, DeviceKind, EnvironmentChoice, RobotFiles, Selection, Variant,
+    AlgorithmKind, DeviceKind, EnvironmentChoice, OnNan, RobotFiles, Safety, Selection, Variant,
 };
 use std::path::PathBuf;
 
+const EXIT_CODES: &str = "Exit codes:
+  0    done
+  1    the run failed: a number was not finite, the simulation diverged, a check failed
+  2    what was typed, or what a file contains, is wrong, or a run directory is in use
+  3    a file could not be written; the checkpoint before it is as it was
+  130  stopped by Ctrl-C (SIGINT) and saved, 143 by SIGTERM; --resume goes on";
+
 /// Model-based reinforcement learning via meta-policy optimisation (MB-MPO)
 #[derive(Debug, Parser)]
-#[command(name = "mbmpo", version)]
+#[command(name = "mbmpo", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -149,6 +156,42 @@ impl ConfigArguments {
     }
 }
 
+/// How a run is kept safe, and taken up again.
+#[derive(Debug, Args)]
+pub struct SafetyArguments {
+    /// Go on from where this run was saved, if it was; otherwise begin it
+    #[arg(long)]
+    pub resume: bool,
+
+    /// When a number is not finite or the simulation diverges: stop, or rollback to the iteration before and try again with
+    /// other random numbers
+    #[arg(long, default_value_t = OnNan::Stop)]
+    pub on_nan: OnNan,
+
+    /// Save when so many seconds have passed, 0 for after every part of an iteration [default: after every iteration, and
+    /// every minute within a long one, unless that would take more than 2 % of the time]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub checkpoint_seconds: Option<f64>,
+}
+
+impl SafetyArguments {
+    pub fn safety(&self) -> Safety {
+        Safety {
+            on_nan: self.on_nan,
+            checkpoint_seconds: self.checkpoint_seconds,
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    if (0.0..=1e9).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("allowed is 0 to 1e9".to_owned())
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct TrainArguments {
     #[command(flatten)]
@@ -169,6 +212,9 @@ pub struct TrainArguments {
     /// Number of threads; on the cpu device it does not change the results [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+
+    #[command(flatten)]
+    pub safety: SafetyArguments,
 
     /// Print nothing but errors
     #[arg(long, short)]
@@ -208,6 +254,9 @@ pub struct AdaptArguments {
     /// Number of threads; on the cpu device it does not change the results [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+
+    #[command(flatten)]
+    pub safety: SafetyArguments,
 
     /// Print nothing but errors
     #[arg(long, short)]

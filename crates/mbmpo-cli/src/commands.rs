@@ -5,7 +5,8 @@ use crate::arguments::{
 use crate::output::say;
 use crate::progress::{self, Display};
 use mbmpo_experiments::{
-    AdaptationOptions, Comparison, DrawingOptions, Error, Result, RunDirectory, RunInfo, preset,
+    AdaptationOptions, Comparison, DrawingOptions, Error, Result, RunDirectory, RunInfo, Signals,
+    preset,
 };
 use std::fs;
 use std::path::Path;
@@ -19,6 +20,7 @@ pub fn train(arguments: &TrainArguments) -> Result<()> {
         out,
         device,
         threads,
+        safety,
         quiet,
     } = arguments;
     let environment = selection.environment.choice();
@@ -33,11 +35,17 @@ pub fn train(arguments: &TrainArguments) -> Result<()> {
         threads,
         &command_line(),
     );
-    let mut directory = RunDirectory::create(out.as_deref(), &config, info)?;
+    let open = if safety.resume {
+        RunDirectory::resume
+    } else {
+        RunDirectory::create
+    };
+    let mut directory = open(out.as_deref(), &config, info)?;
 
     let title = directory.info().label();
-    let mut display = Display::choose(*quiet, &title, config.real_steps);
-    let last = mbmpo_experiments::run(&config, &mut directory, &mut display);
+    let signals = Signals::listen()?;
+    let mut display = Display::choose(*quiet, &title, config.real_steps, signals);
+    let last = mbmpo_experiments::run(&config, &mut directory, safety.safety(), &mut display);
     drop(display);
     let last = last?;
     if *quiet {
@@ -81,9 +89,11 @@ pub fn adapt(arguments: &AdaptArguments) -> Result<()> {
         out,
         device,
         threads,
+        safety,
         quiet,
     } = arguments;
     device.device()?;
+    let signals = Signals::listen()?;
     let options = AdaptationOptions {
         runs: std::iter::once(run).chain(beside).cloned().collect(),
         steps: *steps,
@@ -93,10 +103,12 @@ pub fn adapt(arguments: &AdaptArguments) -> Result<()> {
         threads: threads.map_or_else(cores, usize::from),
         out: out.clone(),
         command: command_line(),
+        resume: safety.resume,
+        safety: safety.safety(),
     };
     let adaptation = mbmpo_experiments::adapt(&options, |title, budget| {
-        let display = Display::choose(*quiet, title, budget);
-        if let Display::Lines(_) = display {
+        let display = Display::choose(*quiet, title, budget, signals.clone());
+        if display.is_lines() {
             // a closed pipe is no reason to stop learning
             let _ = say(&format!("{title}:"));
         }

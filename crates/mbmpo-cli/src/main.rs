@@ -7,6 +7,7 @@ mod progress;
 
 use arguments::{Cli, Command, ConfigCommand, EnvCommand};
 use clap::Parser;
+use mbmpo_experiments::Error;
 use std::process::ExitCode;
 
 /// Tensors come and go by the megabyte; the system's allocator returns each to the kernel.
@@ -27,9 +28,12 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&format!("error: {error}"));
-            // 2 as for arguments that clap refuses: what was typed, or what a file contains, is wrong
-            ExitCode::from(if error.is_input() { 2 } else { 1 })
+            let prefix = match error {
+                Error::Interrupted { .. } => "",
+                _ => "error: ",
+            };
+            output::complain(&format!("{prefix}{error}"));
+            ExitCode::from(error.exit_code())
         }
     }
 }

@@ -1,14 +1,19 @@
 //! How training gets on: nested bars on a terminal, one line an iteration elsewhere.
 
-use crate::output::say;
+use crate::output::{complain, say};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use mbmpo_core::{IterationMetrics, Observer, Phase};
-use mbmpo_experiments::Progress;
+use mbmpo_experiments::{Progress, Signals};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-/// What a person sees of a run.
-pub enum Display {
+/// What a person sees of a run, and how they stop it.
+pub struct Display {
+    shown: Shown,
+    signals: Signals,
+}
+
+enum Shown {
     /// For terminals.
     Bars(Bars),
     /// For pipes and files.
@@ -18,38 +23,47 @@ pub enum Display {
 }
 
 /// Real steps with the time left and the latest return; below, the parts of the present phase.
-pub struct Bars {
+struct Bars {
     total: ProgressBar,
     phase: ProgressBar,
     clock: Clock,
 }
 
 /// Guesses the time left from the real steps so far.
-pub struct Clock {
+struct Clock {
     start: Instant,
+    /// Real steps then.
+    before: usize,
     budget: usize,
 }
 
 impl Display {
     /// Bars where both standard output and standard error are terminals.
-    pub fn choose(quiet: bool, title: &str, budget: usize) -> Self {
+    pub fn choose(quiet: bool, title: &str, budget: usize, signals: Signals) -> Self {
         let clock = Clock {
             start: Instant::now(),
+            before: 0,
             budget,
         };
-        if quiet {
-            Self::Nothing
+        let shown = if quiet {
+            Shown::Nothing
         } else if io::stdout().is_terminal() && io::stderr().is_terminal() {
-            Self::Bars(Bars::new(title, clock))
+            Shown::Bars(Bars::new(title, clock))
         } else {
-            Self::Lines(clock)
-        }
+            Shown::Lines(clock)
+        };
+        Self { shown, signals }
+    }
+
+    /// Whether it writes a line an iteration.
+    pub fn is_lines(&self) -> bool {
+        matches!(self.shown, Shown::Lines(_))
     }
 }
 
 impl Observer for Display {
     fn at(&mut self, phase: Phase, done: usize, total: usize) {
-        if let Self::Bars(bars) = self {
+        if let Shown::Bars(bars) = &self.shown {
             bars.phase.set_message(describe(phase));
             bars.phase.set_length(total as u64);
             bars.phase.set_position(done as u64);
@@ -59,20 +73,45 @@ impl Observer for Display {
 
 impl Progress for Display {
     fn iteration(&mut self, metrics: &IterationMetrics) {
-        match self {
-            Self::Bars(bars) => {
+        match &self.shown {
+            Shown::Bars(bars) => {
                 let left = bars.clock.left(metrics);
                 let pre_update = metrics.return_pre_mean;
                 bars.total.set_position(metrics.real_steps as u64);
                 bars.total
                     .set_message(format!("{left} left, return {pre_update:.1}"));
             }
-            Self::Lines(clock) => {
+            Shown::Lines(clock) => {
                 // a closed pipe is no reason to stop learning
                 let _ = say(&clock.line(metrics));
             }
-            Self::Nothing => {}
+            Shown::Nothing => {}
         }
+    }
+
+    fn resumed(&mut self, real_steps: usize) {
+        match &mut self.shown {
+            Shown::Bars(bars) => {
+                bars.clock.before = real_steps;
+                bars.total.set_position(real_steps as u64);
+            }
+            Shown::Lines(clock) => {
+                clock.before = real_steps;
+                let _ = say(&format!("going on after {real_steps} real steps"));
+            }
+            Shown::Nothing => {}
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        match &self.shown {
+            Shown::Bars(bars) => bars.total.suspend(|| complain(text)),
+            _ => complain(text),
+        }
+    }
+
+    fn stopped(&self) -> Option<i32> {
+        self.signals.latest()
     }
 }
 
@@ -125,7 +164,8 @@ impl Clock {
 
     fn left(&self, metrics: &IterationMetrics) -> String {
         let remaining = self.budget.saturating_sub(metrics.real_steps) as f64;
-        let pace = self.start.elapsed().as_secs_f64() / metrics.real_steps.max(1) as f64;
+        let done = metrics.real_steps.saturating_sub(self.before).max(1);
+        let pace = self.start.elapsed().as_secs_f64() / done as f64;
         duration(pace * remaining)
     }
 }

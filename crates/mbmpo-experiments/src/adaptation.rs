@@ -4,7 +4,8 @@ use crate::evaluation::{deviation, mean, require_fit};
 use crate::trainer::{drive, with_threads};
 use crate::{
     AlgorithmConfig, AlgorithmKind, DeviceKind, Error, ExperimentConfig, Progress, Result,
-    RunDirectory, RunInfo, Selection, free_path, preset, read_metrics, run_directory, text,
+    RunDirectory, RunInfo, Safety, Selection, free_path, latest_path, preset, read_metrics,
+    run_directory, text,
 };
 use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
 use mbmpo_baselines::Vpg;
@@ -34,6 +35,10 @@ pub struct AdaptationOptions {
     pub out: Option<PathBuf>,
     /// For `run.json`.
     pub command: Vec<String>,
+    /// Whether to go on with what is in `out`.
+    pub resume: bool,
+    /// How the runs are kept.
+    pub safety: Safety,
 }
 
 /// What one start came to.
@@ -98,9 +103,16 @@ pub fn adapt<P: Progress>(
 
     let out = match &options.out {
         Some(out) => out.clone(),
-        None => free_path(&format!("{}-adapted-seed{}", name_of(first), options.seed)),
+        None => {
+            let name = format!("{}-adapted-seed{}", name_of(first), options.seed);
+            if options.resume {
+                latest_path(&name)
+            } else {
+                free_path(&name)
+            }
+        }
     };
-    if out.exists() {
+    if out.exists() && !options.resume {
         return Err(Error::RunExists {
             path: out,
             found: "a directory of that name".to_owned(),
@@ -178,7 +190,11 @@ fn fine_tune(
         &options.command,
     );
     info.start = Some(start.to_owned());
-    let mut directory = RunDirectory::create(Some(path), config, info)?;
+    let mut directory = if options.resume {
+        RunDirectory::resume(Some(path), config, info)?
+    } else {
+        RunDirectory::create(Some(path), config, info)?
+    };
     let make = |seed, device: &_| {
         let environment = config.make_environment()?;
         let vpg = vpg.clone().check().map_err(mbmpo_core::Error::from)?;
@@ -202,7 +218,13 @@ fn fine_tune(
         Ok::<_, Error>(collect(environment.as_ref(), &policies, plan, &streams)?.returns())
     })
     .flatten()?;
-    drive(config.real_steps, &mut directory, progress, make)?;
+    drive(
+        config.real_steps,
+        &mut directory,
+        options.safety,
+        progress,
+        make,
+    )?;
     let mut curve = vec![(0, mean(&start), deviation(&start))];
     let metrics = read_metrics(path)?;
     curve.extend(

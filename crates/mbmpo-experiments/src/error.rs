@@ -1,3 +1,4 @@
+use crate::checkpoint::Position;
 use mbmpo_core::Violations;
 use std::fmt;
 use std::io;
@@ -98,7 +99,7 @@ pub enum Error {
     },
     /// A directory that already has a run in it.
     #[error(
-        "{} already holds a run (found {found}); choose another directory with --out, or remove it",
+        "{} already holds a run (found {found}); go on with it by --resume, choose another directory with --out, or remove it",
         path.display()
     )]
     RunExists {
@@ -115,13 +116,113 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A directory that another process uses.
+    #[error(
+        "{} is in use{}: wait for it, or stop it; one process at a time can work on a run",
+        path.display(),
+        by(holder)
+    )]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+        /// The number of the process, where it is known.
+        holder: String,
+    },
+    /// A run that cannot be gone on with as asked.
+    #[error(
+        "{} holds another run: {what}; repeat its command, or choose another directory with --out",
+        path.display()
+    )]
+    Differs {
+        /// The directory.
+        path: PathBuf,
+        /// What is different.
+        what: String,
+    },
+    /// A file of a checkpoint that is not what it was.
+    #[error("{} cannot be used: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A checkpoint of another version.
+    #[error(
+        "{} is of format {found}, this mbmpo reads format {known}: go on with the mbmpo that wrote it (its version is in the \
+         file), or start anew with --out",
+        path.display()
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Of the file.
+        found: u64,
+        /// Of this version.
+        known: u64,
+    },
+    /// A run none of whose checkpoints can be used.
+    #[error(
+        "{}: no checkpoint is whole ({source}); start anew with another --out, the metrics and the policy so far stay here",
+        path.display()
+    )]
+    NoCheckpoint {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with the newest.
+        source: Box<Error>,
+    },
     /// A file that could not be written while running.
+    #[error(
+        "cannot write {}: {source}; {}",
+        path.display(),
+        after_loss(kept)
+    )]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+        /// The latest checkpoint, which is as it was.
+        kept: Option<PathBuf>,
+    },
+    /// A file that could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A run that failed while it learned.
+    #[error(
+        "iteration {iteration} with seed {seed}: {source}; {}",
+        after_failure(kept)
+    )]
+    Failed {
+        /// Counts from 0.
+        iteration: usize,
+        /// Of the run.
+        seed: u64,
+        /// What went wrong.
+        source: mbmpo_core::Error,
+        /// The latest checkpoint, which is as it was.
+        kept: Option<PathBuf>,
+    },
+    /// A run that was asked to stop, and was saved.
+    #[error(
+        "stopped after {} iterations and {} real steps; saved in {}, repeat the command with --resume to go on",
+        position.iterations,
+        position.real_steps,
+        path.display()
+    )]
+    Interrupted {
+        /// Its number.
+        signal: i32,
+        /// How far it had come.
+        position: Position,
+        /// The directory of the run.
+        path: PathBuf,
     },
     /// The simulation or the learning failed.
     #[error(transparent)]
@@ -135,13 +236,57 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// What a process ends with: 2 for wrong input as for arguments that clap refuses, 3 where a disk did not take a file,
+    /// 128 and the signal where one stopped it, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Interrupted { signal, .. } => u8::try_from(128 + signal).unwrap_or(1),
+            Self::Save { .. } | Self::Write { .. } => 3,
+            error if error.is_input() => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether it is due to what was typed or what a file contains, and not to what happened while running.
     pub fn is_input(&self) -> bool {
         match self {
-            Self::Write { .. } | Self::System(_) | Self::ChecksFailed { .. } => false,
+            Self::Write { .. }
+            | Self::Save { .. }
+            | Self::Failed { .. }
+            | Self::Interrupted { .. }
+            | Self::System(_)
+            | Self::ChecksFailed { .. } => false,
             Self::Learning(error) => matches!(error, mbmpo_core::Error::Invalid(_)),
             _ => true,
         }
+    }
+}
+
+fn by(holder: &str) -> impl fmt::Display {
+    match holder {
+        "" => String::new(),
+        holder => format!(" by process {holder}"),
+    }
+}
+
+fn after_loss(kept: &Option<PathBuf>) -> impl fmt::Display {
+    match kept {
+        Some(path) => format!(
+            "{} is as it was: make room, then repeat the command with --resume",
+            path.display()
+        ),
+        None => "make room, then repeat the command with --resume".to_owned(),
+    }
+}
+
+fn after_failure(kept: &Option<PathBuf>) -> impl fmt::Display {
+    match kept {
+        Some(path) => format!(
+            "{} has the last good state: --resume --on-nan rollback goes on from there with other random numbers",
+            path.display()
+        ),
+        None => "nothing was saved before: --on-nan rollback tries again with other random numbers"
+            .to_owned(),
     }
 }
 

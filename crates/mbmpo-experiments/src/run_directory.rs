@@ -1,13 +1,17 @@
+use crate::checkpoint::{Checkpoints, Digest, FORMAT, Manifest, Position};
+use crate::difference::difference;
+use crate::disk::{Disk, RealDisk, temporary};
+use crate::lock::Lock;
 use crate::{
-    DeviceKind, Error, ExperimentConfig, Result, RobotFiles, Sink, learning_curve, preset, text,
+    DeviceKind, Error, ExperimentConfig, Result, RobotFiles, learning_curve, preset, text,
 };
-use mbmpo_core::{Checked, Environment, IterationMetrics};
+use mbmpo_core::{Checked, Environment, IterationMetrics, Persist, State};
 use mbmpo_policy::TrainedPolicy;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 const CONFIG: &str = "config.ron";
 const INFO: &str = "run.json";
@@ -16,6 +20,7 @@ const POLICY: &str = "policy.safetensors";
 const CURVE: &str = "learning_curve.svg";
 const ROBOT: &str = "robot.xml";
 const TASK: &str = "task.ron";
+const CHECKPOINTS: &str = "checkpoints";
 
 /// What `run.json` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +49,9 @@ pub struct RunInfo {
     pub command: Vec<String>,
     /// When it began \[seconds since 1970\].
     pub started: u64,
+    /// How often it was taken up again.
+    #[serde(default)]
+    pub resumed: u32,
 }
 
 impl RunInfo {
@@ -69,6 +77,7 @@ impl RunInfo {
             start: None,
             command: command.to_vec(),
             started: now.map_or(0, |now| now.as_secs()),
+            resumed: 0,
         }
     }
 
@@ -93,25 +102,49 @@ pub enum Status {
     Finished,
     /// Ended with an error.
     Failed,
+    /// Stopped and saved.
+    Interrupted,
 }
 
 /// The directory of a run: `config.ron` (resolved), `run.json`, and, after each iteration, `metrics.jsonl`,
-/// `policy.safetensors` and `learning_curve.svg`. With a robot of one's own also `robot.xml` and `task.ron`, copies of its
-/// files as they were when the run began, which the run uses.
+/// `policy.safetensors` and `learning_curve.svg`; in `checkpoints` what it takes to go on from where it was saved, see
+/// [`checkpoint`](crate::checkpoint). With a robot of one's own also `robot.xml` and `task.ron`, copies of its files as they
+/// were when the run began, which the run uses. One process at a time has it.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
     info: RunInfo,
     metrics: File,
     history: Vec<IterationMetrics>,
+    position: Position,
+    /// Of what decides about the numbers of the run.
+    run: Digest,
+    checkpoints: Checkpoints,
+    disk: Box<dyn Disk>,
+    pace: Pace,
+    _lock: Lock,
 }
+
+/// When to save.
+#[derive(Debug)]
+struct Pace {
+    last: Instant,
+    /// How long it took the last time.
+    cost: Duration,
+}
+
+/// Saving takes less than a fiftieth of the time.
+const PACE: u32 = 49;
+
+/// Within an iteration.
+const LONGEST_WITHOUT: Duration = Duration::from_secs(60);
 
 impl RunDirectory {
     /// Makes the directory and writes what is known before the run. Without `path` it becomes
     /// `runs/ENVIRONMENT-PRESET-seedSEED`, with a number behind it where that is taken.
     ///
     /// # Errors
-    /// When the directory has a run in it, or cannot be written to.
+    /// When the directory has a run in it, is in use, or cannot be written to.
     pub fn create(
         path: Option<&Path>,
         config: &Checked<ExperimentConfig>,
@@ -127,34 +160,128 @@ impl RunDirectory {
                 found: found.to_owned(),
             });
         }
-        let mut own = (**config).clone();
-        let copies = match own.environment.files.take() {
-            Some(files) => {
-                own.environment.files = Some(copied_files());
-                vec![
-                    (ROBOT, text::read(&files.robot)?),
-                    (TASK, text::read(&files.task)?),
-                ]
-            }
-            None => vec![],
+        Self::begin(path, config, info)
+    }
+
+    /// Takes up the run that is in the directory where it was saved, or makes one where there is none. Without `path` it
+    /// is the latest of the names that [`Self::create`] gives.
+    ///
+    /// # Errors
+    /// When the run there was made with another configuration (but for the budget of real steps), seed or device, is in use,
+    /// or a file cannot be read or written.
+    pub fn resume(
+        path: Option<&Path>,
+        config: &Checked<ExperimentConfig>,
+        info: RunInfo,
+    ) -> Result<Self> {
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => latest_path(&info.label()),
         };
-        let ron = own.to_ron()?;
+        // the last that is written before a run
+        if !path.join(INFO).exists() {
+            return match lines_in(&path.join(METRICS)) {
+                0 => Self::begin(path, config, info),
+                _ => Err(Error::NotARun {
+                    path,
+                    looked_for: INFO.to_owned(),
+                }),
+            };
+        }
+        let lock = Lock::take(&path)?;
+        let old = read_info(&path)?;
+        let (own, copies) = own_copy(config)?;
+        let differs = |what: String| Error::Differs {
+            path: path.clone(),
+            what,
+        };
+        let was: ExperimentConfig = read_config(&path.join(CONFIG))?;
+        if let Some(what) = difference(&was, &own)? {
+            return Err(differs(what));
+        }
+        for (name, text) in &copies {
+            if text::read(&path.join(name))? != *text {
+                return Err(differs(format!("{name} there is not that of this command")));
+            }
+        }
+        for (what, was, now) in [
+            ("the seed", old.seed.to_string(), info.seed.to_string()),
+            (
+                "the device",
+                old.device.to_string(),
+                info.device.to_string(),
+            ),
+            ("the start", start_of(&old), start_of(&info)),
+        ] {
+            if was != now {
+                return Err(differs(format!("{what} there is {was}, here {now}")));
+            }
+        }
+        let info = RunInfo {
+            status: Status::Running,
+            error: None,
+            threads: info.threads,
+            resumed: old.resumed.saturating_add(1),
+            ..old
+        };
+        let mut directory = Self::open(path, &own, info, lock)?;
+        directory.write_durably(CONFIG, own.to_ron()?.as_bytes())?;
+        directory.write_info()?;
+        Ok(directory)
+    }
+
+    fn begin(path: PathBuf, config: &Checked<ExperimentConfig>, info: RunInfo) -> Result<Self> {
+        let (own, copies) = own_copy(config)?;
         let unwritable = |source| Error::Unwritable {
             path: path.clone(),
             source,
         };
         fs::create_dir_all(&path).map_err(unwritable)?;
+        let lock = Lock::take(&path)?;
+        let mut directory = Self::open(path.clone(), &own, info, lock)?;
+        let mut write = |name: &str, text: &str| {
+            let file = path.join(name);
+            directory
+                .disk
+                .replace(&file, text.as_bytes())
+                .map_err(unwritable)
+        };
         for (name, text) in copies {
-            fs::write(path.join(name), text).map_err(unwritable)?;
+            write(name, &text)?;
         }
-        fs::write(path.join(CONFIG), ron).map_err(unwritable)?;
-        write_info(&path, &info).map_err(unwritable)?;
-        let metrics = File::create(path.join(METRICS)).map_err(unwritable)?;
+        write(CONFIG, &own.to_ron()?)?;
+        directory.write_info()?;
+        Ok(directory)
+    }
+
+    fn open(path: PathBuf, own: &ExperimentConfig, info: RunInfo, lock: Lock) -> Result<Self> {
+        let metrics = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path.join(METRICS))
+            .map_err(|source| Error::Unwritable {
+                path: path.clone(),
+                source,
+            })?;
+        let decisive = ExperimentConfig {
+            real_steps: 1,
+            ..own.clone()
+        };
+        let run = format!("{}\n{}\n{}\n", decisive.to_ron()?, info.seed, info.device);
         Ok(Self {
+            checkpoints: Checkpoints::new(path.join(CHECKPOINTS), Box::new(RealDisk)),
+            run: Digest::of(run.as_bytes()),
             path,
             info,
             metrics,
             history: Vec::new(),
+            position: Position::default(),
+            disk: Box::new(RealDisk),
+            pace: Pace {
+                last: Instant::now(),
+                cost: Duration::ZERO,
+            },
+            _lock: lock,
         })
     }
 
@@ -176,54 +303,238 @@ impl RunDirectory {
         &self.info
     }
 
+    /// The metrics so far, one entry an iteration.
+    pub fn history(&self) -> &[IterationMetrics] {
+        &self.history
+    }
+
+    /// How far the run has come.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The manifest of the latest checkpoint.
+    pub(crate) fn latest_checkpoint(&self) -> Option<PathBuf> {
+        let newest = self.checkpoints.numbers().first().copied();
+        newest.map(|number| self.checkpoints.manifest_path(number))
+    }
+
+    /// Puts `algorithm` where the run was saved last, and cuts the metrics back to there; where nothing was saved, neither is
+    /// anything kept. A checkpoint that is damaged is passed over, which `notice` is told.
+    ///
+    /// # Errors
+    /// When there are checkpoints and none is whole.
+    pub fn restore(
+        &mut self,
+        algorithm: &mut impl Persist,
+        mut notice: impl FnMut(&str),
+    ) -> Result<()> {
+        let mut damage = None;
+        for number in self.checkpoints.numbers() {
+            match self.try_restore(number, algorithm) {
+                Ok(position) => {
+                    self.position = position;
+                    return Ok(());
+                }
+                Err(error) => {
+                    notice(&format!("{error}; trying the checkpoint before it"));
+                    damage.get_or_insert(error);
+                }
+            }
+        }
+        match damage {
+            Some(error) => Err(Error::NoCheckpoint {
+                path: self.path.clone(),
+                source: Box::new(error),
+            }),
+            None => self.cut_metrics(0),
+        }
+    }
+
+    fn try_restore(&mut self, number: u64, algorithm: &mut impl Persist) -> Result<Position> {
+        let (manifest, state) = self.checkpoints.load(number)?;
+        let path = self.checkpoints.manifest_path(number);
+        let damaged = |what: &str| Error::Damaged {
+            path: path.clone(),
+            what: what.to_owned(),
+        };
+        if manifest.run != self.run {
+            return Err(damaged("it is of a run with another configuration"));
+        }
+        let metrics = read_bytes(&self.path.join(METRICS))?;
+        let length = usize::try_from(manifest.metrics.bytes).unwrap_or(usize::MAX);
+        let kept = metrics.get(..length).map(Digest::of);
+        if kept != Some(manifest.metrics) {
+            return Err(damaged("metrics.jsonl is not what it was then"));
+        }
+        state
+            .restore(algorithm)
+            .map_err(|error| damaged(&error.to_string()))?;
+        self.cut_metrics(length as u64)?;
+        Ok(manifest.position)
+    }
+
+    fn cut_metrics(&mut self, length: u64) -> Result<()> {
+        let cut = self.metrics.set_len(length);
+        cut.map_err(|source| self.write_error(METRICS, source))?;
+        self.history = read_metrics(&self.path)?;
+        Ok(())
+    }
+
+    /// Notes that a part of an iteration is done.
+    pub(crate) fn part_done(&mut self, real_steps: usize, wall_seconds: f64) {
+        self.position.parts += 1;
+        self.position.real_steps = real_steps;
+        self.position.wall_seconds = wall_seconds;
+    }
+
+    /// Notes that the iteration under way begins again from `position`.
+    pub(crate) fn rolled_back(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// Takes the metrics of an iteration and the policy at its end.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn record(
+        &mut self,
+        metrics: &IterationMetrics,
+        policy: impl Into<TrainedPolicy>,
+    ) -> Result<()> {
+        let mut line = serde_json::to_vec(metrics).map_err(|e| Error::System(e.to_string()))?;
+        line.push(b'\n');
+        self.metrics
+            .write_all(&line)
+            .map_err(|source| self.write_error(METRICS, source))?;
+        let policy: TrainedPolicy = policy.into();
+        let weights = policy
+            .to_safetensors()
+            .map_err(|e| Error::System(e.to_string()))?;
+        self.write_briskly(POLICY, &weights)?;
+        self.history.push(metrics.clone());
+        let curve = learning_curve(&self.info.label(), &self.history);
+        self.write_briskly(CURVE, curve.as_bytes())?;
+        self.position = Position {
+            iterations: self.history.len(),
+            parts: 0,
+            real_steps: metrics.real_steps,
+            wall_seconds: metrics.wall_seconds,
+        };
+        Ok(())
+    }
+
+    /// Whether it is time to save: after `seconds`, where it is said; else after every iteration, and every minute within a
+    /// long one, unless that would take more than 2 % of the time.
+    pub(crate) fn is_due(&self, seconds: Option<f64>) -> bool {
+        let since = self.pace.last.elapsed();
+        match seconds {
+            Some(seconds) => since.as_secs_f64() >= seconds,
+            None => {
+                let awaited = self.position.parts == 0 || since >= LONGEST_WITHOUT;
+                awaited && since >= self.pace.cost * PACE
+            }
+        }
+    }
+
+    /// Saves the state of `algorithm` at this point of the run, and gives the number of bytes.
+    ///
+    /// # Errors
+    /// When the disk does not take it; earlier checkpoints are then as they were.
+    pub fn save(&mut self, algorithm: &mut impl Persist) -> Result<u64> {
+        let start = Instant::now();
+        let state = State::of(algorithm)?;
+        self.metrics
+            .sync_data()
+            .map_err(|source| self.write_error(METRICS, source))?;
+        let metrics = read_bytes(&self.path.join(METRICS))?;
+        let manifest = Manifest {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.run.clone(),
+            position: self.position,
+            metrics: Digest::of(&metrics),
+            // known when it is written
+            state: Digest::of(&[]),
+        };
+        let size = self.checkpoints.save(manifest, &state)?;
+        self.pace = Pace {
+            last: Instant::now(),
+            cost: start.elapsed(),
+        };
+        Ok(size)
+    }
+
     /// Notes in `run.json` how the run ended.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn finish(&mut self, outcome: Result<(), &Error>) -> Result<()> {
         match outcome {
-            Ok(()) => self.info.status = Status::Finished,
+            Ok(()) => {
+                let policy = File::open(self.path.join(POLICY)).and_then(|file| file.sync_all());
+                policy.map_err(|source| self.write_error(POLICY, source))?;
+                self.info.status = Status::Finished;
+            }
+            Err(Error::Interrupted { .. }) => self.info.status = Status::Interrupted,
             Err(error) => {
                 self.info.status = Status::Failed;
                 self.info.error = Some(error.to_string());
             }
         }
-        write_info(&self.path, &self.info).map_err(|source| self.write_error(INFO, source))
+        self.write_info()
+    }
+
+    fn write_info(&mut self) -> Result<()> {
+        let text = serde_json::to_string_pretty(&self.info);
+        let text = text.map_err(|e| Error::System(e.to_string()))? + "\n";
+        self.write_durably(INFO, text.as_bytes())
     }
 
     /// Replaces a file, so that whoever reads it sees the old or the new one, never a part.
-    fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
-        let temporary = self.path.join(format!(".{name}.new"));
-        fs::write(&temporary, content)
-            .and_then(|()| fs::rename(&temporary, self.path.join(name)))
+    fn write_durably(&mut self, name: &str, content: &[u8]) -> Result<()> {
+        let written = self.disk.replace(&self.path.join(name), content);
+        written.map_err(|source| self.write_error(name, source))
+    }
+
+    /// The same for what follows from a checkpoint: it does not wait for the disk.
+    fn write_briskly(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.path.join(name);
+        let new = temporary(&path);
+        fs::write(&new, content)
+            .and_then(|()| fs::rename(&new, &path))
             .map_err(|source| self.write_error(name, source))
     }
 
     fn write_error(&self, name: &str, source: io::Error) -> Error {
-        Error::Write {
+        Error::Save {
             path: self.path.join(name),
             source,
+            kept: self.latest_checkpoint(),
         }
     }
 }
 
-impl<P: Clone + Into<TrainedPolicy>> Sink<P> for RunDirectory {
-    fn record(&mut self, metrics: &IterationMetrics, policy: &P) -> Result<()> {
-        let mut line = serde_json::to_vec(metrics).map_err(|e| Error::System(e.to_string()))?;
-        line.push(b'\n');
-        self.metrics
-            .write_all(&line)
-            .and_then(|()| self.metrics.flush())
-            .map_err(|source| self.write_error(METRICS, source))?;
-        let policy: TrainedPolicy = policy.clone().into();
-        let weights = policy
-            .to_safetensors()
-            .map_err(|e| Error::System(e.to_string()))?;
-        self.replace(POLICY, &weights)?;
-        self.history.push(metrics.clone());
-        let curve = learning_curve(&self.info.label(), &self.history);
-        self.replace(CURVE, curve.as_bytes())
-    }
+/// The configuration as the directory of the run has it, and the copies of a robot's files.
+#[allow(clippy::type_complexity, reason = "a name and a text")]
+fn own_copy(config: &ExperimentConfig) -> Result<(ExperimentConfig, Vec<(&'static str, String)>)> {
+    let mut own = config.clone();
+    let copies = match own.environment.files.take() {
+        Some(files) => {
+            own.environment.files = Some(copied_files());
+            vec![
+                (ROBOT, text::read(&files.robot)?),
+                (TASK, text::read(&files.task)?),
+            ]
+        }
+        None => vec![],
+    };
+    Ok((own, copies))
+}
+
+fn start_of(info: &RunInfo) -> String {
+    let start = info.start.as_deref();
+    start.unwrap_or("a policy of its own").to_owned()
 }
 
 /// The configuration and the policy of the run in `path`.
@@ -246,10 +557,7 @@ pub(crate) fn load(path: &Path) -> Result<(Checked<ExperimentConfig>, TrainedPol
     let config = require(CONFIG)?;
     let policy = require(POLICY)?;
     let config = preset::read_file(&config)?;
-    let bytes = fs::read(&policy).map_err(|source| Error::Unreadable {
-        path: policy.clone(),
-        source,
-    })?;
+    let bytes = read_bytes(&policy)?;
     let policy = TrainedPolicy::from_safetensors(&bytes)
         .map_err(|error| Error::Mismatch(format!("{}: {error}", policy.display())))?;
     Ok((config, policy))
@@ -272,6 +580,34 @@ pub fn read_metrics(path: &Path) -> Result<Vec<IterationMetrics>> {
     text::read(&file)?.lines().enumerate().map(parse).collect()
 }
 
+/// As it stands there, with paths as they are.
+fn read_config(file: &Path) -> Result<ExperimentConfig> {
+    let config = preset::read(&text::read(file)?, &file.to_string_lossy())?;
+    Ok(config.into_inner())
+}
+
+fn read_info(path: &Path) -> Result<RunInfo> {
+    let file = path.join(INFO);
+    serde_json::from_str(&text::read(&file)?).map_err(|error| Error::Parse {
+        file: file.display().to_string(),
+        line: error.line(),
+        column: error.column(),
+        message: error.to_string(),
+    })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// 0 where there is no such file.
+fn lines_in(path: &Path) -> usize {
+    fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
 /// As `config.ron` of a run has them.
 fn copied_files() -> RobotFiles {
     RobotFiles {
@@ -287,16 +623,18 @@ fn found_in(path: &Path) -> Option<&'static str> {
 
 /// `runs/NAME`, with a number behind it where that is taken.
 pub fn free_path(name: &str) -> PathBuf {
-    let first = Path::new("runs").join(name);
-    let numbered = (2..).map(|i| Path::new("runs").join(format!("{name}-{i}")));
-    std::iter::once(first)
-        .chain(numbered)
-        .find(|path| !path.exists())
-        .unwrap_or_default()
+    let free = paths(name).find(|path| !path.exists());
+    free.unwrap_or_default()
 }
 
-fn write_info(path: &Path, info: &RunInfo) -> io::Result<()> {
-    let mut text = serde_json::to_string_pretty(info)?;
-    text.push('\n');
-    fs::write(path.join(INFO), text)
+/// The last of the paths that [`free_path`] gave; `runs/NAME` where it was not asked yet.
+pub fn latest_path(name: &str) -> PathBuf {
+    let taken = paths(name).take_while(|path| path.exists());
+    taken.last().unwrap_or_else(|| free_path(name))
+}
+
+fn paths(name: &str) -> impl Iterator<Item = PathBuf> + '_ {
+    let runs = Path::new("runs");
+    let numbered = (2..).map(move |i| runs.join(format!("{name}-{i}")));
+    std::iter::once(runs.join(name)).chain(numbered)
 }

@@ -2,12 +2,13 @@
 
 use crate::evaluation::{deviation, mean};
 use crate::{
-    DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, preset, run, text,
+    DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, Safety, preset,
+    run, text,
 };
 use mbmpo_core::{Checked, IterationMetrics};
 use serde::Serialize;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,6 +34,10 @@ pub struct Options {
     pub out: PathBuf,
     /// For `run.json`.
     pub command: Vec<String>,
+    /// Whether to go on with the runs in `out`.
+    pub resume: bool,
+    /// How the runs are kept.
+    pub safety: Safety,
 }
 
 /// What one run gave.
@@ -91,7 +96,8 @@ pub fn entries(suite: &str) -> Vec<Entry> {
 /// and `summary.txt` (the table). `watch` makes what shows the progress of a run, from its label and its budget.
 ///
 /// # Errors
-/// When a preset cannot be resolved, a directory cannot be written to, or a run fails; the others are still run.
+/// When a preset cannot be resolved, a directory cannot be written to, or a run fails; the others are still run, unless one
+/// was asked to stop.
 pub fn run_suite<P: Progress>(
     entries: &[Entry],
     options: &Options,
@@ -122,7 +128,7 @@ pub fn run_suite<P: Progress>(
                 return Err(Error::Mismatch(format!("seed {seed} is asked for twice")));
             }
             let path = out.join(info.label());
-            if path.exists() {
+            if path.exists() && !options.resume {
                 let found = "a directory of that name".to_owned();
                 return Err(Error::RunExists { path, found });
             }
@@ -139,15 +145,14 @@ pub fn run_suite<P: Progress>(
                         break;
                     };
                     let path = out.join(info.label());
-                    let result = RunDirectory::create(Some(&path), config, info.clone()).and_then(
-                        |mut directory| {
-                            let mut progress = watch(&info.label(), config.real_steps);
-                            let last = run(config, &mut directory, &mut progress)?;
-                            Ok(RunResult::new(&directory, &last))
-                        },
-                    );
+                    let result = one(options, &path, info, config, &watch);
+                    let interrupted = matches!(result, Err(Error::Interrupted { .. }));
                     if let Ok(mut results) = results.lock() {
                         results.push((number, result));
+                    }
+                    if interrupted {
+                        // nothing else is begun
+                        next.store(jobs.len(), Ordering::Relaxed);
                     }
                 }
             });
@@ -171,11 +176,31 @@ pub fn run_suite<P: Progress>(
     }
     fs::write(out.join("results.jsonl"), lines).map_err(unwritable)?;
     fs::write(out.join("summary.txt"), table(&rows)).map_err(unwritable)?;
-    // What succeeded is kept; the first failure is what the caller hears of.
-    match failures.into_iter().find_map(Result::err) {
+    // What succeeded is kept; that somebody stopped it, else the first failure, is what the caller hears of.
+    let mut failures: Vec<Error> = failures.into_iter().filter_map(Result::err).collect();
+    failures.sort_by_key(|error| !matches!(error, Error::Interrupted { .. }));
+    match failures.into_iter().next() {
         Some(error) => Err(error),
         None => Ok(rows),
     }
+}
+
+/// Runs one experiment, or what is left of it.
+fn one<P: Progress>(
+    options: &Options,
+    path: &Path,
+    info: &RunInfo,
+    config: &Checked<ExperimentConfig>,
+    watch: &impl Fn(&str, usize) -> P,
+) -> Result<RunResult> {
+    let mut directory = if options.resume {
+        RunDirectory::resume(Some(path), config, info.clone())?
+    } else {
+        RunDirectory::create(Some(path), config, info.clone())?
+    };
+    let mut progress = watch(&info.label(), config.real_steps);
+    let last = run(config, &mut directory, options.safety, &mut progress)?;
+    Ok(RunResult::new(&directory, &last))
 }
 
 /// The rows as aligned text.

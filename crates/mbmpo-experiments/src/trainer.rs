@@ -1,56 +1,174 @@
-use crate::{AlgorithmConfig, Error, ExperimentConfig, Result, RunDirectory};
+use crate::checkpoint::Position;
+use crate::{AlgorithmConfig, Error, ExperimentConfig, Result, RunDirectory, nearest};
 use burn::tensor::Device;
 use mbmpo_baselines::{Acktr, Ddpg, Ppo, Trpo, Vpg};
-use mbmpo_core::{Algorithm, Check, Checked, IterationMetrics, Observer, Silent};
+use mbmpo_core::{Algorithm, Check, Checked, IterationMetrics, Observer, Silent, State};
 use mbmpo_meta::MbMpo;
 use mbmpo_policy::TrainedPolicy;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Instant;
 
-/// Is told how training gets on, and may show it.
+/// Is told how training gets on, and may show it and stop it.
 pub trait Progress: Observer + Send {
     /// An iteration is done.
     fn iteration(&mut self, metrics: &IterationMetrics);
+
+    /// The run goes on from where it was saved, after so many real steps.
+    fn resumed(&mut self, _real_steps: usize) {}
+
+    /// Something that a person should know, although the run goes on.
+    fn notice(&mut self, _text: &str) {}
+
+    /// The signal by which somebody asked to save and stop, if so; looked for after every part of an iteration.
+    fn stopped(&self) -> Option<i32> {
+        None
+    }
 }
 
 impl Progress for Silent {
     fn iteration(&mut self, _metrics: &IterationMetrics) {}
 }
 
-/// Keeps what an iteration gave.
-pub trait Sink<P> {
-    /// Takes the metrics of an iteration and the policy at its end.
-    ///
-    /// # Errors
-    /// When it cannot be kept; training stops.
-    fn record(&mut self, metrics: &IterationMetrics, policy: &P) -> Result<()>;
+/// What to do when the simulation diverges, or a number is not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnNan {
+    /// End with an error.
+    #[default]
+    Stop,
+    /// Go back to the end of the iteration before and try again with other random numbers, up to [`ATTEMPTS`] times in a row.
+    Rollback,
 }
 
-/// Iterates until `real_steps` are used up, and returns the metrics of the last iteration.
+impl fmt::Display for OnNan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stop => "stop",
+            Self::Rollback => "rollback",
+        })
+    }
+}
+
+impl FromStr for OnNan {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let known = [Self::Stop, Self::Rollback];
+        let found = known.into_iter().find(|kind| kind.to_string() == name);
+        found.ok_or_else(|| Error::UnknownName {
+            kind: "reaction",
+            name: name.to_owned(),
+            nearest: nearest(name, ["stop", "rollback"]).map(str::to_owned),
+            known: known.map(|kind| kind.to_string()).to_vec(),
+        })
+    }
+}
+
+/// How often an iteration is tried again.
+pub const ATTEMPTS: usize = 3;
+
+/// How a run is kept safe.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Safety {
+    /// What to do when a number is not finite.
+    pub on_nan: OnNan,
+    /// Saves when so much time has passed \[s\], 0 for after every part of an iteration. Where absent: after every
+    /// iteration, and every minute within a long one, unless that would take more than 2 % of the time.
+    pub checkpoint_seconds: Option<f64>,
+}
+
+/// Iterates until `real_steps` are used up, from where the run in `directory` was saved, and returns the metrics of the last
+/// iteration.
 ///
 /// # Errors
-/// When an iteration fails, or a sink does.
-pub fn train<A: Algorithm>(
+/// When the algorithm fails, a file cannot be written, no checkpoint is whole, or `progress` asks to stop.
+pub fn train<A>(
     algorithm: &mut A,
     real_steps: usize,
-    sinks: &mut [&mut dyn Sink<A::Policy>],
+    directory: &mut RunDirectory,
+    safety: Safety,
     progress: &mut dyn Progress,
-) -> Result<IterationMetrics> {
-    let start = Instant::now();
+) -> Result<IterationMetrics>
+where
+    A: Algorithm,
+    A::Policy: Into<TrainedPolicy>,
+{
+    directory.restore(algorithm, |text| progress.notice(text))?;
+    let (start, before) = (Instant::now(), directory.position().wall_seconds);
+    let wall_seconds = || before + start.elapsed().as_secs_f64();
+    if directory.position() != Position::default() {
+        progress.resumed(directory.position().real_steps);
+    }
+    let rollback = safety.on_nan == OnNan::Rollback;
+    // where to go back to
+    let mut good = match rollback {
+        true => (State::of(algorithm)?, directory.position()),
+        false => Default::default(),
+    };
+    let mut failures = 0;
     loop {
-        let mut metrics = algorithm.iterate(progress)?;
-        metrics.wall_seconds = start.elapsed().as_secs_f64();
-        let policy = algorithm.policy();
-        for sink in sinks.iter_mut() {
-            sink.record(&metrics, &policy)?;
+        let whole = directory.position().parts == 0;
+        let last = directory.history().last();
+        if let Some(last) = last.filter(|_| whole && algorithm.real_steps() >= real_steps) {
+            return Ok(last.clone());
         }
-        progress.iteration(&metrics);
-        if algorithm.real_steps() >= real_steps {
-            return Ok(metrics);
+        match algorithm.advance(progress) {
+            Ok(None) => directory.part_done(algorithm.real_steps(), wall_seconds()),
+            Ok(Some(mut metrics)) => {
+                metrics.wall_seconds = wall_seconds();
+                directory.record(&metrics, algorithm.policy())?;
+                progress.iteration(&metrics);
+                if rollback {
+                    good = (State::of(algorithm)?, directory.position());
+                    failures = 0;
+                }
+            }
+            Err(error) if rollback && failures < ATTEMPTS && is_numeric(&error) => {
+                failures += 1;
+                let iteration = directory.position().iterations;
+                progress.notice(&format!(
+                    "iteration {iteration}: {error}; trying again with other random numbers ({failures} of {ATTEMPTS})"
+                ));
+                let (state, position) = &good;
+                state.clone().restore(algorithm)?;
+                directory.rolled_back(*position);
+                (0..failures).for_each(|_| algorithm.redraw());
+            }
+            Err(source) => {
+                return Err(Error::Failed {
+                    iteration: directory.position().iterations,
+                    seed: directory.info().seed,
+                    source,
+                    kept: directory.latest_checkpoint(),
+                });
+            }
+        }
+        let done = directory.position().parts == 0 && algorithm.real_steps() >= real_steps;
+        let stopped = progress.stopped();
+        if done || stopped.is_some() || directory.is_due(safety.checkpoint_seconds) {
+            directory.save(algorithm)?;
+        }
+        if let Some(signal) = stopped.filter(|_| !done) {
+            return Err(Error::Interrupted {
+                signal,
+                position: directory.position(),
+                path: directory.path().to_owned(),
+            });
         }
     }
 }
 
-/// Runs an experiment in a run directory, with the seed, the device and the number of threads that its `run.json`
+/// Whether other random numbers may help.
+fn is_numeric(error: &mbmpo_core::Error) -> bool {
+    use mbmpo_core::Error::{Copy, Diverged, NotFinite};
+    match error {
+        Diverged { .. } | NotFinite { .. } => true,
+        Copy { source, .. } => is_numeric(source),
+        _ => false,
+    }
+}
+
+/// Runs an experiment in a run directory, from where it was saved, with the seed, the device and the number of threads that its `run.json`
 /// names, and notes there how it ended.
 ///
 /// # Errors
@@ -58,6 +176,7 @@ pub fn train<A: Algorithm>(
 pub fn run(
     config: &Checked<ExperimentConfig>,
     directory: &mut RunDirectory,
+    safety: Safety,
     progress: &mut dyn Progress,
 ) -> Result<IterationMetrics> {
     let steps = config.real_steps;
@@ -69,22 +188,22 @@ pub fn run(
         }
     };
     match config.algorithm.clone() {
-        AlgorithmConfig::MbMpo(own) => drive(steps, directory, progress, |seed, device| {
+        AlgorithmConfig::MbMpo(own) => drive(steps, directory, safety, progress, |seed, device| {
             Ok(MbMpo::new(checked(own)?, environment, seed, device)?)
         }),
-        AlgorithmConfig::Trpo(own) => drive(steps, directory, progress, |seed, device| {
+        AlgorithmConfig::Trpo(own) => drive(steps, directory, safety, progress, |seed, device| {
             Ok(Trpo::new(checked(own)?, environment, seed, device)?)
         }),
-        AlgorithmConfig::Ppo(own) => drive(steps, directory, progress, |seed, device| {
+        AlgorithmConfig::Ppo(own) => drive(steps, directory, safety, progress, |seed, device| {
             Ok(Ppo::new(checked(own)?, environment, seed, device)?)
         }),
-        AlgorithmConfig::Ddpg(own) => drive(steps, directory, progress, |seed, device| {
+        AlgorithmConfig::Ddpg(own) => drive(steps, directory, safety, progress, |seed, device| {
             Ok(Ddpg::new(checked(own)?, environment, seed, device)?)
         }),
-        AlgorithmConfig::Acktr(own) => drive(steps, directory, progress, |seed, device| {
+        AlgorithmConfig::Acktr(own) => drive(steps, directory, safety, progress, |seed, device| {
             Ok(Acktr::new(checked(own)?, environment, seed, device)?)
         }),
-        AlgorithmConfig::Vpg(own) => drive(steps, directory, progress, |seed, device| {
+        AlgorithmConfig::Vpg(own) => drive(steps, directory, safety, progress, |seed, device| {
             Ok(Vpg::new(checked(own)?, environment, seed, device)?)
         }),
     }
@@ -99,18 +218,19 @@ fn checked<C: Check>(config: C) -> mbmpo_core::Result<Checked<C>> {
 pub(crate) fn drive<A>(
     real_steps: usize,
     directory: &mut RunDirectory,
+    safety: Safety,
     progress: &mut dyn Progress,
     make: impl FnOnce(u64, &Device) -> Result<A> + Send,
 ) -> Result<IterationMetrics>
 where
     A: Algorithm,
-    A::Policy: Clone + Into<TrainedPolicy>,
+    A::Policy: Into<TrainedPolicy>,
 {
     let threads = directory.info().threads;
     let outcome = with_threads(threads, || {
         let (seed, device) = (directory.info().seed, directory.info().device.device()?);
         let mut algorithm = make(seed, &device)?;
-        train(&mut algorithm, real_steps, &mut [directory], progress)
+        train(&mut algorithm, real_steps, directory, safety, progress)
     })
     .flatten();
     let noted = directory.finish(outcome.as_ref().map(|_| ()));

@@ -1,0 +1,311 @@
+//! Checkpoints: the whole training state in a file, and a manifest that says what the file must be.
+//!
+//! `checkpoints/N.safetensors` has the arrays of a [`State`]; `checkpoints/N.json` is its manifest, a line of JSON and a line
+//! with the BLAKE3 digest of that line. Both are written under another name, flushed to the disk and renamed, the manifest
+//! last: a checkpoint whose manifest is there is whole, and one that is not changes nothing. [`KEPT`] of them stay.
+
+use crate::disk::Disk;
+use crate::{Error, Result};
+use mbmpo_core::{Array, State};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Of the files: what a newer mbmpo writes differently has another number. 1 is the first.
+pub const FORMAT: u64 = 1;
+
+/// Checkpoints that are kept.
+pub const KEPT: usize = 3;
+
+/// A manifest has a few hundred bytes.
+const LARGEST_MANIFEST: u64 = 1 << 16;
+
+/// What a checkpoint consists of, and where in the run it was made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`FORMAT`] of whoever wrote it.
+    pub format: u64,
+    /// Version of mbmpo that wrote it.
+    pub version: String,
+    /// What decides about the numbers of the run: its configuration (but for the budget of real steps), seed and device.
+    pub run: Digest,
+    /// Where in the run.
+    pub position: Position,
+    /// `metrics.jsonl` as far as it had been written.
+    pub metrics: Digest,
+    /// The file with the state.
+    pub state: Digest,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Whole iterations.
+    pub iterations: usize,
+    /// Parts of the iteration under way.
+    pub parts: usize,
+    /// Real environment steps.
+    pub real_steps: usize,
+    /// Time that the run has taken \[s\].
+    pub wall_seconds: f64,
+}
+
+/// Bytes, without the bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Digest {
+    /// How many.
+    pub bytes: u64,
+    /// BLAKE3 in hexadecimal digits.
+    pub blake3: String,
+}
+
+impl Digest {
+    /// Of these.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            bytes: bytes.len() as u64,
+            blake3: blake3::hash(bytes).to_hex().to_string(),
+        }
+    }
+}
+
+impl Manifest {
+    /// As it stands in its file.
+    ///
+    /// # Errors
+    /// When the library refuses, which no manifest of ours makes it do.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_string(self).map_err(|e| Error::System(e.to_string()))?;
+        let digest = blake3::hash(text.as_bytes()).to_hex();
+        text.push('\n');
+        text.push_str(&digest);
+        text.push('\n');
+        Ok(text.into_bytes())
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote; `file` is what error messages call it.
+    ///
+    /// # Errors
+    /// When a byte is not what it was, or the format is one that this version does not know.
+    pub fn from_bytes(bytes: &[u8], file: &Path) -> Result<Self> {
+        let damaged = |what: &str| Error::Damaged {
+            path: file.to_owned(),
+            what: what.to_owned(),
+        };
+        let text = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
+        let (line, digest) = text
+            .split_once('\n')
+            .ok_or_else(|| damaged("it ends early"))?;
+        if digest.strip_suffix('\n') != Some(&blake3::hash(line.as_bytes()).to_hex()) {
+            return Err(damaged("its digest is that of something else"));
+        }
+        let value: serde_json::Value =
+            serde_json::from_str(line).map_err(|e| damaged(&e.to_string()))?;
+        let format = value["format"].as_u64().unwrap_or(0);
+        let value = migrate(value, format).ok_or_else(|| Error::Format {
+            path: file.to_owned(),
+            found: format,
+            known: FORMAT,
+        })?;
+        serde_json::from_value(value).map_err(|e| damaged(&e.to_string()))
+    }
+}
+
+/// A manifest of an older format as one of today's; nothing for a format that is not known.
+fn migrate(manifest: serde_json::Value, format: u64) -> Option<serde_json::Value> {
+    match format {
+        FORMAT => Some(manifest),
+        // when 2 comes: 1 => migrate(…, 2)
+        _ => None,
+    }
+}
+
+/// The arrays of a state as a safetensors file.
+///
+/// # Errors
+/// When the library refuses, which no state of ours makes it do.
+pub fn encode(state: &State) -> Result<Vec<u8>> {
+    let bytes: Vec<(&str, Dtype, usize, Vec<u8>)> = state
+        .arrays
+        .iter()
+        .map(|(name, array)| {
+            let (dtype, length, bytes) = match array {
+                Array::F32(x) => (Dtype::F32, x.len(), flat(x, |x| x.to_le_bytes())),
+                Array::F64(x) => (Dtype::F64, x.len(), flat(x, |x| x.to_le_bytes())),
+                Array::U64(x) => (Dtype::U64, x.len(), flat(x, |x| x.to_le_bytes())),
+            };
+            (name.as_str(), dtype, length, bytes)
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, dtype, length, bytes)| {
+            Ok((*name, TensorView::new(*dtype, vec![*length], bytes)?))
+        })
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+    views
+        .and_then(|views| safetensors::serialize(views, None))
+        .map_err(|error| Error::System(error.to_string()))
+}
+
+fn flat<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {
+    let bytes: Vec<[u8; N]> = values.iter().map(|&x| bytes(x)).collect();
+    bytes.into_flattened()
+}
+
+/// Reads what [`encode`] wrote; `file` is what error messages call it.
+///
+/// # Errors
+/// When the bytes are not safetensors, or have tensors that no state has.
+pub fn decode(bytes: &[u8], file: &Path) -> Result<State> {
+    let damaged = |what: String| Error::Damaged {
+        path: file.to_owned(),
+        what,
+    };
+    let tensors = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
+    let arrays = tensors.iter().map(|(name, view)| {
+        let data = view.data();
+        let array = match view.dtype() {
+            Dtype::F32 => Array::F32(numbers(data, f32::from_le_bytes)),
+            Dtype::F64 => Array::F64(numbers(data, f64::from_le_bytes)),
+            Dtype::U64 => Array::U64(numbers(data, u64::from_le_bytes)),
+            other => return Err(damaged(format!("`{name}` is of type {other:?}"))),
+        };
+        Ok((name.to_owned(), array))
+    });
+    Ok(State {
+        arrays: arrays.collect::<Result<_>>()?,
+    })
+}
+
+fn numbers<T, const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (numbers, _) = bytes.as_chunks::<N>();
+    numbers.iter().map(|&bytes| number(bytes)).collect()
+}
+
+/// The checkpoints of a run.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    directory: PathBuf,
+    disk: Box<dyn Disk>,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(directory: PathBuf, disk: Box<dyn Disk>) -> Self {
+        Self { directory, disk }
+    }
+
+    /// The numbers of those that are there, the newest first.
+    pub(crate) fn numbers(&self) -> Vec<u64> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten();
+        let mut numbers: Vec<u64> = entries
+            .flatten()
+            .filter_map(|entry| number_of(&entry.path(), "json"))
+            .collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        numbers
+    }
+
+    /// Where a manifest is.
+    pub(crate) fn manifest_path(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("{number:06}.json"))
+    }
+
+    fn state_path(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("{number:06}.safetensors"))
+    }
+
+    /// Writes a checkpoint, drops the ones that are too many, and says how many bytes it has.
+    ///
+    /// # Errors
+    /// When the disk does not take it; those before it are then as they were.
+    pub(crate) fn save(&mut self, mut manifest: Manifest, state: &State) -> Result<u64> {
+        let bytes = encode(state)?;
+        manifest.state = Digest::of(&bytes);
+        let numbers = self.numbers();
+        let number = numbers.first().map_or(1, |newest| newest + 1);
+        let (state_path, manifest_path) = (self.state_path(number), self.manifest_path(number));
+        let manifest = manifest.to_bytes()?;
+        let written = self
+            .disk
+            .make_directory(&self.directory)
+            .and_then(|()| self.disk.replace(&state_path, &bytes))
+            .and_then(|()| self.disk.replace(&manifest_path, &manifest))
+            .and_then(|()| self.disk.sync_directory(&self.directory));
+        if let Err(source) = written {
+            // the manifest first, so that none is without its state
+            for path in [&manifest_path, &state_path] {
+                let _ = self.disk.remove(path);
+            }
+            return Err(Error::Save {
+                path: state_path,
+                source,
+                kept: numbers.first().map(|&newest| self.manifest_path(newest)),
+            });
+        }
+        self.drop_old();
+        Ok((bytes.len() + manifest.len()) as u64)
+    }
+
+    /// What cannot be removed now is tried again after the next checkpoint.
+    fn drop_old(&mut self) {
+        let numbers = self.numbers();
+        for &number in numbers.iter().skip(KEPT) {
+            let _ = self.disk.remove(&self.manifest_path(number));
+        }
+        let kept: Vec<u64> = numbers.into_iter().take(KEPT).collect();
+        let entries = fs::read_dir(&self.directory).into_iter().flatten();
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let stale = number_of(&path, "safetensors").is_some_and(|n| !kept.contains(&n));
+            // left by a process that was killed while it wrote
+            if stale || path.extension().is_some_and(|extension| extension == "new") {
+                let _ = self.disk.remove(&path);
+            }
+        }
+    }
+
+    /// The manifest and the state of a checkpoint.
+    ///
+    /// # Errors
+    /// When a file is missing, or a byte of it is not what it was.
+    pub(crate) fn load(&self, number: u64) -> Result<(Manifest, State)> {
+        let path = self.manifest_path(number);
+        let manifest = Manifest::from_bytes(&read(&path, LARGEST_MANIFEST)?, &path)?;
+        let path = self.state_path(number);
+        let bytes = read(&path, manifest.state.bytes)?;
+        if Digest::of(&bytes) != manifest.state {
+            return Err(Error::Damaged {
+                path,
+                what: "its digest is not that of the manifest".to_owned(),
+            });
+        }
+        let state = decode(&bytes, &path)?;
+        Ok((manifest, state))
+    }
+}
+
+/// The number of a file such as `000012.json`.
+fn number_of(path: &Path, extension: &str) -> Option<u64> {
+    let ours = path.extension()? == extension;
+    let name = path.file_stem()?.to_str()?;
+    ours.then(|| name.parse().ok())?
+}
+
+/// At most `limit` bytes of a file, and one more where it has more.
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    use io::Read;
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(bytes)
+}

@@ -1,0 +1,41 @@
+//! What tells two configurations apart.
+
+use crate::text::plain_path;
+use crate::{Error, ExperimentConfig, Result};
+use serde_json::Value;
+
+/// The first value by which two configurations lead to other numbers, as `KEY there is A, here B`; the budget of real
+/// steps does not.
+pub(crate) fn difference(
+    there: &ExperimentConfig,
+    here: &ExperimentConfig,
+) -> Result<Option<String>> {
+    let tree = |config: &ExperimentConfig| {
+        let config = ExperimentConfig {
+            real_steps: 1,
+            ..config.clone()
+        };
+        serde_json::to_value(config).map_err(|error| Error::System(error.to_string()))
+    };
+    Ok(find("", &tree(there)?, &tree(here)?))
+}
+
+fn find(path: &str, there: &Value, here: &Value) -> Option<String> {
+    if let (Value::Object(there), Value::Object(here)) = (there, here) {
+        let keys = there
+            .keys()
+            .chain(here.keys().filter(|key| !there.contains_key(*key)));
+        let entry = |tree: &serde_json::Map<String, Value>, key| {
+            tree.get(key).cloned().unwrap_or(Value::Null)
+        };
+        return keys.into_iter().find_map(|key| {
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            find(&path, &entry(there, key), &entry(here, key))
+        });
+    }
+    (there != here).then(|| format!("`{}` there is {there}, here {here}", plain_path(path)))
+}

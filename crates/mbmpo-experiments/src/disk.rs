@@ -1,0 +1,70 @@
+//! What keeping a run asks of the file system.
+
+use std::fmt::Debug;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Writing so that a file is whole or as it was before, whatever happens meanwhile. Tests have a disk that fails.
+pub(crate) trait Disk: Debug + Send {
+    /// Makes a directory where there is none.
+    fn make_directory(&mut self, path: &Path) -> io::Result<()>;
+    /// Makes a file and waits until the disk has it.
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Gives a file another name, in place of what had it.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Waits until the disk has the names in a directory.
+    fn sync_directory(&mut self, path: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+
+    /// Writes a file under another name and then renames it.
+    fn replace(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let new = temporary(path);
+        let outcome = self
+            .write(&new, bytes)
+            .and_then(|()| self.rename(&new, path));
+        if outcome.is_err() {
+            let _ = self.remove(&new);
+        }
+        outcome
+    }
+}
+
+/// The name of a file while it is written: `.NAME.new`.
+pub(crate) fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+/// The file system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn make_directory(&mut self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
+        // elsewhere a directory cannot be opened, and need not be
+        if cfg!(unix) {
+            File::open(path)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}

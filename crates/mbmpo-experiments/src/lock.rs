@@ -1,0 +1,49 @@
+//! One process a run directory.
+
+use crate::{Error, Result};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+/// A file that is locked as long as this lives. The system gives the lock back when the process ends, however it does, so
+/// what a killed process leaves behind locks nobody out; the number of the process is in it for the error message.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks the directory `run` by its file `lock`, which stays.
+    pub(crate) fn take(run: &Path) -> Result<Self> {
+        let path = run.join("lock");
+        let unwritable = |source| Error::Unwritable {
+            path: path.clone(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(unwritable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // only for the message
+                let _ = file.take(20).read_to_string(&mut holder);
+                return Err(Error::Locked {
+                    path: run.to_owned(),
+                    holder: holder.trim().to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+        }
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(unwritable)?;
+        Ok(Self { _file: file })
+    }
+}
