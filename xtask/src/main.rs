@@ -1,8 +1,10 @@
-//! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask bench`, `cargo xtask ci`.
+//! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask bench`, `cargo xtask torture`,
+//! `cargo xtask ci`.
 
 mod bench;
 mod ci;
 mod run_benchmark;
+mod torture;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ enum Chore {
     RunBenchmark(run_benchmark::Arguments),
     /// Time the three hot loops, beside what the machine can do
     Bench(bench::Arguments),
+    /// Kill training at any instant, take it up again, and compare every byte with an undisturbed run
+    Torture(torture::Arguments),
     /// All checks: format, lints, documentation, tests
     Ci,
 }
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::RunBenchmark(arguments) => run_benchmark::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Torture(arguments) => torture::run(&arguments),
         Chore::Ci => ci::run(),
     };
     match outcome {

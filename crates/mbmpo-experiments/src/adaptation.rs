@@ -1,6 +1,7 @@
 //! Fine-tuning trained policies on the real environment, also on one whose physics was changed (section 5 of the paper).
 
 use crate::evaluation::{deviation, mean, require_fit};
+use crate::figure::render;
 use crate::trainer::{drive, with_threads};
 use crate::{
     AlgorithmConfig, AlgorithmKind, DeviceKind, Error, ExperimentConfig, Progress, Result,
@@ -305,6 +306,6 @@ impl Adaptation {
             .with_x_axis_min(0.0)
             .with_legend_box(false)
             .with_legend_position(LegendPosition::OutsideBottomColumns);
-        kuva::render_to_svg(plots, layout)
+        render(plots, layout)
     }
 }

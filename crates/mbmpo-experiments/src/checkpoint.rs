@@ -309,3 +309,129 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
         })?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::disk::RealDisk;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Does what it is asked for so many times; then it fails, after half of what it writes.
+    #[derive(Debug, Clone)]
+    struct Failing(Arc<AtomicUsize>);
+
+    impl Failing {
+        fn may(&self) -> io::Result<()> {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            if left == 0 {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            Ok(())
+        }
+    }
+
+    impl Disk for Failing {
+        fn make_directory(&mut self, path: &Path) -> io::Result<()> {
+            self.may().and_then(|()| RealDisk.make_directory(path))
+        }
+
+        fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+            if let Err(full) = self.may() {
+                RealDisk.write(path, &bytes[..bytes.len() / 2])?;
+                return Err(full);
+            }
+            RealDisk.write(path, bytes)
+        }
+
+        fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+            self.may().and_then(|()| RealDisk.rename(from, to))
+        }
+
+        fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
+            self.may().and_then(|()| RealDisk.sync_directory(path))
+        }
+
+        fn remove(&mut self, path: &Path) -> io::Result<()> {
+            self.may().and_then(|()| RealDisk.remove(path))
+        }
+    }
+
+    fn state(x: f64) -> State {
+        State {
+            arrays: [("theta".to_owned(), Array::F64(vec![x; 50]))].into(),
+        }
+    }
+
+    fn manifest() -> Manifest {
+        Manifest {
+            format: FORMAT,
+            version: "0.0.0".to_owned(),
+            run: Digest::of(b"run"),
+            position: Position::default(),
+            metrics: Digest::of(b""),
+            state: Digest::of(b""),
+        }
+    }
+
+    /// A disk that is full from each operation of a save on. Fails when a save that did not succeed leaves anything that
+    /// can be taken for a checkpoint, harms the one before, or is not reported with where that is.
+    #[test]
+    fn a_save_that_fails_leaves_the_checkpoint_before() {
+        let mut operations = 0;
+        loop {
+            let parent = tempfile::tempdir().unwrap();
+            let budget = Failing(Arc::new(AtomicUsize::new(usize::MAX)));
+            let mut checkpoints =
+                Checkpoints::new(parent.path().to_owned(), Box::new(budget.clone()));
+            checkpoints.save(manifest(), &state(1.0)).unwrap();
+            budget.0.store(operations, Ordering::Relaxed);
+            let saved = checkpoints.save(manifest(), &state(2.0));
+            let newest = checkpoints.numbers()[0];
+            let (_, found) = checkpoints.load(newest).unwrap();
+            match saved {
+                Ok(_) => {
+                    assert_eq!(found, state(2.0));
+                    break;
+                }
+                Err(error) => {
+                    // Where the names could not be made to last, the new one is as good as the old one while the system runs.
+                    let expected = if newest == 1 { state(1.0) } else { state(2.0) };
+                    assert_eq!(found, expected, "{operations}");
+                    assert!(operations == 5 || newest == 1, "{operations}");
+                    assert_eq!(error.exit_code(), 3);
+                    let message = error.to_string();
+                    assert!(message.contains("000001.json is as it was"), "{message}");
+                    assert!(message.contains("--resume"), "{message}");
+                }
+            }
+            // and with room again it works
+            budget.0.store(usize::MAX, Ordering::Relaxed);
+            checkpoints.save(manifest(), &state(3.0)).unwrap();
+            let (_, found) = checkpoints.load(checkpoints.numbers()[0]).unwrap();
+            assert_eq!(found, state(3.0));
+            operations += 1;
+        }
+        // a directory, two files and their names, and that the names last
+        assert_eq!(operations, 6);
+    }
+
+    /// Fails when a kind of number is not written, or an empty array is lost.
+    #[test]
+    fn every_kind_of_array_comes_back() {
+        let arrays = [
+            ("a", Array::F32(vec![f32::MIN_POSITIVE, -0.0])),
+            ("b.c", Array::F64(vec![0.1, f64::INFINITY])),
+            ("d", Array::U64(vec![u64::MAX])),
+            ("e", Array::F32(vec![])),
+        ];
+        let state = State {
+            arrays: arrays.map(|(name, array)| (name.to_owned(), array)).into(),
+        };
+        let bytes = encode(&state).unwrap();
+        assert_eq!(decode(&bytes, Path::new("x")).unwrap(), state);
+        assert!(bytes == encode(&state).unwrap());
+    }
+}

@@ -1,6 +1,7 @@
 //! Runs side by side: learning curves, and how many real steps each algorithm needed (figure 1 of the paper).
 
 use crate::evaluation::{deviation, mean};
+use crate::figure::render;
 use crate::{
     AlgorithmConfig, EnvironmentConfig, Error, ExperimentConfig, Result, preset, read_metrics, text,
 };
@@ -251,7 +252,7 @@ impl Comparison {
             .with_log_x()
             .with_legend_box(false)
             .with_legend_position(LegendPosition::OutsideBottomColumns);
-        kuva::render_to_svg(plots, layout)
+        render(plots, layout)
     }
 }
 

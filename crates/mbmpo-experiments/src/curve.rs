@@ -1,3 +1,4 @@
+use crate::figure::render;
 use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
 use mbmpo_core::IterationMetrics;
 
@@ -49,5 +50,5 @@ pub fn learning_curve(title: &str, history: &[IterationMetrics]) -> String {
         .with_x_axis_min(0.0)
         .with_legend_box(false)
         .with_legend_position(LegendPosition::OutsideBottomColumns);
-    kuva::render_to_svg(plots, layout)
+    render(plots, layout)
 }

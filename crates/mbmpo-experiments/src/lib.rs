@@ -37,6 +37,7 @@ mod drawing;
 mod environment;
 mod error;
 mod evaluation;
+mod figure;
 mod lock;
 pub mod overrides;
 pub mod preset;

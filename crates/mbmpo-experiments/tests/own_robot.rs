@@ -4,8 +4,8 @@
 
 use mbmpo_core::Silent;
 use mbmpo_experiments::{
-    DeviceKind, EnvironmentChoice, RobotFiles, RunDirectory, RunInfo, Variant, check_environment,
-    evaluate, preset, run,
+    DeviceKind, EnvironmentChoice, RobotFiles, RunDirectory, RunInfo, Safety, Variant,
+    check_environment, evaluate, preset, run,
 };
 use std::fs;
 use std::path::Path;
@@ -67,7 +67,7 @@ fn a_run_needs_nothing_but_its_directory() {
     let mut directory = RunDirectory::create(Some(&path), &config, info).unwrap();
     // what was copied is what counts
     fs::remove_dir_all(&mine).unwrap();
-    run(&config, &mut directory, &mut Silent).unwrap();
+    run(&config, &mut directory, Safety::default(), &mut Silent).unwrap();
     assert_eq!(fs::read_to_string(path.join("robot.xml")).unwrap(), ROBOT);
     assert_eq!(fs::read_to_string(path.join("task.ron")).unwrap(), TASK);
 
@@ -84,7 +84,7 @@ fn a_run_needs_nothing_but_its_directory() {
     let info = RunInfo::begin("cart", "config", 1, DeviceKind::Cpu, 1, &[]);
     let second = parent.path().join("second");
     let mut directory = RunDirectory::create(Some(&second), &repeated, info).unwrap();
-    run(&repeated, &mut directory, &mut Silent).unwrap();
+    run(&repeated, &mut directory, Safety::default(), &mut Silent).unwrap();
     let policy = |path: &Path| fs::read(path.join("policy.safetensors")).unwrap();
     assert!(policy(&moved) == policy(&second));
 }

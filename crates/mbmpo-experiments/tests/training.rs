@@ -1,41 +1,70 @@
 //! The trainer and the run directory, around an algorithm that does nothing: the loop ends where the budget does,
-//! what is written is complete after each iteration, and a failure is noted.
+//! what is written is complete after each iteration, and a failure is noted or tried again.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_core::{Algorithm, Check, IterationMetrics, Observer, Purpose, Result, Silent, Streams};
+use mbmpo_core::{
+    Algorithm, Archive, Check, IterationMetrics, Observer, Persist, Phase, Purpose, Result, Silent,
+    Streams,
+};
 use mbmpo_experiments::{
-    DeviceKind, Error, RunDirectory, RunInfo, Sink, Status, preset, read_metrics, train,
+    ATTEMPTS, DeviceKind, Error, OnNan, Progress, RunDirectory, RunInfo, Safety, Status, preset,
+    read_metrics, train,
 };
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 use std::path::Path;
 
-/// Takes ten steps an iteration and fails at the iteration given.
+/// Takes ten steps an iteration, in two parts, and fails in the second part of the iteration given until other random
+/// numbers were asked for often enough.
 struct Idle {
-    steps: usize,
+    parts: usize,
     fails_at: usize,
+    redraws: usize,
+    needed: usize,
+}
+
+impl Idle {
+    fn failing(fails_at: usize, needed: usize) -> Self {
+        Self {
+            parts: 0,
+            fails_at,
+            redraws: 0,
+            needed,
+        }
+    }
+}
+
+impl Persist for Idle {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.count("parts", &mut self.parts)?;
+        archive.count("redraws", &mut self.redraws)
+    }
 }
 
 impl Algorithm for Idle {
     type Policy = GaussianPolicy;
 
-    fn iterate(&mut self, _observer: &mut dyn Observer) -> Result<IterationMetrics> {
-        if self.steps == 10 * self.fails_at {
+    fn advance(&mut self, _observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
+        if self.parts == 2 * self.fails_at + 1 && self.redraws < self.needed {
             return Err(mbmpo_core::Error::NotFinite {
                 what: "the loss".to_owned(),
             });
         }
-        self.steps += 10;
-        Ok(IterationMetrics {
-            iteration: self.steps / 10 - 1,
-            real_steps: self.steps,
-            return_pre_mean: self.steps as f64 / 3.0,
+        self.parts += 1;
+        Ok((self.parts % 2 == 0).then(|| IterationMetrics {
+            iteration: self.parts / 2 - 1,
+            real_steps: self.real_steps(),
+            return_pre_mean: self.parts as f64 / 3.0,
             ..IterationMetrics::default()
-        })
+        }))
+    }
+
+    fn redraw(&mut self) {
+        self.redraws += 1;
     }
 
     fn real_steps(&self) -> usize {
-        self.steps
+        5 * self.parts
     }
 
     fn policy(&self) -> GaussianPolicy {
@@ -70,12 +99,15 @@ fn training_stops_with_the_iteration_that_uses_up_the_budget() {
     let mut directory = create(&path).unwrap();
     assert_eq!(status(&path).status, Status::Running);
 
-    let mut idle = Idle {
-        steps: 0,
-        fails_at: usize::MAX,
-    };
-    let sinks: &mut [&mut dyn Sink<GaussianPolicy>] = &mut [&mut directory];
-    let last = train(&mut idle, 25, sinks, &mut Silent).unwrap();
+    let mut idle = Idle::failing(usize::MAX / 4, 0);
+    let last = train(
+        &mut idle,
+        25,
+        &mut directory,
+        Safety::default(),
+        &mut Silent,
+    )
+    .unwrap();
     assert_eq!(last.real_steps, 30);
     directory.finish(Ok(())).unwrap();
 
@@ -110,18 +142,81 @@ fn training_stops_with_the_iteration_that_uses_up_the_budget() {
 fn a_failure_leaves_what_was_done_and_is_noted() {
     let parent = tempfile::tempdir().unwrap();
     let mut directory = create(parent.path()).unwrap();
-    let mut idle = Idle {
-        steps: 0,
-        fails_at: 1,
-    };
-    let sinks: &mut [&mut dyn Sink<GaussianPolicy>] = &mut [&mut directory];
-    let error = train(&mut idle, 25, sinks, &mut Silent).unwrap_err();
-    assert!(!error.is_input());
+    let mut idle = Idle::failing(1, 1);
+    let error = train(
+        &mut idle,
+        25,
+        &mut directory,
+        Safety::default(),
+        &mut Silent,
+    )
+    .unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    // the iteration, the seed, what is wrong, what is left, what to do
+    let message = error.to_string();
+    for part in [
+        "iteration 1",
+        "seed 7",
+        "the loss is not finite",
+        "checkpoints/000001.json",
+        "--on-nan rollback",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
     directory.finish(Err(&error)).unwrap();
     assert_eq!(read_metrics(parent.path()).unwrap().len(), 1);
     let info = status(parent.path());
     assert_eq!(info.status, Status::Failed);
     assert!(info.error.unwrap().contains("the loss is not finite"));
+}
+
+/// What a run told a person.
+#[derive(Default)]
+struct Notices(Vec<String>);
+
+impl Observer for Notices {
+    fn at(&mut self, _: Phase, _: usize, _: usize) {}
+}
+
+impl Progress for Notices {
+    fn iteration(&mut self, _: &IterationMetrics) {}
+
+    fn notice(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+const ROLLBACK: Safety = Safety {
+    on_nan: OnNan::Rollback,
+    checkpoint_seconds: Some(0.0),
+};
+
+/// Fails when an attempt goes on with a half-done iteration, repeats the same random numbers, or leaves a line twice.
+#[test]
+fn a_failure_can_be_tried_again_with_other_random_numbers() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = create(parent.path()).unwrap();
+    let mut notices = Notices::default();
+    let mut idle = Idle::failing(1, 2);
+    train(&mut idle, 25, &mut directory, ROLLBACK, &mut notices).unwrap();
+    // the second attempt draws again what the first did, once more
+    assert_eq!((idle.parts, idle.redraws), (6, 2));
+    assert_eq!(notices.0.len(), 2, "{:?}", notices.0);
+    assert!(notices.0[1].contains("(2 of 3)"), "{:?}", notices.0);
+    let iterations: Vec<_> = directory.history().iter().map(|m| m.iteration).collect();
+    assert_eq!(iterations, [0, 1, 2]);
+}
+
+/// Fails when a hopeless run goes on for ever, or gives up one attempt early.
+#[test]
+fn attempts_come_to_an_end() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = create(parent.path()).unwrap();
+    let mut notices = Notices::default();
+    let mut idle = Idle::failing(0, usize::MAX);
+    let error = train(&mut idle, 25, &mut directory, ROLLBACK, &mut notices).unwrap_err();
+    assert!(matches!(error, Error::Failed { iteration: 0, .. }));
+    assert_eq!((notices.0.len(), idle.redraws), (ATTEMPTS, ATTEMPTS));
 }
 
 #[test]

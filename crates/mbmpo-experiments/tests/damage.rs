@@ -1,0 +1,221 @@
+//! Damaged checkpoints: whatever byte is missing or another, a run goes on from the checkpoint before with a warning that
+//! names the file, or ends with an error that does; it never panics, and never goes on from anything else.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use mbmpo_core::{Archive, IterationMetrics, Persist, Purpose, Result, Streams};
+use mbmpo_experiments::checkpoint::{FORMAT, Manifest};
+use mbmpo_experiments::{DeviceKind, Error, RunDirectory, RunInfo, preset};
+use mbmpo_policy::{DeterministicPolicy, Mlp};
+use rand::RngExt;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Something with a little of everything.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Small {
+    weights: [f64; 3],
+    log: Vec<f32>,
+    count: usize,
+}
+
+impl Persist for Small {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.array("weights", &mut self.weights)?;
+        archive.list("log", &mut self.log)?;
+        archive.count("count", &mut self.count)
+    }
+}
+
+fn small(x: usize) -> Small {
+    Small {
+        weights: [x as f64, 0.1, -1e300],
+        log: vec![1.5; x],
+        count: x,
+    }
+}
+
+fn open(path: &Path) -> RunDirectory {
+    let config = preset::resolve("point-2d", "quick", &[]).unwrap();
+    let info = RunInfo::begin("point-2d", "quick", 7, DeviceKind::Cpu, 1, &[]);
+    RunDirectory::resume(Some(path), &config, info).unwrap()
+}
+
+/// A run with two checkpoints, after one iteration and after two.
+fn run(path: &Path) -> RunDirectory {
+    let mut directory = open(path);
+    let network = Mlp {
+        sizes: vec![2, 2],
+        joining: 0,
+        hidden: mbmpo_policy::Activation::Relu,
+        output: mbmpo_policy::Activation::Tanh,
+        layer_norm: false,
+    };
+    let mut stream = Streams::new(1).stream(Purpose::Test, 0, 0);
+    let parameters = network.initial_parameters(&mut stream);
+    let policy = DeterministicPolicy {
+        parameters: parameters.iter().map(|&x| x as f32).collect(),
+        normalizer: mbmpo_policy::RunningNormalizer::new(2, 5.0).now(),
+        network,
+    };
+    for x in 1..=2 {
+        let metrics = IterationMetrics {
+            iteration: x - 1,
+            real_steps: 10 * x,
+            ..IterationMetrics::default()
+        };
+        directory.record(&metrics, policy.clone()).unwrap();
+        directory.save(&mut small(x)).unwrap();
+    }
+    directory
+}
+
+fn file(path: &Path, name: &str) -> PathBuf {
+    path.join("checkpoints").join(name)
+}
+
+/// What is restored, and what a person is told.
+fn restore(directory: &mut RunDirectory) -> (Result<Small, Error>, Vec<String>) {
+    let mut notices = Vec::new();
+    let mut found = small(0);
+    let outcome = directory.restore(&mut found, |text| notices.push(text.to_owned()));
+    (outcome.map(|()| found), notices)
+}
+
+/// Restores after `change`, from the checkpoint before, and puts everything back. (Files are removed first: a file that is
+/// overwritten is waited for by some file systems.)
+fn damage(directory: &mut RunDirectory, path: &Path, bytes: &[u8], change: &[u8]) {
+    let metrics = directory.path().join("metrics.jsonl");
+    let lines = fs::read_to_string(&metrics).unwrap();
+    fs::remove_file(path).unwrap();
+    fs::write(path, change).unwrap();
+    let (found, notices) = restore(directory);
+    assert_eq!(found.unwrap(), small(1));
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(
+        notices.len() == 1 && notices[0].contains(name),
+        "{notices:?}"
+    );
+    // so are the metrics
+    assert_eq!(directory.history().len(), 1);
+    let first = fs::read_to_string(&metrics).unwrap();
+    assert_eq!(first.lines().count(), 1);
+    let mut appended = fs::File::options().append(true).open(&metrics).unwrap();
+    appended
+        .write_all(&lines.as_bytes()[first.len()..])
+        .unwrap();
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn cut_at_every_length() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = run(parent.path());
+    for name in ["000002.json", "000002.safetensors"] {
+        let path = file(parent.path(), name);
+        let bytes = fs::read(&path).unwrap();
+        for length in 0..bytes.len() {
+            damage(&mut directory, &path, &bytes, &bytes[..length]);
+        }
+        let longer = [&bytes[..], b"\n"].concat();
+        damage(&mut directory, &path, &bytes, &longer);
+    }
+    let (found, notices) = restore(&mut directory);
+    assert_eq!((found.unwrap(), notices.len()), (small(2), 0));
+}
+
+#[test]
+fn ten_thousand_flipped_bytes() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = run(parent.path());
+    let mut stream = Streams::new(1).stream(Purpose::Test, 0, 0);
+    for name in ["000002.json", "000002.safetensors"] {
+        let path = file(parent.path(), name);
+        let bytes = fs::read(&path).unwrap();
+        for _ in 0..5000 {
+            let mut flipped = bytes.clone();
+            let at = stream.random_range(0..bytes.len());
+            flipped[at] ^= stream.random_range(1..=255_u8);
+            damage(&mut directory, &path, &bytes, &flipped);
+        }
+    }
+}
+
+/// The last resort is an error that names a file and says what to do; nothing is lost.
+#[test]
+fn nothing_whole_is_an_error() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = run(parent.path());
+    for name in ["000001.safetensors", "000002.safetensors"] {
+        fs::remove_file(file(parent.path(), name)).unwrap();
+    }
+    let (found, notices) = restore(&mut directory);
+    let error = found.unwrap_err();
+    assert!(matches!(error, Error::NoCheckpoint { .. }));
+    let message = error.to_string();
+    assert!(
+        message.contains("000002.safetensors") && message.contains("--out"),
+        "{message}"
+    );
+    assert_eq!((notices.len(), error.exit_code()), (2, 2));
+    let metrics = fs::read_to_string(parent.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 2);
+}
+
+/// Fails when metrics that are not those of the checkpoint are kept.
+#[test]
+fn metrics_that_were_changed_are_noticed() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = run(parent.path());
+    let path = parent.path().join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        text.replace("\"real_steps\":20", "\"real_steps\":21"),
+    )
+    .unwrap();
+    let (found, notices) = restore(&mut directory);
+    assert_eq!(found.unwrap(), small(1));
+    assert!(notices[0].contains("metrics.jsonl"), "{notices:?}");
+}
+
+/// Fails when what another version wrote is read as if it were ours, or its number is not said.
+#[test]
+fn another_format_is_refused_by_its_number() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = run(parent.path());
+    drop(directory);
+    let path = file(parent.path(), "000002.json");
+    let manifest = Manifest::from_bytes(&fs::read(&path).unwrap(), &path).unwrap();
+    for format in [0, FORMAT + 1] {
+        let other = Manifest {
+            format,
+            ..manifest.clone()
+        };
+        let bytes = other.to_bytes().unwrap();
+        let error = Manifest::from_bytes(&bytes, &path).unwrap_err();
+        assert!(matches!(error, Error::Format { found, .. } if found == format));
+        let message = error.to_string();
+        assert!(message.contains(&format!("is of format {format}, this mbmpo reads format 1")));
+    }
+}
+
+/// Fails when more checkpoints stay than three, or when what a killed process left stays for ever.
+#[test]
+fn old_checkpoints_go() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = run(parent.path());
+    fs::write(file(parent.path(), ".000003.safetensors.new"), "half").unwrap();
+    for _ in 0..3 {
+        directory.save(&mut small(2)).unwrap();
+    }
+    let mut names: Vec<_> = fs::read_dir(parent.path().join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let expected = [3, 4, 5].map(|n| [format!("00000{n}.json"), format!("00000{n}.safetensors")]);
+    assert_eq!(names, expected.concat());
+}

@@ -1,0 +1,238 @@
+//! `cargo xtask torture`: kills training at any instant, takes it up again, and compares what comes out with a run that was
+//! left in peace, byte for byte.
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use mbmpo_core::{Purpose, Stream, Streams};
+use mbmpo_experiments::AlgorithmKind;
+use rand::RngExt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// SIGKILLs over all algorithms together
+    #[arg(long, default_value_t = 1000)]
+    kills: usize,
+
+    /// Decides the instants
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// What is needed to torture one algorithm.
+struct Victim<'a> {
+    program: &'a Path,
+    algorithm: AlgorithmKind,
+    directory: &'a Path,
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let program = build()?;
+    let parent = tempfile::tempdir()?;
+    let count = AlgorithmKind::ALL.len();
+    let mut total = Tally::default();
+    for (i, algorithm) in AlgorithmKind::ALL.into_iter().enumerate() {
+        let directory = parent.path().join(algorithm.name());
+        fs::create_dir(&directory)?;
+        let victim = Victim {
+            program: &program,
+            algorithm,
+            directory: &directory,
+        };
+        let share = arguments.kills / count + usize::from(i < arguments.kills % count);
+        let mut stream = Streams::new(arguments.seed).stream(Purpose::Test, 0, i as u64);
+        let tally = victim.torture(share, &mut stream)?;
+        println!("{algorithm}: {tally}");
+        total.add(&tally);
+    }
+    println!("all: {total}, 0 differences");
+    Ok(())
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+struct Tally {
+    kills: usize,
+    /// Of those: before there was a checkpoint.
+    early: usize,
+    runs: usize,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.kills += other.kills;
+        self.early += other.early;
+        self.runs += other.runs;
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} kills ({} before the first checkpoint), {} whole runs compared",
+            self.kills, self.early, self.runs
+        )
+    }
+}
+
+impl Victim<'_> {
+    fn torture(&self, kills: usize, stream: &mut Stream) -> Result<Tally> {
+        let reference = self.directory.join("undisturbed");
+        let clock = Instant::now();
+        let status = self.start(&reference, 1)?.wait()?;
+        ensure!(
+            status.success(),
+            "{}: the undisturbed run failed",
+            self.algorithm
+        );
+        let duration = clock.elapsed();
+        let expected = Remains::of(&reference)?;
+
+        let mut tally = Tally::default();
+        while tally.kills < kills {
+            let path = self.directory.join(format!("disturbed-{}", tally.runs));
+            loop {
+                let threads = [1, 2, 4][stream.random_range(0..3)];
+                let mut child = self.start(&path, threads)?;
+                // as often at the beginning as at the end, of this process
+                let patience = duration.mul_f64(stream.random_range(0.0..1.2));
+                if tally.kills < kills && !ends_within(&mut child, patience)? {
+                    child.kill()?;
+                    tally.kills += 1;
+                    tally.early += usize::from(checkpoints(&path, "json").is_empty());
+                }
+                let status = child.wait()?;
+                if status.success() {
+                    break;
+                }
+                // an error has an exit code, a kill has none
+                if let Some(code) = status.code() {
+                    bail!("{}: exit code {code} in {}", self.algorithm, path.display());
+                }
+            }
+            let found = Remains::of(&path)?;
+            if let Some(what) = expected.difference(&found) {
+                bail!(
+                    "{}: {what} differs after {} kills",
+                    self.algorithm,
+                    tally.kills
+                );
+            }
+            fs::remove_dir_all(&path)?;
+            tally.runs += 1;
+        }
+        Ok(tally)
+    }
+
+    /// A run of some iterations that saves after every part of one, or what is left of it.
+    fn start(&self, out: &Path, threads: usize) -> Result<Child> {
+        let mut settings = vec!["real_steps=360", "algorithm.evaluation_episodes=2"];
+        settings.extend(match self.algorithm {
+            AlgorithmKind::MbMpo => vec![
+                "algorithm.initial_random_steps=60",
+                "algorithm.real_steps_per_iteration=60",
+                "algorithm.imagined_rollouts_per_task=3",
+                "algorithm.meta_steps=3",
+                "algorithm.policy.hidden=[8]",
+                "algorithm.ensemble.members=2",
+                "algorithm.ensemble.hidden=[16]",
+                "algorithm.ensemble.max_epochs=3",
+            ],
+            AlgorithmKind::Ddpg => vec![
+                "algorithm.cycles=2",
+                "algorithm.rollout_steps=30",
+                "algorithm.train_steps=5",
+                "algorithm.batch_size=8",
+            ],
+            AlgorithmKind::Acktr => vec!["algorithm.batch_steps=60", "algorithm.critic_steps=2"],
+            AlgorithmKind::Ppo => vec!["algorithm.batch_steps=60", "algorithm.minibatches=3"],
+            AlgorithmKind::Trpo | AlgorithmKind::Vpg => vec!["algorithm.batch_steps=60"],
+        });
+        let mut command = Command::new(self.program);
+        command.args(["train", "point-2d", "--algorithm", self.algorithm.name()]);
+        if self.algorithm == AlgorithmKind::MbMpo {
+            command.args(["--preset", "quick"]);
+        }
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        command
+            .args([
+                "--seed",
+                "5",
+                "--quiet",
+                "--resume",
+                "--checkpoint-seconds",
+                "0",
+            ])
+            .args(["--threads", &threads.to_string(), "--out"])
+            .arg(out)
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))
+    }
+}
+
+/// Whether the process ends by itself in this time.
+fn ends_within(child: &mut Child, time: Duration) -> Result<bool> {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if child.try_wait()?.is_some() {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    Ok(child.try_wait()?.is_some())
+}
+
+/// What a run leaves, but for what says how long it took.
+struct Remains(Vec<(&'static str, Vec<u8>)>);
+
+impl Remains {
+    fn of(run: &Path) -> Result<Self> {
+        let metrics = fs::read_to_string(run.join("metrics.jsonl"))?;
+        let timeless = |line: &str| {
+            let end = line.find(",\"seconds\":").unwrap_or(line.len());
+            line[..end].to_owned()
+        };
+        let timeless: Vec<_> = metrics.lines().map(timeless).collect();
+        let mut states = checkpoints(run, "safetensors");
+        let state = states.pop().context("there is no checkpoint")?;
+        let mut files = vec![
+            ("metrics.jsonl", timeless.join("\n").into_bytes()),
+            ("the state", fs::read(state)?),
+        ];
+        for name in ["policy.safetensors", "learning_curve.svg", "config.ron"] {
+            files.push((name, fs::read(run.join(name))?));
+        }
+        Ok(Self(files))
+    }
+
+    /// The first file that is not the same.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        let mut pairs = self.0.iter().zip(&other.0);
+        pairs.find(|(a, b)| a != b).map(|((name, _), _)| *name)
+    }
+}
+
+/// The files of a run's checkpoints with this extension, the newest last.
+fn checkpoints(run: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten();
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    paths.sort();
+    paths
+}
+
+/// Builds the command line; it lies beside this program.
+fn build() -> Result<PathBuf> {
+    let arguments = ["build", "--package", "mbmpo-cli"];
+    let status = Command::new(env!("CARGO")).args(arguments).status()?;
+    ensure!(status.success(), "`cargo {}` failed", arguments.join(" "));
+    let own = std::env::current_exe()?;
+    Ok(own.with_file_name(format!("mbmpo{}", std::env::consts::EXE_SUFFIX)))
+}
