@@ -197,7 +197,7 @@ pub enum Error {
     /// A run that failed while it learned.
     #[error(
         "iteration {iteration} with seed {seed}: {source}; {}",
-        after_failure(kept)
+        after_failure(*attempts, kept)
     )]
     Failed {
         /// Counts from 0.
@@ -206,21 +206,26 @@ pub enum Error {
         seed: u64,
         /// What went wrong.
         source: mbmpo_core::Error,
+        /// How often the iteration was tried again.
+        attempts: usize,
         /// The latest checkpoint, which is as it was.
         kept: Option<PathBuf>,
     },
     /// A run that was asked to stop, and was saved.
     #[error(
-        "stopped after {} iterations and {} real steps; saved in {}, repeat the command with --resume to go on",
+        "stopped after {} iterations and {} real steps; saved in {} ({:.1} MB), repeat the command with --resume to go on",
         position.iterations,
         position.real_steps,
-        path.display()
+        path.display(),
+        *bytes as f64 / 1e6
     )]
     Interrupted {
         /// Its number.
         signal: i32,
         /// How far it had come.
         position: Position,
+        /// Size of the checkpoint.
+        bytes: u64,
         /// The directory of the run.
         path: PathBuf,
     },
@@ -279,14 +284,18 @@ fn after_loss(kept: &Option<PathBuf>) -> impl fmt::Display {
     }
 }
 
-fn after_failure(kept: &Option<PathBuf>) -> impl fmt::Display {
-    match kept {
-        Some(path) => format!(
-            "{} has the last good state: --resume --on-nan rollback goes on from there with other random numbers",
-            path.display()
+fn after_failure(attempts: usize, kept: &Option<PathBuf>) -> impl fmt::Display {
+    let kept = match kept {
+        Some(path) => format!("{} has a good state", path.display()),
+        None => "nothing was saved before".to_owned(),
+    };
+    match attempts {
+        0 => format!(
+            "{kept}: repeat the command with --resume --on-nan rollback to try other random numbers"
         ),
-        None => "nothing was saved before: --on-nan rollback tries again with other random numbers"
-            .to_owned(),
+        n => format!(
+            "{kept}; other random numbers did not help {n} times, change a setting and begin anew with --out"
+        ),
     }
 }
 

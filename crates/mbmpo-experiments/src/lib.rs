@@ -61,6 +61,8 @@ pub use evaluation::{Evaluation, evaluate};
 pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};
 pub use preset::Selection;
-pub use run_directory::{RunDirectory, RunInfo, Status, free_path, latest_path, read_metrics};
+pub use run_directory::{
+    RunDirectory, RunInfo, Saved, Status, free_path, latest_path, read_metrics,
+};
 pub use signals::Signals;
 pub use trainer::{ATTEMPTS, OnNan, Progress, Safety, run, train, with_threads};

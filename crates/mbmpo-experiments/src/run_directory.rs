@@ -52,6 +52,20 @@ pub struct RunInfo {
     /// How often it was taken up again.
     #[serde(default)]
     pub resumed: u32,
+    /// What saving it took so far.
+    #[serde(default)]
+    pub checkpoints: Saved,
+}
+
+/// What checkpoints cost.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Saved {
+    /// How many were made.
+    pub count: usize,
+    /// The time that it took \[s\].
+    pub seconds: f64,
+    /// Size of the latest.
+    pub bytes: u64,
 }
 
 impl RunInfo {
@@ -78,6 +92,7 @@ impl RunInfo {
             command: command.to_vec(),
             started: now.map_or(0, |now| now.as_secs()),
             resumed: 0,
+            checkpoints: Saved::default(),
         }
     }
 
@@ -437,11 +452,11 @@ impl RunDirectory {
         }
     }
 
-    /// Saves the state of `algorithm` at this point of the run, and gives the number of bytes.
+    /// Saves the state of `algorithm` at this point of the run.
     ///
     /// # Errors
     /// When the disk does not take it; earlier checkpoints are then as they were.
-    pub fn save(&mut self, algorithm: &mut impl Persist) -> Result<u64> {
+    pub fn save(&mut self, algorithm: &mut impl Persist) -> Result<()> {
         let start = Instant::now();
         let state = State::of(algorithm)?;
         self.metrics
@@ -457,12 +472,17 @@ impl RunDirectory {
             // known when it is written
             state: Digest::of(&[]),
         };
-        let size = self.checkpoints.save(manifest, &state)?;
+        let bytes = self.checkpoints.save(manifest, &state)?;
+        let cost = start.elapsed();
         self.pace = Pace {
             last: Instant::now(),
-            cost: start.elapsed(),
+            cost,
         };
-        Ok(size)
+        let saved = &mut self.info.checkpoints;
+        saved.count += 1;
+        saved.seconds += cost.as_secs_f64();
+        saved.bytes = bytes;
+        Ok(())
     }
 
     /// Notes in `run.json` how the run ended.

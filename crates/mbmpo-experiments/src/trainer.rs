@@ -139,6 +139,7 @@ where
                     iteration: directory.position().iterations,
                     seed: directory.info().seed,
                     source,
+                    attempts: failures,
                     kept: directory.latest_checkpoint(),
                 });
             }
@@ -152,6 +153,7 @@ where
             return Err(Error::Interrupted {
                 signal,
                 position: directory.position(),
+                bytes: directory.info().checkpoints.bytes,
                 path: directory.path().to_owned(),
             });
         }
