@@ -1,5 +1,7 @@
 //! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask bench`, `cargo xtask ci`.
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod ci;
 mod run_benchmark;

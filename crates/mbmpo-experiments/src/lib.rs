@@ -22,6 +22,8 @@
 //! # Ok::<(), mbmpo_experiments::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod adaptation;
 mod algorithm;
 mod check;
