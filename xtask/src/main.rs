@@ -1,6 +1,8 @@
 //! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask bench`, `cargo xtask torture`,
 //! `cargo xtask ci`.
 
+#![forbid(unsafe_code)]
+
 mod bench;
 mod ci;
 mod run_benchmark;

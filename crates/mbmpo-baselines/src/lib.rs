@@ -29,6 +29,8 @@
 //! # Ok::<(), mbmpo_core::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 pub mod acktr;
 mod critic;
 pub mod ddpg;

@@ -1,5 +1,7 @@
 //! The mbmpo command line.
 
+#![forbid(unsafe_code)]
+
 mod arguments;
 mod commands;
 mod output;

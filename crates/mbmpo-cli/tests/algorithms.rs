@@ -1,7 +1,7 @@
 //! The algorithms to compare with, fine-tuning and comparison, from end to end on tiny runs: the files of a run are there,
 //! mean what they mean for MB-MPO, and can be used by the other commands; what does not fit together is refused.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use assert_cmd::Command;
 use serde_json::Value;

@@ -1,8 +1,10 @@
 //! Physics and tensors never meet outside the algorithm crates: what each crate must not have in its tree of
-//! dependencies, however far down.
+//! dependencies, however far down. And no crate leaves the lints of the workspace.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Names of all crates that `package` needs, built on its own with default features.
@@ -85,4 +87,34 @@ fn algorithms_know_no_files_and_no_command_line() {
 #[test]
 fn experiments_know_no_terminal() {
     assert_knows_nothing_of("mbmpo-experiments", &["indicatif", "clap", "crossterm"]);
+}
+
+// fails for a crate without `[lints] workspace = true` (to which unwraps and undocumented items are fine), or with unsafe
+// code allowed at its root
+#[test]
+fn every_crate_keeps_the_lints_and_forbids_unsafe_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crates = fs::read_dir(root.join("crates")).unwrap();
+    let mut directories: Vec<_> = crates.map(|entry| entry.unwrap().path()).collect();
+    directories.push(root.join("xtask"));
+    for directory in directories {
+        let shown = directory.display();
+        let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+        let inherits = manifest.contains("\n[lints]\nworkspace = true\n");
+        assert!(
+            inherits,
+            "{shown}/Cargo.toml: add `[lints] workspace = true`"
+        );
+        let roots = ["src/lib.rs", "src/main.rs"].map(|file| directory.join(file));
+        let roots: Vec<_> = roots.iter().filter(|file| file.exists()).collect();
+        assert!(
+            !roots.is_empty(),
+            "{shown} has no crate root that this test knows"
+        );
+        for file in roots {
+            let source = fs::read_to_string(file).unwrap();
+            let forbids = source.lines().any(|line| line == "#![forbid(unsafe_code)]");
+            assert!(forbids, "{}: add `#![forbid(unsafe_code)]`", file.display());
+        }
+    }
 }

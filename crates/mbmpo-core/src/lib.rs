@@ -13,6 +13,8 @@
 //! dependency on Burn, which is how `mbmpo-envs` uses it. With the feature `cpu`, [`is_cpu`] recognises Burn's Flex
 //! backend, where the crates above then compute on slices instead of tensors.
 
+#![forbid(unsafe_code)]
+
 mod algorithm;
 mod check;
 pub mod collect;

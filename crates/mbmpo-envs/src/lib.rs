@@ -24,6 +24,8 @@
 //! # Ok::<(), mbmpo_core::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod checker;
 mod physics;
 mod picture;

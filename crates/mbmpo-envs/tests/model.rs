@@ -1,5 +1,5 @@
 //! The robots of the MJCF files have MuJoCo's masses, inertias, joints and motors, to a millionth.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! A robot with a task from files: what is observed, what the first state is, what actions do, and what is refused.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -23,6 +23,8 @@
 //! # Ok::<(), mbmpo_experiments::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod adaptation;
 mod algorithm;
 mod check;

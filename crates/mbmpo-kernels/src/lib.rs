@@ -29,6 +29,8 @@
 //! processor, which may or may not fuse multiplications with additions.) The vector instructions of the processor at
 //! hand are found when the program runs.
 
+#![forbid(unsafe_code)]
+
 mod gram;
 mod pack;
 mod product;

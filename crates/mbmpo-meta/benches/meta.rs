@@ -1,6 +1,8 @@
 //! Imagination and the parts of the meta-update at the paper's sizes for half-cheetah, one task; all threads. Items are
 //! transitions, or samples before and after adapting. `cargo xtask bench` measures whole steps with every task.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
+
 use burn::tensor::{DType, Device};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -22,7 +24,7 @@ fn main() {
 }
 
 fn half_cheetah() -> Box<dyn Environment> {
-    make("half-cheetah", Variant::Paper).unwrap_or_else(|error| panic!("{error}"))
+    make("half-cheetah", Variant::Paper).unwrap()
 }
 
 fn policy(environment: &dyn Environment) -> (GaussianMlp, Vec<f64>) {
@@ -32,7 +34,7 @@ fn policy(environment: &dyn Environment) -> (GaussianMlp, Vec<f64>) {
         min_std: 1e-6,
         output_scale: 1.0,
     };
-    let config = config.check().unwrap_or_else(|error| panic!("{error}"));
+    let config = config.check().unwrap();
     let actions = environment.action_space().dim();
     let network = GaussianMlp::new(&config, environment.observation_dim(), actions);
     let mut stream = Streams::new(0).stream(Purpose::PolicyWeights, 0, 0);
@@ -58,13 +60,11 @@ fn imagination(bencher: Bencher) {
         rolling_start: 1.5,
         shuffle: Shuffle::Rows,
     };
-    let config = config.check().unwrap_or_else(|error| panic!("{error}"));
+    let config = config.check().unwrap();
     let (observations, actions) = (environment.observation_dim(), network.action_dim());
     let (streams, device) = (Streams::new(0), Device::flex());
     let ensemble = Ensemble::new(config, observations, actions, &streams, &device);
-    let model = ensemble
-        .predictor()
-        .unwrap_or_else(|error| panic!("{error}"));
+    let model = ensemble.predictor().unwrap();
     let task = environment.task().clone();
     let imagination = Imagination {
         network: &network,

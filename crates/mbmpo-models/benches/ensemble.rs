@@ -1,6 +1,8 @@
 //! Fitting and predicting with the paper's networks for half-cheetah: 23-512-512-17 with weight normalisation, batches
 //! of 500. On all threads; `RAYON_NUM_THREADS=1` for one.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
+
 use burn::tensor::{Device, Tensor, TensorData};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -30,7 +32,7 @@ fn ensemble(members: usize) -> Ensemble {
         rolling_start: 1.5,
         shuffle: Shuffle::Rows,
     };
-    let config = config.check().unwrap_or_else(|error| panic!("{error}"));
+    let config = config.check().unwrap();
     Ensemble::new(
         config,
         OBSERVATION,
@@ -69,7 +71,7 @@ fn fit(bencher: Bencher, members: usize) {
 #[divan::bench(args = [1, 25, 50, 100, 500])]
 fn predict(bencher: Bencher, rows: usize) {
     let model = ensemble(1).predictor();
-    let model = model.unwrap_or_else(|error| panic!("{error}"));
+    let model = model.unwrap();
     let tensor = |dim: usize| {
         let data = TensorData::new(random(rows * dim), [rows, dim]);
         Tensor::<2>::from_data(data, &Device::flex())

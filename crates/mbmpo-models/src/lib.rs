@@ -46,6 +46,8 @@
 //! # Ok::<(), mbmpo_core::Error>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod config;
 mod cpu_network;
 mod ensemble;

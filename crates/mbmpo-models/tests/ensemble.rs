@@ -2,7 +2,7 @@
 //! cannot use.
 
 // clippy's allowance for tests covers test functions, not their helpers
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{Check, DynamicsModel, Error, Purpose, Streams, Trajectories};

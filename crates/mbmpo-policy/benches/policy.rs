@@ -1,5 +1,7 @@
 //! The paper's policy for half-cheetah, 17-32-32-6, on tensors and on slices; one thread. Items are samples.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
+
 use burn::tensor::{Device, Tensor, TensorData};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -22,7 +24,7 @@ fn policy() -> (GaussianMlp, Vec<f64>) {
         min_std: 1e-6,
         output_scale: 1.0,
     };
-    let config = config.check().unwrap_or_else(|error| panic!("{error}"));
+    let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, OBSERVATION, ACTION);
     let mut stream = Streams::new(0).stream(Purpose::PolicyWeights, 0, 0);
     let theta = network.initial_parameters(&config, &mut stream);

@@ -24,6 +24,8 @@
 //! # Ok::<(), mbmpo_core::Violations>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod adam;
 pub mod advantage;
 pub mod batch;

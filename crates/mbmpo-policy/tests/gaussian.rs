@@ -1,7 +1,7 @@
 //! The Gaussian policy on tensors, on the host and in its file must be one and the same, its gradient that of finite
 //! differences, and the Hessian of its KL divergence the Fisher matrix.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unreachable, clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use mbmpo_core::{Check, Purpose, Streams};
