@@ -54,5 +54,5 @@ pub use evaluation::{Evaluation, evaluate};
 pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};
 pub use preset::Selection;
-pub use run_directory::{RunDirectory, RunInfo, Status, free_path, read_metrics};
+pub use run_directory::{RunDirectory, RunInfo, Status, free_path, parse_metrics, read_metrics};
 pub use trainer::{Progress, Sink, run, train, with_threads};
