@@ -23,6 +23,9 @@ const MAX_SPEED: f64 = 1e3;
 /// A quaternion whose length is this near to 1 is of length 1.
 const NORMALIZED: f64 = 1e-12;
 
+/// Degrees of freedom: several times those of a humanoid with hands. A time step takes time cubic in them.
+const MOST_DOFS: usize = 200;
+
 /// What never changes: shared by all copies of a simulation.
 struct Plan {
     robot: RobotDescription,
@@ -55,10 +58,17 @@ impl Simulation {
     /// The robot at rest in the pose of its description. A control step takes `frame_skip` MuJoCo time steps.
     ///
     /// # Errors
-    /// When nothing of the robot can move, a joint moves nothing that has mass, an index of the description points
-    /// nowhere, or `frame_skip` is 0.
+    /// When nothing of the robot can move, a joint moves nothing that has mass, it has more than 200 degrees of freedom or
+    /// 10,000 pairs of geoms that can touch, an index of the description points nowhere, or `frame_skip` is 0.
     pub fn new(robot: &RobotDescription, frame_skip: usize) -> Result<Self> {
         robot.check()?;
+        if robot.dofs() > MOST_DOFS {
+            return Err(Error::Description(format!(
+                "robot `{}` has {} degrees of freedom, allowed are at most {MOST_DOFS}",
+                robot.name,
+                robot.dofs()
+            )));
+        }
         if frame_skip == 0 {
             let what = "frame_skip is 0, allowed is at least 1";
             return Err(Error::Description(what.to_owned()));

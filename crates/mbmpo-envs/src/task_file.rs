@@ -37,7 +37,7 @@ pub struct TaskDescription {
     /// Default length of an episode \[control steps\], 1 to 1,000,000. Default: 200 (paper A.3).
     #[serde(default = "defaults::horizon")]
     pub horizon: usize,
-    /// Parts of the observation, one after the other. Default: all positions, then all velocities.
+    /// Parts of the observation, one after the other, 1 to 1,000. Default: all positions, then all velocities.
     #[serde(default = "defaults::observation")]
     pub observation: Vec<ObservationTerm>,
     /// A point that shall be reached. Default: none.
@@ -155,6 +155,9 @@ mod defaults {
 /// Bound on lengths, angles and speeds \[m, rad, m/s, rad/s\]: what is beyond diverges at once.
 const LARGEST: f64 = 1e6;
 
+/// Parts of an observation, each of which may name every coordinate.
+const MOST_PARTS: usize = 1000;
+
 impl TaskDescription {
     /// Reads a task file; ranges are not checked, see [`Check`].
     ///
@@ -183,6 +186,8 @@ impl Check for TaskDescription {
         checker.range("horizon", self.horizon, 1..=1_000_000);
         let (parts, terms) = (self.observation.len(), self.reward.len());
         checker.demand("observation", "empty", parts > 0, "at least one part");
+        let (length, allowed) = (format!("{parts} parts"), format!("at most {MOST_PARTS}"));
+        checker.demand("observation", length, parts <= MOST_PARTS, &allowed);
         checker.demand("reward", "empty", terms > 0, "at least one term");
         for (i, term) in self.observation.iter().enumerate() {
             checker.nested(&format!("observation[{i}]"), term);

@@ -344,6 +344,28 @@ fn nothing_panics() {
     }
 }
 
+/// A file of a few kilobytes cannot ask for hours or gigabytes; fails when attributes, degrees of freedom or pairs that can
+/// touch are without bound.
+#[test]
+fn sizes_are_bounded() {
+    let attributes: String = (0..10_001).map(|i| format!(" a{i}=''")).collect();
+    let error = RobotDescription::from_mjcf(&format!("<mujoco{attributes}/>"));
+    assert!(error.unwrap_err().to_string().contains("10000 attributes"));
+    let refused = |bodies: &str| {
+        let robot = robot(&changed("<body", &format!("{bodies}<body")));
+        Simulation::new(&robot, 1).err().unwrap().to_string()
+    };
+    let balls = (0..34).map(|i| {
+        format!("<body><freejoint name='{i}'/><geom size='1' contype='0' conaffinity='0'/></body>")
+    });
+    let message = refused(&balls.collect::<String>());
+    assert!(message.contains("205 degrees of freedom"), "{message}");
+    let spheres = "<geom size='1'/>".repeat(101);
+    let bodies = ["a", "b"].map(|name| format!("<body><freejoint name='{name}'/>{spheres}</body>"));
+    let message = refused(&bodies.concat());
+    assert!(message.contains("pairs of geoms"), "{message}");
+}
+
 /// Degrees are for hinges, and for their `ref` and `springref`, too; slides are in metres.
 #[test]
 fn degrees() {

@@ -142,6 +142,10 @@ fn mistakes_are_named() {
         (with("horizon: 0"), "`horizon` is 0, allowed is 1 to 100000"),
         (with("observation: []"), "`observation` is empty"),
         (
+            with(&format!("observation: [{}]", "Positions(),".repeat(1001))),
+            "`observation` is 1001 parts, allowed is at most 1000",
+        ),
+        (
             with("observation: [Positions(clip: 0)]"),
             "`observation[0].clip` is 0",
         ),

@@ -64,7 +64,7 @@ pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};
 pub use preset::Selection;
 pub use run_directory::{
-    RunDirectory, RunInfo, Saved, Status, free_path, latest_path, read_metrics,
+    RunDirectory, RunInfo, Saved, Status, free_path, latest_path, parse_metrics, read_metrics,
 };
 pub use signals::Signals;
 pub use trainer::{ATTEMPTS, OnNan, Progress, Safety, run, train, with_threads};

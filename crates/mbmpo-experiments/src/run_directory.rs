@@ -589,15 +589,23 @@ pub(crate) fn load(path: &Path) -> Result<(Checked<ExperimentConfig>, TrainedPol
 /// When there is no such file, or a line is not what this version writes.
 pub fn read_metrics(path: &Path) -> Result<Vec<IterationMetrics>> {
     let file = path.join(METRICS);
+    parse_metrics(&text::read(&file)?, &file.display().to_string())
+}
+
+/// The metrics in the text of a `metrics.jsonl`, one entry a line; `file` is what error messages call it.
+///
+/// # Errors
+/// When a line is not what this version writes.
+pub fn parse_metrics(text: &str, file: &str) -> Result<Vec<IterationMetrics>> {
     let parse = |(i, line): (usize, &str)| {
         serde_json::from_str(line).map_err(|error| Error::Parse {
-            file: file.display().to_string(),
+            file: file.to_owned(),
             line: i + 1,
             column: error.column(),
             message: error.to_string(),
         })
     };
-    text::read(&file)?.lines().enumerate().map(parse).collect()
+    text.lines().enumerate().map(parse).collect()
 }
 
 /// As it stands there, with paths as they are.

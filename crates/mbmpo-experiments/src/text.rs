@@ -56,8 +56,19 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     std::io::read_to_string(file).map_err(unreadable)
 }
 
+/// Bytes of RON: what a person writes is kilobytes, and what is wrong with it is told value by value.
+const LARGEST_RON: usize = 1 << 20;
+
 /// Parses RON; `file` is what error messages call it.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
+    if text.len() > LARGEST_RON {
+        return Err(Error::Parse {
+            file: file.to_owned(),
+            line: 1,
+            column: 1,
+            message: "it is larger than 1 MiB: a configuration or a task is kilobytes".to_owned(),
+        });
+    }
     let error = |spanned: ron::error::SpannedError, key: &str| {
         let (line, column) = locate(text, &spanned);
         Error::Parse {

@@ -369,6 +369,16 @@ fn file_errors_name_line_column_and_key() {
     );
 }
 
+/// Fails when a text of any size is parsed: what is wrong with it takes many times its memory.
+#[test]
+fn a_file_that_nobody_wrote_is_refused() {
+    let error = preset::read(&" ".repeat((1 << 20) + 1), "large.ron").unwrap_err();
+    assert!(
+        error.to_string().starts_with("large.ron:1:1: it is larger"),
+        "{error}"
+    );
+}
+
 #[test]
 fn unknown_names_come_with_the_nearest() {
     let resolve = |environment: &str, name| {

@@ -4,7 +4,7 @@
 
 use mbmpo_core::Silent;
 use mbmpo_experiments::suite::{Entry, Options, run_suite, table};
-use mbmpo_experiments::{preset, read_metrics};
+use mbmpo_experiments::{Safety, preset, read_metrics};
 
 const TINY: [&str; 8] = [
     "real_steps=60",
@@ -27,13 +27,15 @@ fn results_do_not_depend_on_the_number_of_jobs() {
         environment: "point-2d".to_owned(),
         preset: file.display().to_string(),
     };
-    let run = |jobs: usize| {
+    let run = |jobs: usize, resume: bool| {
         let options = Options {
             seeds: vec![5, 9],
             jobs,
             threads: 2,
             out: parent.path().join(format!("jobs-{jobs}")),
             command: vec![],
+            resume,
+            safety: Safety::default(),
         };
         let rows = run_suite(std::slice::from_ref(&entry), &options, |_, _| Silent).unwrap();
         let returns = [5, 9].map(|seed| {
@@ -42,7 +44,7 @@ fn results_do_not_depend_on_the_number_of_jobs() {
         });
         (rows, returns, options.out)
     };
-    let (rows, [five, nine], out) = run(1);
+    let (rows, [five, nine], out) = run(1, false);
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].seeds, rows[0].real_steps), (2, 60.0));
     assert!((rows[0].return_mean - (five + nine) / 2.0).abs() < 1e-9);
@@ -58,8 +60,17 @@ fn results_do_not_depend_on_the_number_of_jobs() {
         std::fs::read_to_string(out.join("summary.txt")).unwrap(),
         table(&rows)
     );
-    let (_, in_parallel, _) = run(2);
+    let (_, in_parallel, _) = run(2, false);
     assert_eq!(in_parallel, [five, nine]);
+
+    // what is missing is run again, what is there is not
+    std::fs::remove_dir_all(out.join("point-2d-tiny-seed9")).unwrap();
+    let kept = out.join("point-2d-tiny-seed5/policy.safetensors");
+    let written = || std::fs::metadata(&kept).unwrap().modified().unwrap();
+    let before = written();
+    let (again, returns, _) = run(1, true);
+    assert_eq!((returns, written()), ([five, nine], before));
+    assert_eq!(again[0].return_mean, rows[0].return_mean);
 }
 
 /// Fails when hours are spent before a mistake shows, or a finished run is overwritten.
@@ -77,6 +88,8 @@ fn mistakes_show_before_anything_runs() {
             threads: 1,
             out: parent.path().to_owned(),
             command: vec![],
+            resume: false,
+            safety: Safety::default(),
         };
         run_suite(std::slice::from_ref(&entry), &options, |_, _| Silent).unwrap_err()
     };

@@ -114,6 +114,9 @@ const DEEPEST: usize = 100;
 /// Tags, which bound the levels before the document is parsed.
 const MOST_TAGS: usize = 1000;
 
+/// Attributes: the parser compares each with all others of its element.
+const MOST_ATTRIBUTES: usize = 10_000;
+
 /// What an attribute looks like.
 enum Form {
     Text,
@@ -151,6 +154,11 @@ pub(super) fn read(xml: &str) -> Result<Document<'_>> {
     let unusable = |what: String| Error::Description(format!("not a valid MJCF document: {what}"));
     if xml.matches('<').count() > MOST_TAGS {
         return Err(unusable(format!("it has more than {MOST_TAGS} tags")));
+    }
+    if xml.matches('=').count() > MOST_ATTRIBUTES {
+        return Err(unusable(format!(
+            "it has more than {MOST_ATTRIBUTES} attributes"
+        )));
     }
     let document = Document::parse(xml).map_err(|error| unusable(error.to_string()))?;
     check(&document)?;

@@ -3,12 +3,17 @@
 use super::Vector;
 use super::kinematics::Attachment;
 use crate::robot::{RobotDescription, Shape, Softness};
+use mbmpo_core::{Error, Result};
 use rapier3d_f64::math::Pose;
 use rapier3d_f64::parry::query::details::closest_points_segment_segment_with_locations_nD;
 use rapier3d_f64::parry::shape::Segment;
 
 /// MuJoCo's `mjMINMU`: less friction than this is this much.
 const MIN_FRICTION: f64 = 1e-5;
+
+/// Pairs of geoms that can touch: a hundred times those of the robots here. Each may add rows to what is solved at every
+/// time step.
+const MOST_PAIRS: usize = 10_000;
 
 /// A geom as the collision detection sees it.
 #[derive(Clone)]
@@ -60,7 +65,7 @@ pub(super) struct Contact {
 }
 
 impl Collisions {
-    pub fn new(robot: &RobotDescription, attachments: &[Attachment]) -> Self {
+    pub fn new(robot: &RobotDescription, attachments: &[Attachment]) -> Result<Self> {
         let mut colliders = vec![];
         let mut geoms = vec![];
         for geom in &robot.geoms {
@@ -123,7 +128,15 @@ impl Collisions {
                 });
             }
         }
-        Self { colliders, pairs }
+        if pairs.len() > MOST_PAIRS {
+            return Err(Error::Description(format!(
+                "robot `{}` has {} pairs of geoms that can touch, allowed are at most {MOST_PAIRS}; exclude some with \
+                 `contype` and `conaffinity`",
+                robot.name,
+                pairs.len()
+            )));
+        }
+        Ok(Self { colliders, pairs })
     }
 
     /// Calls `found` with every contact in this pose of the links.

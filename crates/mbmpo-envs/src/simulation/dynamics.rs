@@ -140,7 +140,7 @@ impl Model {
             immersed: immersed
                 .filter(|body| fluid && body.attachment.link.is_some())
                 .collect(),
-            collisions: Collisions::new(robot, &attachments),
+            collisions: Collisions::new(robot, &attachments)?,
             body_inverse_masses: vec![],
             dof_inverse_inertias: vec![],
         };

@@ -1,0 +1,32 @@
+//! An MJCF document; where it is a robot, its first steps.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use mbmpo_core::{Check, Checked, Environment, Purpose, Streams};
+use mbmpo_envs::{RobotDescription, RobotEnvironment, TaskDescription};
+use std::sync::LazyLock;
+
+static TASK: LazyLock<Checked<TaskDescription>> = LazyLock::new(|| {
+    let task = TaskDescription::from_ron("(reward: [Alive(bonus: 1)])").unwrap();
+    task.check().unwrap()
+});
+
+fuzz_target!(|xml: &str| {
+    let Ok(robot) = RobotDescription::from_mjcf(xml) else {
+        return;
+    };
+    let Ok(mut environment) = RobotEnvironment::new("robot", &robot, TASK.clone()) else {
+        return;
+    };
+    let mut stream = Streams::new(1).stream(Purpose::Test, 0, 0);
+    environment.reset(&mut stream);
+    let action = vec![1.0; environment.action_space().dim()];
+    for _ in 0..2 {
+        // a robot may diverge, which is an error
+        if environment.step(&action).is_err() {
+            break;
+        }
+    }
+    let snapshot = environment.snapshot();
+    let _ = environment.restore(&snapshot);
+});
