@@ -4,14 +4,13 @@
 //! with the BLAKE3 digest of that line. Both are written under another name, flushed to the disk and renamed, the manifest
 //! last: a checkpoint whose manifest is there is whole, and one that is not changes nothing. [`KEPT`] of them stay.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, read};
 use crate::{Error, Result};
 use mbmpo_core::{Array, State};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// Of the files: what a newer mbmpo writes differently has another number. 1 is the first.
@@ -68,9 +67,15 @@ pub struct Digest {
 impl Digest {
     /// Of these.
     pub fn of(bytes: &[u8]) -> Self {
+        Self::from(&*blake3::Hasher::new().update(bytes))
+    }
+}
+
+impl From<&blake3::Hasher> for Digest {
+    fn from(seen: &blake3::Hasher) -> Self {
         Self {
-            bytes: bytes.len() as u64,
-            blake3: blake3::hash(bytes).to_hex().to_string(),
+            bytes: seen.count(),
+            blake3: seen.finalize().to_hex().to_string(),
         }
     }
 }
@@ -297,24 +302,12 @@ fn number_of(path: &Path, extension: &str) -> Option<u64> {
     ours.then(|| name.parse().ok())?
 }
 
-/// At most `limit` bytes of a file, and one more where it has more.
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    use io::Read;
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
-        .map_err(|source| Error::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::disk::RealDisk;
+    use std::io;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 

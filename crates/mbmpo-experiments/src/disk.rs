@@ -1,8 +1,9 @@
 //! What keeping a run asks of the file system.
 
+use crate::{Error, Result};
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Writing so that a file is whole or as it was before, whatever happens meanwhile. Tests have a disk that fails.
@@ -29,6 +30,28 @@ pub(crate) trait Disk: Debug + Send {
         }
         outcome
     }
+}
+
+/// The bytes of a file, which are at most `largest`.
+pub(crate) fn read(path: &Path, largest: u64) -> Result<Vec<u8>> {
+    let unreadable = |source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let refused = |what: String| unreadable(io::Error::other(what));
+    let file = File::open(path).map_err(unreadable)?;
+    // a pipe or a device may never end
+    if !file.metadata().map_err(unreadable)?.is_file() {
+        return Err(refused("it is not a file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    // it may grow while it is read
+    let mut limited = file.take(largest.saturating_add(1));
+    limited.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > largest {
+        return Err(refused(format!("it is larger than {largest} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// The name of a file while it is written: `.NAME.new`.

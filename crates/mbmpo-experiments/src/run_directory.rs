@@ -1,6 +1,6 @@
 use crate::checkpoint::{Checkpoints, Digest, FORMAT, Manifest, Position};
 use crate::difference::difference;
-use crate::disk::{Disk, RealDisk, temporary};
+use crate::disk::{Disk, RealDisk, read, temporary};
 use crate::lock::Lock;
 use crate::{
     DeviceKind, Error, ExperimentConfig, Result, RobotFiles, learning_curve, preset, text,
@@ -130,6 +130,8 @@ pub struct RunDirectory {
     path: PathBuf,
     info: RunInfo,
     metrics: File,
+    /// Of what is in it.
+    written: blake3::Hasher,
     history: Vec<IterationMetrics>,
     position: Position,
     /// Of what decides about the numbers of the run.
@@ -147,6 +149,12 @@ struct Pace {
     /// How long it took the last time.
     cost: Duration,
 }
+
+/// Millions of iterations.
+const LARGEST_METRICS: u64 = 4 << 30;
+
+/// The largest networks that a configuration may ask for.
+const LARGEST_POLICY: u64 = 2 << 30;
 
 /// Saving takes less than a fiftieth of the time.
 const PACE: u32 = 49;
@@ -289,6 +297,7 @@ impl RunDirectory {
             path,
             info,
             metrics,
+            written: blake3::Hasher::new(),
             history: Vec::new(),
             position: Position::default(),
             disk: Box::new(RealDisk),
@@ -362,7 +371,7 @@ impl RunDirectory {
                 path: self.path.clone(),
                 source: Box::new(error),
             }),
-            None => self.cut_metrics(0),
+            None => self.cut_metrics(&[]),
         }
     }
 
@@ -376,23 +385,27 @@ impl RunDirectory {
         if manifest.run != self.run {
             return Err(damaged("it is of a run with another configuration"));
         }
-        let metrics = read_bytes(&self.path.join(METRICS))?;
+        let metrics = read(&self.path.join(METRICS), LARGEST_METRICS)?;
         let length = usize::try_from(manifest.metrics.bytes).unwrap_or(usize::MAX);
-        let kept = metrics.get(..length).map(Digest::of);
-        if kept != Some(manifest.metrics) {
+        let kept = metrics.get(..length).unwrap_or_default();
+        if Digest::of(kept) != manifest.metrics {
             return Err(damaged("metrics.jsonl is not what it was then"));
         }
         state
             .restore(algorithm)
             .map_err(|error| damaged(&error.to_string()))?;
-        self.cut_metrics(length as u64)?;
+        self.cut_metrics(kept)?;
         Ok(manifest.position)
     }
 
-    fn cut_metrics(&mut self, length: u64) -> Result<()> {
-        let cut = self.metrics.set_len(length);
+    /// Drops what comes after the bytes that are `kept`.
+    fn cut_metrics(&mut self, kept: &[u8]) -> Result<()> {
+        let cut = self.metrics.set_len(kept.len() as u64);
         cut.map_err(|source| self.write_error(METRICS, source))?;
-        self.history = read_metrics(&self.path)?;
+        let file = self.path.join(METRICS).display().to_string();
+        self.history = parse_metrics(&String::from_utf8_lossy(kept), &file)?;
+        self.written = blake3::Hasher::new();
+        self.written.update(kept);
         Ok(())
     }
 
@@ -422,6 +435,7 @@ impl RunDirectory {
         self.metrics
             .write_all(&line)
             .map_err(|source| self.write_error(METRICS, source))?;
+        self.written.update(&line);
         let policy: TrainedPolicy = policy.into();
         let weights = policy
             .to_safetensors()
@@ -462,13 +476,12 @@ impl RunDirectory {
         self.metrics
             .sync_data()
             .map_err(|source| self.write_error(METRICS, source))?;
-        let metrics = read_bytes(&self.path.join(METRICS))?;
         let manifest = Manifest {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             run: self.run.clone(),
             position: self.position,
-            metrics: Digest::of(&metrics),
+            metrics: Digest::from(&self.written),
             // known when it is written
             state: Digest::of(&[]),
         };
@@ -577,7 +590,7 @@ pub(crate) fn load(path: &Path) -> Result<(Checked<ExperimentConfig>, TrainedPol
     let config = require(CONFIG)?;
     let policy = require(POLICY)?;
     let config = preset::read_file(&config)?;
-    let bytes = read_bytes(&policy)?;
+    let bytes = read(&policy, LARGEST_POLICY)?;
     let policy = TrainedPolicy::from_safetensors(&bytes)
         .map_err(|error| Error::Mismatch(format!("{}: {error}", policy.display())))?;
     Ok((config, policy))
@@ -621,13 +634,6 @@ fn read_info(path: &Path) -> Result<RunInfo> {
         line: error.line(),
         column: error.column(),
         message: error.to_string(),
-    })
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::Unreadable {
-        path: path.to_owned(),
-        source,
     })
 }
 

@@ -125,10 +125,11 @@ fn same_bits_at_any_number_of_threads() {
     assert_eq!(one, run(3));
 }
 
-/// An environment that counts the steps anybody takes in it.
+/// An environment that counts the steps anybody takes in it, and may spoil them.
 struct Counting {
     inner: Box<dyn Environment>,
     steps: Arc<AtomicUsize>,
+    spoil: fn(&mut Step),
 }
 
 impl Environment for Counting {
@@ -155,7 +156,9 @@ impl Environment for Counting {
     }
     fn step(&mut self, action: &[f32]) -> Result<Step> {
         self.steps.fetch_add(1, Ordering::Relaxed);
-        self.inner.step(action)
+        let mut step = self.inner.step(action)?;
+        (self.spoil)(&mut step);
+        Ok(step)
     }
     fn snapshot(&self) -> Vec<u8> {
         self.inner.snapshot()
@@ -167,6 +170,7 @@ impl Environment for Counting {
         Box::new(Self {
             inner: self.inner.boxed_clone(),
             steps: Arc::clone(&self.steps),
+            spoil: self.spoil,
         })
     }
 }
@@ -179,6 +183,7 @@ fn only_data_counts_as_real_steps() {
     let environment = Box::new(Counting {
         inner: make("point-2d", Variant::Paper).unwrap(),
         steps: Arc::clone(&steps),
+        spoil: |_| {},
     });
     let mut config = config(30);
     config.meta_steps = 1;
@@ -194,4 +199,30 @@ fn only_data_counts_as_real_steps() {
         2 * 4 * 20 * 30
     );
     assert_eq!(metrics[0].episode_length_mean, 30.0);
+}
+
+/// Fails when a number that is none gets into the data, or is not called by its name.
+#[test]
+fn what_an_environment_must_not_give_is_an_error() {
+    let spoiled: [(fn(&mut Step), &str); 2] = [
+        (|step| step.reward = f32::NAN, "the reward is NaN"),
+        (
+            |step| step.observation[1] = f32::INFINITY,
+            "component 1 of the observation is inf",
+        ),
+    ];
+    for (spoil, name) in spoiled {
+        let environment = Box::new(Counting {
+            inner: make("point-2d", Variant::Paper).unwrap(),
+            steps: Arc::default(),
+            spoil,
+        });
+        let config = config(30).check().unwrap();
+        let mut algorithm = MbMpo::new(config, environment, 7, &Device::flex()).unwrap();
+        let message = algorithm.iterate(&mut Silent).unwrap_err().to_string();
+        assert!(
+            message.starts_with("point-2d: ") && message.contains(name),
+            "{message}"
+        );
+    }
 }
