@@ -1,5 +1,6 @@
 //! `cargo xtask ci`: what must pass before a change goes in.
 
+use crate::torture;
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
@@ -28,6 +29,7 @@ pub fn run() -> Result<()> {
     for arguments in CHECKS {
         check(arguments)?;
     }
+    torture::run(&torture::Arguments { kills: 20, seed: 1 })?;
     // the one check whose answer changes while the code does not, and that needs github.com: not everywhere, and last
     if cargo(&["deny", "fetch", "db"])? {
         check(&["deny", "--offline", "check", "advisories"])

@@ -27,7 +27,7 @@ enum Chore {
     Bench(bench::Arguments),
     /// Kill training at any instant, take it up again, and compare every byte with an undisturbed run
     Torture(torture::Arguments),
-    /// All checks: format, lints, documentation, tests
+    /// All checks: format, lints, dependencies, documentation, tests, a little torture
     Ci,
 }
 

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 pub struct Arguments {
     /// SIGKILLs over all algorithms together
     #[arg(long, default_value_t = 1000)]
-    kills: usize,
+    pub kills: usize,
 
     /// Decides the instants
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub seed: u64,
 }
 
 /// What is needed to torture one algorithm.

@@ -22,7 +22,7 @@
 
 use mbmpo_core::Silent;
 use mbmpo_experiments::{
-    DeviceKind, EnvironmentChoice, RobotFiles, RunDirectory, RunInfo, evaluate, preset, run,
+    DeviceKind, EnvironmentChoice, RobotFiles, RunDirectory, RunInfo, Safety, evaluate, preset, run,
 };
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn assert_learns(environment: &EnvironmentChoice, settings: &[&str], threshold: 
         // one thread, as the tests of this file run side by side; the results are those of any number
         let info = RunInfo::begin(name, "quick", seed, DeviceKind::Cpu, 1, &[]);
         let mut directory = RunDirectory::create(Some(&path), &config, info).unwrap();
-        run(&config, &mut directory, &mut Silent).unwrap();
+        run(&config, &mut directory, Safety::default(), &mut Silent).unwrap();
         let learned = evaluate(&path, 1_000, 1).unwrap().return_mean();
         println!("{name}, seed {seed}: {learned:.2}");
         assert!(learned > threshold, "{name}, seed {seed}: {learned}");
