@@ -5,6 +5,10 @@
 /// assert_eq!(mbmpo_core::nearest("zebra", ["point-2d", "half-cheetah"]), None);
 /// ```
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // no key or name is longer, and comparing takes the product of the lengths
+    if name.len() > 100 {
+        return None;
+    }
     let lower = name.to_lowercase();
     known
         .into_iter()
