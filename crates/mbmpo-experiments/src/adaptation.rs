@@ -1,10 +1,11 @@
 //! Fine-tuning trained policies on the real environment, also on one whose physics was changed (section 5 of the paper).
 
 use crate::evaluation::{deviation, mean, require_fit};
+use crate::overrides::Overridden;
 use crate::trainer::{drive, with_threads};
 use crate::{
-    AlgorithmConfig, AlgorithmKind, DeviceKind, Error, ExperimentConfig, Progress, Result,
-    RunDirectory, RunInfo, Selection, free_path, preset, read_metrics, run_directory, text,
+    AlgorithmConfig, AlgorithmKind, DeviceKind, Error, ExperimentConfig, OutOfRange, Progress,
+    Result, RunDirectory, RunInfo, Selection, free_path, preset, read_metrics, run_directory, text,
 };
 use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
 use mbmpo_baselines::Vpg;
@@ -144,19 +145,15 @@ fn configure(
     if let Some(steps) = options.steps {
         config.real_steps = steps;
     }
-    let mut config = crate::overrides::apply(config, &options.overrides)?;
-    let horizon = config.make_environment()?.horizon();
-    config.algorithm.horizon_mut().get_or_insert(horizon);
+    let overridden = Overridden::new(config, &options.overrides)?;
+    let config = overridden.config();
     if config.environment.name != trained.environment.name {
         return Err(Error::Mismatch(format!(
             "a policy for `{}` cannot be adapted to `{}`",
             trained.environment.name, config.environment.name
         )));
     }
-    config.check().map_err(|violations| Error::Invalid {
-        origin: "the settings of the adaptation".to_owned(),
-        violations,
-    })
+    overridden.complete(|wrong| OutOfRange::all("the settings of the adaptation", wrong))
 }
 
 fn fine_tune(
