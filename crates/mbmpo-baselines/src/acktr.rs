@@ -64,10 +64,10 @@ impl Check for AcktrConfig {
         checker.nested("policy", &self.policy);
         // each step takes all eigenvectors of matrices of these sizes
         let widest = self.policy.hidden.iter().copied().max().unwrap_or(1);
-        checker.demand(
+        checker.demand_together(
             "policy.hidden",
-            widest,
-            !(1025..=4096).contains(&widest),
+            format!("up to {widest} units"),
+            widest <= 1024,
             "at most 1024 units a layer",
         );
         checker.layers("critic_hidden", &self.critic_hidden, 1024);

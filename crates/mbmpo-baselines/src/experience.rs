@@ -159,7 +159,7 @@ pub(crate) fn inspect(
     checker.range(batch.0, batch.1, 2..=10_000_000);
     checker.range("evaluation_episodes", evaluation_episodes, 1..=100_000);
     // the transitions of a report are in memory at once
-    checker.demand(
+    checker.demand_together(
         "evaluation_episodes",
         evaluation_episodes,
         evaluation_episodes.saturating_mul(horizon) <= 10_000_000,

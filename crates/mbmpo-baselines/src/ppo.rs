@@ -71,9 +71,11 @@ impl Check for PpoConfig {
         checker.range("discount", self.discount, 0.0..=1.0);
         checker.range("gae_lambda", self.gae_lambda, 0.0..=1.0);
         checker.range("epochs", self.epochs, 1..=1000);
+        checker.range("minibatches", self.minibatches, 1..=5_000_000);
         // advantages are standardised in each
-        let most = (self.batch_steps / 2).max(1);
-        checker.range("minibatches", self.minibatches, 1..=most);
+        let filled = self.minibatches <= self.batch_steps / 2;
+        let allowed = "at most half of `batch_steps`";
+        checker.demand_together("minibatches", self.minibatches, filled, allowed);
         checker.range("learning_rate", self.learning_rate, 0.0..=10.0);
         checker.positive("adam_epsilon", self.adam_epsilon);
         checker.positive("clip", self.clip);

@@ -565,12 +565,12 @@ fn vanilla_policy_gradient_fine_tunes() {
     );
 }
 
-/// The keys of all violations.
+/// The keys of all violations, those of lists without the index.
 fn refused(config: impl Check) -> Vec<String> {
     let violations = config.check().err().unwrap().0;
     violations
         .into_iter()
-        .map(|violation| violation.key)
+        .map(|violation| violation.key.split('[').next().unwrap().to_owned())
         .collect()
 }
 

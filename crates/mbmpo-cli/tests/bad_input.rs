@@ -182,20 +182,42 @@ fn task_of_an_own_robot() {
         ),
         (
             "(\n    reward: [Alive(bonus: yes)],\n)",
-            "my_task.ron:2:26: `reward[0].Alive.bonus`: expected a number",
+            "my_task.ron:2:27: `reward[0].Alive.bonus`: expected a number",
         ),
         (
             "(reward: [Alife(bonus: 1)])",
             "`reward[0]` cannot be `Alife`, did you mean `Alive`?",
         ),
-        ("(horizon: 5)", "key `reward` is missing"),
+        ("(horizon: 5)", "my_task.ron:1:1: key `reward` is missing"),
+        (
+            "(\n    reward: [Alive(bonus: 1)],\n    frame_skip: 0,\n    horizon: -1,\n)",
+            "my_task.ron:4:14: `horizon`: expected a whole number",
+        ),
+        (
+            "(\n    reward: [Alive(bonus: 1)],\n    horizon: 0, // none\n    frame_skip: 1001,\n)",
+            "my_task.ron:4:17: `frame_skip` is 1001, allowed is 1 to 1000\n\
+             my_task.ron:3:14: `horizon` is 0, allowed is 1 to 1000000",
+        ),
+        (
+            "(reward: [Alive(bonus: 1)],\n reset: (initial_positions: {\"slider\": inf}))",
+            "my_task.ron:2:40: `reset.initial_positions.slider` is inf, allowed is -1000000 to 1000000",
+        ),
+        (
+            "(reward: [Alive(bonus: 1)],\n reset: (initial_positions: {\"slider\": 1, \"slider\": 2}))",
+            "my_task.ron:2:43: key `reset.initial_positions.slider` is there twice",
+        ),
+        (
+            "(reward: [Alive(bonus: 1)],\n termination: [Outside(components: [], low: 1, high: 0)])",
+            "my_task.ron:2:36: `termination[0].components` is empty, allowed is at least one component\n\
+             my_task.ron:2:45: `termination[0].low` is 1 to 0, allowed is a number below `high`",
+        ),
         (
             "(reward: [Alive(bonus: inf)])",
-            "my_task.ron: `reward[0].bonus` is inf, allowed is -1000000000 to 1000000000",
+            "my_task.ron:1:24: `reward[0].bonus` is inf, allowed is -1000000000 to 1000000000",
         ),
         (
             "(reward: [Alive(bonus: 1)], reset: (position_noise: NaN))",
-            "my_task.ron: `reset.position_noise` is NaN",
+            "my_task.ron:1:53: `reset.position_noise` is NaN",
         ),
         (
             "(reward: [NextObservation(component: \"slidr\", weight: 1)])",

@@ -113,7 +113,9 @@ impl Checker {
         if range.contains(&value) {
             return;
         }
-        let allowed = match (range.start_bound(), range.end_bound()) {
+        let [low, high] = [range.start_bound(), range.end_bound()]
+            .map(|bound| bound.map(|x| shown(&x.to_string())));
+        let allowed = match (low, high) {
             (Bound::Included(low), Bound::Included(high)) => format!("{low} to {high}"),
             (Bound::Included(low), Bound::Excluded(high)) => {
                 format!("at least {low}, below {high}")
@@ -129,25 +131,29 @@ impl Checker {
         self.refuse(key, value, &allowed);
     }
 
-    /// Demands a finite number above zero.
+    /// Demands a number above zero that is neither 0 nor infinite in single precision.
     pub fn positive(&mut self, key: &str, value: f64) {
-        if !(value > 0.0 && value.is_finite()) {
-            self.refuse(key, value, "a finite number above 0");
-        }
+        let allowed = "a finite number above 0, from 1e-30 to 1e30";
+        self.demand(key, value, (1e-30..=1e30).contains(&value), allowed);
     }
 
-    /// Demands at most 16 layers of 1 to `widest` units each.
+    /// Demands at most 16 layers of 1 to `widest` units each, with at most 100,000,000 weights between them.
     pub fn layers(&mut self, key: &str, widths: &[usize], widest: usize) {
         let count = widths.len();
-        self.demand(
-            key,
-            format!("{count} layers"),
-            count <= 16,
-            "at most 16 layers",
-        );
-        for &width in widths {
-            self.range(key, width, 1..=widest);
+        if count > 16 {
+            return self.refuse(key, format!("{count} layers"), "at most 16 layers");
         }
+        for (i, &width) in widths.iter().enumerate() {
+            self.range(&format!("{key}[{i}]"), width, 1..=widest);
+        }
+        let all = hidden_weights(widths);
+        let value = format!("{all} weights");
+        self.demand_together(
+            key,
+            value,
+            all <= 100_000_000,
+            "at most 100,000,000 weights between the layers",
+        );
     }
 
     /// Demands that `condition` holds; `allowed` says what it asks for.
@@ -155,6 +161,22 @@ impl Checker {
         if !condition {
             self.refuse(key, value, allowed);
         }
+    }
+
+    /// As [`Self::demand`], for what several values amount to: holds its tongue where any was refused already.
+    pub fn demand_together(
+        &mut self,
+        key: &str,
+        value: impl fmt::Display,
+        condition: bool,
+        allowed: &str,
+    ) {
+        self.demand(
+            key,
+            value,
+            condition || !self.violations.is_empty(),
+            allowed,
+        );
     }
 
     /// Inspects parameters that are a field of the present ones.
@@ -165,12 +187,44 @@ impl Checker {
     }
 
     fn refuse(&mut self, key: &str, value: impl fmt::Display, allowed: &str) {
+        // a file may hold millions
+        if self.violations.len() == MOST_VIOLATIONS {
+            return;
+        }
         let mut path = self.path.clone();
         path.push(key.to_owned());
+        let key = path.join(".");
+        if self.violations.iter().any(|other| other.key == key) {
+            return;
+        }
         self.violations.push(InvalidValue {
-            key: path.join("."),
-            value: value.to_string(),
+            key,
+            value: shown(&value.to_string()),
             allowed: allowed.to_owned(),
         });
+    }
+}
+
+const MOST_VIOLATIONS: usize = 100;
+
+/// Number of weights between layers of these widths.
+pub fn hidden_weights(widths: &[usize]) -> usize {
+    let between = |pair: &[usize]| pair[0].saturating_mul(pair[1]);
+    widths
+        .windows(2)
+        .map(between)
+        .fold(0, usize::saturating_add)
+}
+
+/// Numbers with many zeros as powers of ten, and of a long text its beginning.
+fn shown(value: &str) -> String {
+    const LONGEST: usize = 60;
+    match value.parse::<f64>() {
+        // integers of 64 bits have up to 20 digits
+        Ok(number) if value.len() > 20 => format!("{number:e}"),
+        _ => match value.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", &value[..end]),
+            None => value.to_owned(),
+        },
     }
 }

@@ -36,7 +36,7 @@ pub use algorithm::{
     Algorithm, IterationMetrics, MetaMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds,
     Silent,
 };
-pub use check::{Check, Checked, Checker, InvalidValue, Violations};
+pub use check::{Check, Checked, Checker, InvalidValue, Violations, hidden_weights};
 #[cfg(feature = "tensor")]
 pub use device::{host, is_cpu};
 #[cfg(feature = "tensor")]

@@ -221,13 +221,11 @@ impl Check for ObservationTerm {
 
 impl Check for Goal {
     fn inspect(&self, checker: &mut Checker) {
-        for (axis, low, high) in [
-            ("x", self.low[0], self.high[0]),
-            ("y", self.low[1], self.high[1]),
-            ("z", self.low[2], self.high[2]),
-        ] {
-            checker.range(&format!("low ({axis})"), low, -LARGEST..=LARGEST);
-            checker.range(&format!("high ({axis})"), high, low..=LARGEST);
+        for (axis, (low, high)) in self.low.into_iter().zip(self.high).enumerate() {
+            checker.range(&format!("low[{axis}]"), low, -LARGEST..=LARGEST);
+            let key = format!("high[{axis}]");
+            checker.range(&key, high, -LARGEST..=LARGEST);
+            checker.demand_together(&key, high, low <= high, "at least `low`");
         }
     }
 }
@@ -237,7 +235,7 @@ impl Check for Reset {
         checker.range("position_noise", self.position_noise, 0.0..=LARGEST);
         checker.range("velocity_noise", self.velocity_noise, 0.0..=LARGEST);
         for (name, position) in &self.initial_positions {
-            let key = format!("initial_positions[{name}]");
+            let key = format!("initial_positions.{name}");
             checker.range(&key, *position, -LARGEST..=LARGEST);
         }
     }

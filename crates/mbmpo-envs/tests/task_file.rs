@@ -188,7 +188,7 @@ fn mistakes_are_named() {
         ),
         (
             with("reset: (initial_positions: {\"lift\": NaN})"),
-            "`reset.initial_positions[lift]` is NaN",
+            "`reset.initial_positions.lift` is NaN",
         ),
         (
             with("reset: (initial_positions: {\"x\": 1})"),
@@ -201,7 +201,7 @@ fn mistakes_are_named() {
         ),
         (
             with("observation: [ToGoal], goal: (site: \"tip\", low: (0, 2, 0), high: (1, 1, 1))"),
-            "`goal.high (y)` is 1",
+            "`goal.high[1]` is 1",
         ),
         (
             with("observation: [ToGoal], goal: (site: \"tip\", low: (0, 0, 0), high: (1, 1, 1))"),

@@ -2,10 +2,11 @@
 
 use crate::evaluation::{deviation, mean, require_fit};
 use crate::figure::render;
+use crate::overrides::Overridden;
 use crate::trainer::{drive, with_threads};
 use crate::{
-    AlgorithmConfig, AlgorithmKind, DeviceKind, Error, ExperimentConfig, Progress, Result,
-    RunDirectory, RunInfo, Safety, Selection, free_path, latest_path, preset, read_metrics,
+    AlgorithmConfig, AlgorithmKind, DeviceKind, Error, ExperimentConfig, OutOfRange, Progress,
+    Result, RunDirectory, RunInfo, Safety, Selection, free_path, latest_path, preset, read_metrics,
     run_directory, text,
 };
 use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
@@ -157,19 +158,15 @@ fn configure(
     if let Some(steps) = options.steps {
         config.real_steps = steps;
     }
-    let mut config = crate::overrides::apply(config, &options.overrides)?;
-    let horizon = config.make_environment()?.horizon();
-    config.algorithm.horizon_mut().get_or_insert(horizon);
+    let overridden = Overridden::new(config, &options.overrides)?;
+    let config = overridden.config();
     if config.environment.name != trained.environment.name {
         return Err(Error::Mismatch(format!(
             "a policy for `{}` cannot be adapted to `{}`",
             trained.environment.name, config.environment.name
         )));
     }
-    config.check().map_err(|violations| Error::Invalid {
-        origin: "the settings of the adaptation".to_owned(),
-        violations,
-    })
+    overridden.complete(|wrong| OutOfRange::all("the settings of the adaptation", wrong))
 }
 
 fn fine_tune(

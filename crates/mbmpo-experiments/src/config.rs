@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct ExperimentConfig {
     /// What is learned.
     pub environment: EnvironmentConfig,
-    /// Real environment steps to learn from, at least 1: training stops after the first iteration that reaches
+    /// Real environment steps to learn from, 1 to 1e12: training stops after the first iteration that reaches
     /// them. Paper, figure 1: 100,000 and more.
     pub real_steps: usize,
     /// How it is learned.
@@ -19,7 +19,7 @@ pub struct ExperimentConfig {
 impl Check for ExperimentConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.nested("environment", &self.environment);
-        checker.range("real_steps", self.real_steps, 1..);
+        checker.range("real_steps", self.real_steps, 1..=1_000_000_000_000);
         checker.nested("algorithm", &self.algorithm);
     }
 }

@@ -1,6 +1,6 @@
 //! Which environment: one that comes with the program, or a robot of one's own.
 
-use crate::{Error, Result, preset, text};
+use crate::{Error, OutOfRange, Result, preset, text};
 use mbmpo_core::{Check, Checked, Checker, Environment};
 use mbmpo_envs::{
     NAMES, Physics, PointMass, RobotDescription, RobotEnvironment, TaskDescription, Variant,
@@ -152,10 +152,8 @@ impl EnvironmentConfig {
     /// # Errors
     /// As [`Self::make`], and when the environment has none.
     pub fn make_robot(&self) -> Result<RobotEnvironment> {
-        let config = self.clone().check().map_err(|violations| Error::Invalid {
-            origin: self.name.clone(),
-            violations,
-        })?;
+        let place = |wrong| Error::Invalid(OutOfRange::all(&self.name, wrong));
+        let config = self.clone().check().map_err(place)?;
         if self.is_point() {
             return Err(Error::Mismatch(format!(
                 "{} has no robot to draw: it is a point",
@@ -196,11 +194,10 @@ impl RobotFiles {
         let robot = RobotDescription::from_mjcf(&mjcf)
             .and_then(|robot| robot.with_physics(physics))
             .map_err(refused(robot_file.display().to_string()))?;
-        let task: TaskDescription = text::parse(&text::read(&self.task)?, &task_file)?;
-        let task = task.check().map_err(|violations| Error::Invalid {
-            origin: task_file.clone(),
-            violations,
-        })?;
+        let source = text::read(&self.task)?;
+        let task: TaskDescription = text::parse(&source, &task_file)?;
+        let place = |wrong| Error::Invalid(text::place(&source, &task_file, wrong));
+        let task = task.check().map_err(place)?;
         let both = format!("{task_file} with {}", robot_file.display());
         RobotEnvironment::new(name, &robot, task).map_err(refused(both))
     }

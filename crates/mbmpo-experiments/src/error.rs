@@ -1,5 +1,5 @@
 use crate::checkpoint::Position;
-use mbmpo_core::Violations;
+use mbmpo_core::{InvalidValue, Violations};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -52,14 +52,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// Values out of range.
-    #[error("{origin}: {violations}")]
-    Invalid {
-        /// Where they come from.
-        origin: String,
-        /// The values.
-        violations: Violations,
-    },
+    /// Values out of range, one a line.
+    #[error("{}", lines(.0))]
+    Invalid(Vec<OutOfRange>),
     /// A robot of one's own that cannot be used.
     #[error("{origin}: {source}")]
     Robot {
@@ -237,6 +232,32 @@ pub enum Error {
     System(String),
 }
 
+/// A value out of range, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutOfRange {
+    /// `FILE:LINE:COLUMN`, the file where it does not have the key, or `--set KEY=VALUE`.
+    pub origin: String,
+    /// The value.
+    pub value: InvalidValue,
+}
+
+impl OutOfRange {
+    /// Of the same origin.
+    pub(crate) fn all(origin: &str, violations: Violations) -> Vec<Self> {
+        let here = |value| Self {
+            origin: origin.to_owned(),
+            value,
+        };
+        violations.0.into_iter().map(here).collect()
+    }
+}
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.value)
+    }
+}
+
 /// A result whose error is [`Error`](enum@Error).
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -304,6 +325,11 @@ fn hint(nearest: &Option<String>) -> impl fmt::Display {
         Some(name) => format!(", did you mean `{name}`?"),
         None => String::new(),
     }
+}
+
+fn lines(values: &[OutOfRange]) -> impl fmt::Display {
+    let lines: Vec<_> = values.iter().map(OutOfRange::to_string).collect();
+    lines.join("\n")
 }
 
 fn list(names: &[String]) -> impl fmt::Display {

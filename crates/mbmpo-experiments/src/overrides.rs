@@ -1,7 +1,8 @@
 //! Changing single values of a configuration, as `--set key.path=value` does.
 
-use crate::text::{plain_path, plain_types};
-use crate::{Error, ExperimentConfig, Result, nearest};
+use crate::text::{brief, plain_path, plain_types};
+use crate::{Error, ExperimentConfig, OutOfRange, Result, nearest};
+use mbmpo_core::{Check, Checked, Violations};
 use serde_json::Value;
 
 /// What is below has maps from names, which may have dots: `mass.torso` is that of the torso, whether it was there or not.
@@ -13,12 +14,109 @@ const MAPS: &str = "environment.physics.";
 /// # Errors
 /// When a text has no `=`, a key does not exist, or a value is of the wrong type; ranges are not checked.
 pub fn apply(config: ExperimentConfig, overrides: &[String]) -> Result<ExperimentConfig> {
-    overrides.iter().try_fold(config, |config, text| {
-        apply_one(&config, text).map_err(|message| Error::Override {
-            text: text.clone(),
-            message,
+    Ok(Overridden::new(config, overrides)?.config().clone())
+}
+
+/// A configuration with overrides, which are to blame for what was right without them.
+pub(crate) struct Overridden<'a> {
+    overrides: &'a [String],
+    first: ExperimentConfig,
+    /// After each override.
+    later: Vec<ExperimentConfig>,
+}
+
+impl<'a> Overridden<'a> {
+    /// As [`apply`].
+    pub(crate) fn new(first: ExperimentConfig, overrides: &'a [String]) -> Result<Self> {
+        let mut later = Vec::new();
+        for text in overrides {
+            let next = apply_one(later.last().unwrap_or(&first), text);
+            later.push(next.map_err(|message| Error::Override {
+                text: brief(text),
+                message: brief(&message),
+            })?);
+        }
+        Ok(Self {
+            overrides,
+            first,
+            later,
         })
-    })
+    }
+
+    /// With all overrides.
+    pub(crate) fn config(&self) -> &ExperimentConfig {
+        self.later.last().unwrap_or(&self.first)
+    }
+
+    /// The configuration, checked, with the horizon of its environment where it has none. `place` is asked about what is
+    /// wrong without any override, too.
+    ///
+    /// # Errors
+    /// When a value is out of range, or there is no such environment.
+    pub(crate) fn complete(
+        mut self,
+        place: impl Fn(Violations) -> Vec<OutOfRange>,
+    ) -> Result<Checked<ExperimentConfig>> {
+        self.check(&place)?;
+        let horizon = self.make_environment()?.horizon();
+        for stage in std::iter::once(&mut self.first).chain(&mut self.later) {
+            stage.algorithm.horizon_mut().get_or_insert(horizon);
+        }
+        self.check(&place)
+    }
+
+    fn check(
+        &self,
+        place: impl Fn(Violations) -> Vec<OutOfRange>,
+    ) -> Result<Checked<ExperimentConfig>> {
+        let wrong = match self.config().clone().check() {
+            Ok(config) => return Ok(config),
+            Err(Violations(wrong)) => wrong,
+        };
+        let (mut in_file, mut in_overrides) = (Vec::new(), Vec::new());
+        for value in wrong {
+            let wrong_in = |stage: &ExperimentConfig| {
+                let violations = stage.clone().check().err();
+                violations.is_some_and(|Violations(all)| all.contains(&value))
+            };
+            match self.culprit(wrong_in) {
+                Some(text) => in_overrides.push(OutOfRange {
+                    origin: format!("--set {}", brief(text)),
+                    value,
+                }),
+                None => in_file.push(value),
+            }
+        }
+        let mut all = place(Violations(in_file));
+        all.append(&mut in_overrides);
+        Err(Error::Invalid(all))
+    }
+
+    fn make_environment(&self) -> Result<Box<dyn mbmpo_core::Environment>> {
+        let make = ExperimentConfig::make_environment;
+        make(self.config()).map_err(|error| self.blame(error, |stage| make(stage).is_err()))
+    }
+
+    /// The error, said of the override after which it was `wrong`, where it is one.
+    pub(crate) fn blame(&self, error: Error, wrong: impl Fn(&ExperimentConfig) -> bool) -> Error {
+        match self.culprit(wrong) {
+            Some(text) => Error::Override {
+                text: brief(text),
+                message: error.to_string(),
+            },
+            None => error,
+        }
+    }
+
+    /// The override after which it was wrong to the end.
+    fn culprit(&self, wrong: impl Fn(&ExperimentConfig) -> bool) -> Option<&String> {
+        let right = self.later.iter().rposition(|stage| !wrong(stage));
+        match right {
+            Some(stage) => self.overrides.get(stage + 1),
+            None if wrong(&self.first) => None,
+            None => self.overrides.first(),
+        }
+    }
 }
 
 fn apply_one(config: &ExperimentConfig, text: &str) -> Result<ExperimentConfig, String> {
@@ -50,7 +148,12 @@ fn parse_value(text: &str) -> Result<Value, String> {
     if bare && text != "true" && text != "false" {
         return Ok(Value::String(text.to_owned()));
     }
-    ron::from_str(text).map_err(|error| format!("cannot read the value `{text}`: {}", error.code))
+    match ron::from_str(text) {
+        // an infinite number: there are none in JSON
+        Ok(Value::Null) => Ok(Value::String(text.to_owned())),
+        Ok(value) => Ok(value),
+        Err(error) => Err(format!("cannot read the value `{text}`: {}", error.code)),
+    }
 }
 
 fn find<'a>(tree: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {

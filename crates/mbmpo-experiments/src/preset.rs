@@ -1,8 +1,9 @@
 //! Configurations that come with the program, and those in files.
 
 use crate::environment::{check_name, undecided};
+use crate::overrides::Overridden;
 use crate::{
-    AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, Result, nearest, overrides, text,
+    AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, OutOfRange, Result, nearest, text,
 };
 use mbmpo_core::{Check, Checked};
 use std::path::Path;
@@ -176,13 +177,22 @@ pub fn resolve(
     if let EnvironmentChoice::Files(files) = environment {
         config.environment.files = Some(files);
     }
-    let config = check(config, &origin)?;
-    let mut config = overrides::apply(config.into_inner(), overrides)?;
+    // an embedded preset is not a file of the user's
+    let place = |violations| match is_path(preset) {
+        true => text::place(&source, &origin, violations),
+        false => OutOfRange::all(&origin, violations),
+    };
+    let config = config
+        .check()
+        .map_err(|wrong| Error::Invalid(place(wrong)))?;
+    let overridden = Overridden::new(config.into_inner(), overrides)?;
+    let config = overridden.config();
     let of_config = &config.environment.name;
     if *of_config != asked {
-        return Err(Error::Mismatch(format!(
+        let error = Error::Mismatch(format!(
             "{origin}: the configuration is for `{of_config}`, the environment asked for is `{asked}`"
-        )));
+        ));
+        return Err(overridden.blame(error, |stage| stage.environment.name != asked));
     }
     let of_config = config.algorithm.kind();
     if let Some(asked) = selection.algorithm.filter(|asked| *asked != of_config) {
@@ -190,9 +200,7 @@ pub fn resolve(
             "{origin}: the configuration is for `{of_config}`, the algorithm asked for is `{asked}`"
         )));
     }
-    let horizon = config.make_environment()?.horizon();
-    config.algorithm.horizon_mut().get_or_insert(horizon);
-    check(config, &format!("{origin}, with --set"))
+    overridden.complete(place)
 }
 
 /// Parses and checks a configuration; `origin` is what error messages call it. Paths are left as they are.
@@ -200,24 +208,19 @@ pub fn resolve(
 /// # Errors
 /// When it is not RON, a key is unknown or missing, or a value is of the wrong type or out of range.
 pub fn read(source: &str, origin: &str) -> Result<Checked<ExperimentConfig>> {
-    check(text::parse(source, origin)?, origin)
+    let config: ExperimentConfig = text::parse(source, origin)?;
+    let place = |wrong| Error::Invalid(text::place(source, origin, wrong));
+    config.check().map_err(place)
 }
 
 /// [`read`] from a file, whose paths are relative to its directory.
 pub(crate) fn read_file(path: &Path) -> Result<Checked<ExperimentConfig>> {
     let origin = path.to_string_lossy();
     let mut config = read(&text::read(path)?, &origin)?.into_inner();
-    config
-        .environment
-        .rebase(path.parent().unwrap_or(Path::new("")));
-    check(config, &origin)
-}
-
-fn check(config: ExperimentConfig, origin: &str) -> Result<Checked<ExperimentConfig>> {
-    config.check().map_err(|violations| Error::Invalid {
-        origin: origin.to_owned(),
-        violations,
-    })
+    let directory = path.parent().unwrap_or(Path::new(""));
+    config.environment.rebase(directory);
+    let place = |wrong| Error::Invalid(OutOfRange::all(&origin, wrong));
+    config.check().map_err(place)
 }
 
 /// What a run with this preset is called: its name, or the name of its file.

@@ -213,7 +213,7 @@ fn override_out_of_range_says_the_range() {
     let error = preset::resolve("point-2d", "quick", &horizon).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "preset `quick` of point-2d, with --set: \
+        "--set algorithm.ensemble.validation_share=1.5: \
          `algorithm.ensemble.validation_share` is 1.5, allowed is 0.01 to 0.9"
     );
 }
@@ -321,22 +321,22 @@ fn physics_that_cannot_be_is_refused() {
     };
     assert_eq!(
         refused("hopper", "env.physics.mass.tors=2"),
-        "hopper: physics.mass: there is no body `tors`, did you mean `torso`? \
+        "--set env.physics.mass.tors=2: hopper: physics.mass: there is no body `tors`, did you mean `torso`? \
          (there are `all`, `torso`, `thigh`, `leg`, `foot`)"
     );
     assert!(
         refused("hopper", "env.physics.mass.torso=0")
-            .contains("`physics.mass.torso` is 0, allowed is 0.01 to 100")
+            .contains("`environment.physics.mass.torso` is 0, allowed is 0.01 to 100")
     );
     assert_eq!(
         refused("point-2d", "env.physics.mass.all=2"),
-        "point-2d: `physics` is set, allowed is none: point-2d has no physics to change"
+        "--set env.physics.mass.all=2: `environment.physics` is set, allowed is none: point-2d has no physics to change"
     );
     let text = quick().to_ron().unwrap();
     let text = text.replacen("variant:", "physics: (mass: {\"all\": 2}), variant:", 1);
     assert_eq!(
         preset::read(&text, "config.ron").unwrap_err().to_string(),
-        "config.ron: `environment.physics` is set, allowed is none: point-2d has no physics to change"
+        "config.ron:4:18: `environment.physics` is set, allowed is none: point-2d has no physics to change"
     );
 }
 
@@ -352,20 +352,24 @@ fn file_errors_name_line_column_and_key() {
         broken("Rows", "Row"),
         format!("{place}`algorithm.ensemble.shuffle` cannot be `Row`, did you mean `Rows`?")
     );
-    let place = position(" 500,");
+    let place = position("500,");
     assert_eq!(
         broken("batch_size: 500", "batch_size: true"),
         format!("{place}`algorithm.ensemble.batch_size`: expected a whole number")
     );
     assert!(broken("meta_steps: ", "// ").ends_with("key `meta_steps` is missing in `algorithm`"));
+    let place = position("500,");
     assert_eq!(
         broken("batch_size: 500", "batch_size: 0"),
-        "my.ron: `algorithm.ensemble.batch_size` is 0, allowed is 1 to 100000"
+        format!("{place}`algorithm.ensemble.batch_size` is 0, allowed is 1 to 100000")
     );
+    let place = position("\"point-2d\"");
     assert_eq!(
         broken("point-2d\"", "point\""),
-        "my.ron: `environment.name` is `point`, allowed is one of point-2d, half-cheetah, swimmer, \
-         hopper, walker2d, ant, pr2-reacher"
+        format!(
+            "{place}`environment.name` is `point`, allowed is one of point-2d, half-cheetah, swimmer, \
+             hopper, walker2d, ant, pr2-reacher"
+        )
     );
 }
 

@@ -1,6 +1,6 @@
 //! Every hyper-parameter of MB-MPO.
 
-use mbmpo_core::{Check, Checker};
+use mbmpo_core::{Check, Checker, hidden_weights};
 use mbmpo_models::EnsembleConfig;
 use mbmpo_policy::PolicyConfig;
 use mbmpo_policy::advantage::AdvantageConfig;
@@ -49,33 +49,46 @@ impl Check for MbMpoConfig {
     fn inspect(&self, checker: &mut Checker) {
         let horizon = self.horizon.unwrap_or(1);
         checker.range("horizon", horizon, 1..=100_000);
-        checker.range(
-            "initial_random_steps",
-            self.initial_random_steps,
-            2..=1_000_000_000,
-        );
+        // real steps are in memory at once
+        let steps = self.initial_random_steps;
+        checker.range("initial_random_steps", steps, 2..=10_000_000);
         let steps = self.real_steps_per_iteration;
-        checker.range("real_steps_per_iteration", steps, 1..=1_000_000_000);
-        checker.range("buffer_capacity", self.buffer_capacity, 2..);
+        checker.range("real_steps_per_iteration", steps, 1..=10_000_000);
+        checker.range("buffer_capacity", self.buffer_capacity, 2..=10_000_000);
         checker.range("tasks_per_model", self.tasks_per_model, 1..=1000);
         let rollouts = self.imagined_rollouts_per_task;
         checker.range("imagined_rollouts_per_task", rollouts, 1..=1_000_000);
-        // What a task imagines is in memory at once.
-        let samples = rollouts.saturating_mul(horizon);
-        let allowed = "at most 10,000,000 steps a task (rollouts times horizon)";
-        checker.demand(
-            "imagined_rollouts_per_task",
-            rollouts,
-            samples <= 10_000_000,
-            allowed,
-        );
         checker.range("meta_steps", self.meta_steps, 0..=100_000);
         checker.range("inner_learning_rate", self.inner_learning_rate, 0.0..=10.0);
         checker.positive("observation_clip", self.observation_clip);
-        checker.range("evaluation_episodes", self.evaluation_episodes, 1..=100_000);
+        let episodes = self.evaluation_episodes;
+        checker.range("evaluation_episodes", episodes, 1..=100_000);
         checker.nested("policy", &self.policy);
         checker.nested("advantage", &self.advantage);
         checker.nested("trust_region", &self.trust_region);
         checker.nested("ensemble", &self.ensemble);
+
+        // what is evaluated, the adapted policies, and what all of them imagine
+        checker.demand_together(
+            "evaluation_episodes",
+            episodes,
+            episodes.saturating_mul(horizon) <= 10_000_000,
+            "at most 10,000,000 steps a report (episodes times horizon)",
+        );
+        let tasks = self.tasks_per_model.saturating_mul(self.ensemble.members);
+        let weights = hidden_weights(&self.policy.hidden).saturating_mul(tasks);
+        checker.demand_together(
+            "tasks_per_model",
+            self.tasks_per_model,
+            weights <= 100_000_000,
+            "at most 100,000,000 weights in the adapted policies (tasks times models times weights)",
+        );
+        let steps = rollouts.saturating_mul(horizon).saturating_mul(tasks);
+        checker.demand_together(
+            "imagined_rollouts_per_task",
+            rollouts,
+            steps <= 10_000_000,
+            "at most 10,000,000 steps (rollouts times horizon times tasks times models)",
+        );
     }
 }

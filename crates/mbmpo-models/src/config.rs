@@ -1,4 +1,4 @@
-use mbmpo_core::{Check, Checker};
+use mbmpo_core::{Check, Checker, hidden_weights};
 use serde::{Deserialize, Serialize};
 
 /// Size and training of an [`Ensemble`](crate::Ensemble) (section 4.1 and appendix A.3 of the paper).
@@ -62,15 +62,10 @@ impl Check for EnsembleConfig {
         checker.layers("hidden", &self.hidden, 8192);
         // Seven numbers for each weight are in memory (its value, Adam's moments, folded and packed both ways, its
         // gradient), twice during a fit.
-        let weights: usize = self
-            .hidden
-            .windows(2)
-            .map(|pair| pair[0].saturating_mul(pair[1]))
-            .sum();
-        let all = weights.saturating_mul(self.members);
-        checker.demand(
+        let all = hidden_weights(&self.hidden).saturating_mul(self.members);
+        checker.demand_together(
             "hidden",
-            all,
+            format!("{all} weights"),
             all <= 100_000_000,
             "at most 100,000,000 weights in the ensemble",
         );

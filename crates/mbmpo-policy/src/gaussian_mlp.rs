@@ -28,7 +28,9 @@ impl Check for PolicyConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.layers("hidden", &self.hidden, 4096);
         checker.range("initial_std", self.initial_std, 1e-6..=1e3);
-        checker.range("min_std", self.min_std, 1e-12..=self.initial_std);
+        checker.range("min_std", self.min_std, 1e-12..=1e3);
+        let below = self.min_std <= self.initial_std;
+        checker.demand_together("min_std", self.min_std, below, "at most `initial_std`");
         checker.range("output_scale", self.output_scale, 0.0..=1e3);
     }
 }
