@@ -1,9 +1,9 @@
-//! An MJCF document; where it is a robot, its first steps.
+//! An MJCF document; where it is a robot, its first steps and its picture.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use mbmpo_core::{Check, Checked, Environment, Purpose, Streams};
-use mbmpo_envs::{RobotDescription, RobotEnvironment, TaskDescription};
+use mbmpo_envs::{RobotDescription, RobotEnvironment, TaskDescription, picture};
 use std::sync::LazyLock;
 
 static TASK: LazyLock<Checked<TaskDescription>> = LazyLock::new(|| {
@@ -15,6 +15,7 @@ fuzz_target!(|xml: &str| {
     let Ok(robot) = RobotDescription::from_mjcf(xml) else {
         return;
     };
+    assert!(robot.total_mass().is_finite());
     let Ok(mut environment) = RobotEnvironment::new("robot", &robot, TASK.clone()) else {
         return;
     };
@@ -27,6 +28,7 @@ fuzz_target!(|xml: &str| {
             break;
         }
     }
+    picture(&robot, &[environment.frame()]);
     let snapshot = environment.snapshot();
     let _ = environment.restore(&snapshot);
 });

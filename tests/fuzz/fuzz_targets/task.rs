@@ -37,6 +37,7 @@ fuzz_target!(|text: &str| {
                 break;
             };
             assert_eq!(step.observation.len(), environment.observation_dim());
+            assert!(step.reward.is_finite());
         }
         let snapshot = environment.snapshot();
         let _ = environment.restore(&snapshot);
