@@ -100,7 +100,8 @@ impl Victim<'_> {
                 let mut child = self.start(&path, threads)?;
                 // as often at the beginning as at the end, of this process
                 let patience = duration.mul_f64(stream.random_range(0.0..1.2));
-                if tally.kills < kills && !ends_within(&mut child, patience)? {
+                let killed = tally.kills < kills && !ends_within(&mut child, patience)?;
+                if killed {
                     child.kill()?;
                     tally.kills += 1;
                     tally.early += usize::from(checkpoints(&path, "json").is_empty());
@@ -110,8 +111,8 @@ impl Victim<'_> {
                     break;
                 }
                 // an error has an exit code, a kill has none
-                if let Some(code) = status.code() {
-                    bail!("{}: exit code {code} in {}", self.algorithm, path.display());
+                if !killed || status.code().is_some() {
+                    bail!("{}: {status} in {}", self.algorithm, path.display());
                 }
             }
             let found = Remains::of(&path)?;
@@ -230,9 +231,15 @@ fn checkpoints(run: &Path, extension: &str) -> Vec<PathBuf> {
 
 /// Builds the command line; it lies beside this program.
 fn build() -> Result<PathBuf> {
-    let arguments = ["build", "--package", "mbmpo-cli"];
-    let status = Command::new(env!("CARGO")).args(arguments).status()?;
-    ensure!(status.success(), "`cargo {}` failed", arguments.join(" "));
     let own = std::env::current_exe()?;
+    let mut arguments = vec!["build", "--package", "mbmpo-cli"];
+    if own
+        .parent()
+        .is_some_and(|directory| directory.ends_with("release"))
+    {
+        arguments.push("--release");
+    }
+    let status = Command::new(env!("CARGO")).args(&arguments).status()?;
+    ensure!(status.success(), "`cargo {}` failed", arguments.join(" "));
     Ok(own.with_file_name(format!("mbmpo{}", std::env::consts::EXE_SUFFIX)))
 }

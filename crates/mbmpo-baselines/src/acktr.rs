@@ -254,6 +254,10 @@ impl Persist for Acktr {
         archive.number("step_size", &mut self.step_size)?;
         archive.array("critic", &mut self.critic.parameters)?;
         archive.part("critic.kfac", &mut self.critic_kfac)?;
+        let (actor, critic) = (&self.network, self.critic.network.gaussian());
+        (self.actor_kfac).require_fit(archive, actor.sizes(), self.theta.len())?;
+        let parameters = self.critic.parameters.len();
+        (self.critic_kfac).require_fit(archive, critic.sizes(), parameters)?;
         archive.part("observations", &mut self.observations)?;
         if let Some(rewards) = &mut self.rewards {
             archive.part("rewards", rewards)?;

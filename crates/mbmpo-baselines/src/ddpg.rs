@@ -251,6 +251,7 @@ impl Ddpg {
         let difference = values - Tensor::from_inner(targets);
         let loss = (difference.clone() * difference).mean();
         let error = f64::from(host(loss.clone().inner())?[0]);
+        require_finite(&[error], "the loss of DDPG's critic")?;
         let mut gradient = gradient(loss.neg(), &leaf)?;
         let weights = self.critic.network.is_weight();
         let decayed = self.critic.parameters.iter().zip(weights);

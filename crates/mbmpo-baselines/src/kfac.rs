@@ -173,6 +173,29 @@ impl Kfac {
     }
 }
 
+impl Kfac {
+    /// That what was restored is of a network with these `sizes` and so many parameters.
+    pub(crate) fn require_fit(
+        &self,
+        archive: &Archive,
+        sizes: &[usize],
+        parameters: usize,
+    ) -> Result<()> {
+        let fits = |(factors, pair): (&Factors, &[usize])| {
+            factors.inputs.nrows() == pair[0] + 1 && factors.signals.nrows() == pair[1]
+        };
+        let all = self.factors.len() + 1 == sizes.len()
+            && self.factors.iter().zip(sizes.windows(2)).all(fits);
+        if !(self.factors.is_empty() || all) {
+            return Err(archive.refuse("kfac", "the factors of this network"));
+        }
+        if !(self.velocity.is_empty() || self.velocity.len() == parameters) {
+            return Err(archive.refuse("kfac.velocity", "one number a parameter"));
+        }
+        Ok(())
+    }
+}
+
 impl Persist for Kfac {
     /// There are no factors before the first are observed.
     fn persist(&mut self, archive: &mut Archive) -> Result<()> {

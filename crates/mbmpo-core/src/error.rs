@@ -63,6 +63,15 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Whether numbers went wrong, so that other random numbers may help.
+    pub fn is_numeric(&self) -> bool {
+        match self {
+            Self::Diverged { .. } | Self::NotFinite { .. } => true,
+            Self::Copy { source, .. } => source.is_numeric(),
+            _ => false,
+        }
+    }
+
     /// `Ok` where `actual` is `expected`, a [`Error::Shape`] otherwise.
     ///
     /// # Errors

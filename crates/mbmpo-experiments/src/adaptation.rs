@@ -1,5 +1,6 @@
 //! Fine-tuning trained policies on the real environment, also on one whose physics was changed (section 5 of the paper).
 
+use crate::checkpoint::Digest;
 use crate::evaluation::{deviation, mean, require_fit};
 use crate::figure::render;
 use crate::overrides::Overridden;
@@ -187,7 +188,15 @@ fn fine_tune(
         options.threads,
         &options.command,
     );
-    info.start = Some(start.to_owned());
+    info.start = Some(match &policy {
+        Some(policy) => {
+            let bytes = policy.to_safetensors();
+            let bytes = bytes.map_err(|error| Error::System(error.to_string()))?;
+            // a run of that name may have gone on meanwhile
+            format!("{start}, policy {}", Digest::of(&bytes).blake3)
+        }
+        None => start.to_owned(),
+    });
     let mut directory = if options.resume {
         RunDirectory::resume(Some(path), config, info)?
     } else {

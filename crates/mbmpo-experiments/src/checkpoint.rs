@@ -11,6 +11,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Of the files: what a newer mbmpo writes differently has another number. 1 is the first.
@@ -52,6 +53,8 @@ pub struct Position {
     pub real_steps: usize,
     /// Time that the run has taken \[s\].
     pub wall_seconds: f64,
+    /// How often the iteration under way was tried again.
+    pub attempts: usize,
 }
 
 /// Bytes, without the bytes.
@@ -207,14 +210,34 @@ impl Checkpoints {
     }
 
     /// The numbers of those that are there, the newest first.
-    pub(crate) fn numbers(&self) -> Vec<u64> {
-        let entries = fs::read_dir(&self.directory).into_iter().flatten();
-        let mut numbers: Vec<u64> = entries
-            .flatten()
-            .filter_map(|entry| number_of(&entry.path(), "json"))
-            .collect();
+    ///
+    /// # Errors
+    /// When the directory is there and cannot be read.
+    pub(crate) fn numbers(&self) -> Result<Vec<u64>> {
+        let paths = self.paths()?;
+        let numbers = paths.iter().filter_map(|path| number_of(path, "json"));
+        let mut numbers: Vec<u64> = numbers.collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
-        numbers
+        Ok(numbers)
+    }
+
+    fn paths(&self) -> Result<Vec<PathBuf>> {
+        let read = || -> io::Result<Vec<PathBuf>> {
+            let entries = match fs::read_dir(&self.directory) {
+                // a link to what is not there now is no reason to begin anew
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && !self.directory.is_symlink() =>
+                {
+                    return Ok(Vec::new());
+                }
+                entries => entries?,
+            };
+            entries.map(|entry| Ok(entry?.path())).collect()
+        };
+        read().map_err(|source| Error::Unreadable {
+            path: self.directory.clone(),
+            source,
+        })
     }
 
     /// Where a manifest is.
@@ -233,13 +256,12 @@ impl Checkpoints {
     pub(crate) fn save(&mut self, mut manifest: Manifest, state: &State) -> Result<u64> {
         let bytes = encode(state)?;
         manifest.state = Digest::of(&bytes);
-        let numbers = self.numbers();
+        let numbers = self.numbers()?;
         let number = numbers.first().map_or(1, |newest| newest + 1);
         let (state_path, manifest_path) = (self.state_path(number), self.manifest_path(number));
         let manifest = manifest.to_bytes()?;
         let written = self
-            .disk
-            .make_directory(&self.directory)
+            .make_directory(numbers.is_empty())
             .and_then(|()| self.disk.replace(&state_path, &bytes))
             .and_then(|()| self.disk.replace(&manifest_path, &manifest))
             .and_then(|()| self.disk.sync_directory(&self.directory));
@@ -254,20 +276,31 @@ impl Checkpoints {
                 kept: numbers.first().map(|&newest| self.manifest_path(newest)),
             });
         }
-        self.drop_old();
+        self.drop_old(number);
         Ok((bytes.len() + manifest.len()) as u64)
     }
 
-    /// What cannot be removed now is tried again after the next checkpoint.
-    fn drop_old(&mut self) {
-        let numbers = self.numbers();
-        for &number in numbers.iter().skip(KEPT) {
+    fn make_directory(&mut self, first: bool) -> io::Result<()> {
+        self.disk.make_directory(&self.directory)?;
+        match self.directory.parent() {
+            Some(parent) if first => self.disk.sync_directory(parent),
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves the latest, up to `newest`. What cannot be removed now is tried again after the next checkpoint.
+    fn drop_old(&mut self, newest: u64) {
+        let paths = self.paths().unwrap_or_default();
+        let mut numbers: Vec<u64> = (paths.iter().filter_map(|path| number_of(path, "json")))
+            .filter(|&number| number <= newest)
+            .collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        let old = numbers.split_off(numbers.len().min(KEPT));
+        for number in old {
             let _ = self.disk.remove(&self.manifest_path(number));
         }
-        let kept: Vec<u64> = numbers.into_iter().take(KEPT).collect();
-        let entries = fs::read_dir(&self.directory).into_iter().flatten();
-        for path in entries.flatten().map(|entry| entry.path()) {
-            let stale = number_of(&path, "safetensors").is_some_and(|n| !kept.contains(&n));
+        for path in paths {
+            let stale = number_of(&path, "safetensors").is_some_and(|n| !numbers.contains(&n));
             // left by a process that was killed while it wrote
             if stale || path.extension().is_some_and(|extension| extension == "new") {
                 let _ = self.disk.remove(&path);
@@ -281,9 +314,9 @@ impl Checkpoints {
     /// When a file is missing, or a byte of it is not what it was.
     pub(crate) fn load(&self, number: u64) -> Result<(Manifest, State)> {
         let path = self.manifest_path(number);
-        let manifest = Manifest::from_bytes(&read(&path, LARGEST_MANIFEST)?, &path)?;
+        let manifest = Manifest::from_bytes(&whole(&path, LARGEST_MANIFEST)?, &path)?;
         let path = self.state_path(number);
-        let bytes = read(&path, manifest.state.bytes)?;
+        let bytes = whole(&path, manifest.state.bytes)?;
         if Digest::of(&bytes) != manifest.state {
             return Err(Error::Damaged {
                 path,
@@ -302,12 +335,22 @@ fn number_of(path: &Path, extension: &str) -> Option<u64> {
     ours.then(|| name.parse().ok())?
 }
 
+/// Something else in place of a file, or a larger one, is damage.
+fn whole(path: &Path, largest: u64) -> Result<Vec<u8>> {
+    read(path, largest).map_err(|error| match error {
+        Error::Unreadable { path, source } if source.kind() == io::ErrorKind::Other => {
+            let what = source.to_string();
+            Error::Damaged { path, what }
+        }
+        error => error,
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::disk::RealDisk;
-    use std::io;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -382,7 +425,7 @@ mod tests {
             checkpoints.save(manifest(), &state(1.0)).unwrap();
             budget.0.store(operations, Ordering::Relaxed);
             let saved = checkpoints.save(manifest(), &state(2.0));
-            let newest = checkpoints.numbers()[0];
+            let newest = checkpoints.numbers().unwrap()[0];
             let (_, found) = checkpoints.load(newest).unwrap();
             match saved {
                 Ok(_) => {
@@ -403,7 +446,7 @@ mod tests {
             // and with room again it works
             budget.0.store(usize::MAX, Ordering::Relaxed);
             checkpoints.save(manifest(), &state(3.0)).unwrap();
-            let (_, found) = checkpoints.load(checkpoints.numbers()[0]).unwrap();
+            let (_, found) = checkpoints.load(checkpoints.numbers().unwrap()[0]).unwrap();
             assert_eq!(found, state(3.0));
             operations += 1;
         }

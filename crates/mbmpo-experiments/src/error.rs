@@ -192,7 +192,7 @@ pub enum Error {
     /// A run that failed while it learned.
     #[error(
         "iteration {iteration} with seed {seed}: {source}; {}",
-        after_failure(*attempts, kept)
+        after_failure(source, *attempts, kept)
     )]
     Failed {
         /// Counts from 0.
@@ -268,6 +268,7 @@ impl Error {
         match self {
             Self::Interrupted { signal, .. } => u8::try_from(128 + signal).unwrap_or(1),
             Self::Save { .. } | Self::Write { .. } => 3,
+            Self::Unwritable { source, .. } if is_full(source) => 3,
             error if error.is_input() => 2,
             _ => 1,
         }
@@ -288,6 +289,11 @@ impl Error {
     }
 }
 
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull)
+}
+
 fn by(holder: &str) -> impl fmt::Display {
     match holder {
         "" => String::new(),
@@ -305,12 +311,17 @@ fn after_loss(kept: &Option<PathBuf>) -> impl fmt::Display {
     }
 }
 
-fn after_failure(attempts: usize, kept: &Option<PathBuf>) -> impl fmt::Display {
+fn after_failure(
+    source: &mbmpo_core::Error,
+    attempts: usize,
+    kept: &Option<PathBuf>,
+) -> impl fmt::Display {
     let kept = match kept {
         Some(path) => format!("{} has a good state", path.display()),
         None => "nothing was saved before".to_owned(),
     };
     match attempts {
+        _ if !source.is_numeric() => kept,
         0 => format!(
             "{kept}: repeat the command with --resume --on-nan rollback to try other random numbers"
         ),

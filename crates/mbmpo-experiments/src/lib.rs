@@ -45,6 +45,7 @@ pub mod overrides;
 mod places;
 pub mod preset;
 mod run_directory;
+mod run_info;
 mod signals;
 pub mod suite;
 mod text;
@@ -64,8 +65,7 @@ pub use evaluation::{Evaluation, evaluate};
 pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};
 pub use preset::Selection;
-pub use run_directory::{
-    RunDirectory, RunInfo, Saved, Status, free_path, latest_path, parse_metrics, read_metrics,
-};
+pub use run_directory::{RunDirectory, free_path, latest_path, parse_metrics, read_metrics};
+pub use run_info::{RunInfo, Saved, Status};
 pub use signals::Signals;
 pub use trainer::{ATTEMPTS, OnNan, Progress, Safety, run, train, with_threads};

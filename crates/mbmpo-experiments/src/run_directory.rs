@@ -3,15 +3,14 @@ use crate::difference::difference;
 use crate::disk::{Disk, RealDisk, read, temporary};
 use crate::lock::Lock;
 use crate::{
-    DeviceKind, Error, ExperimentConfig, Result, RobotFiles, learning_curve, preset, text,
+    Error, ExperimentConfig, Result, RobotFiles, RunInfo, Status, learning_curve, preset, text,
 };
 use mbmpo_core::{Checked, Environment, IterationMetrics, Persist, State};
 use mbmpo_policy::TrainedPolicy;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 const CONFIG: &str = "config.ron";
 const INFO: &str = "run.json";
@@ -21,105 +20,6 @@ const CURVE: &str = "learning_curve.svg";
 const ROBOT: &str = "robot.xml";
 const TASK: &str = "task.ron";
 const CHECKPOINTS: &str = "checkpoints";
-
-/// What `run.json` says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunInfo {
-    /// Of mbmpo.
-    pub version: String,
-    /// Name of the environment.
-    pub environment: String,
-    /// Name of the preset, or the file.
-    pub preset: String,
-    /// The seed.
-    pub seed: u64,
-    /// Where tensors lived.
-    pub device: DeviceKind,
-    /// Number of threads.
-    pub threads: usize,
-    /// How the run is doing.
-    pub status: Status,
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// The policy that it fine-tunes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<String>,
-    /// The command line that made it.
-    pub command: Vec<String>,
-    /// When it began \[seconds since 1970\].
-    pub started: u64,
-    /// How often it was taken up again.
-    #[serde(default)]
-    pub resumed: u32,
-    /// What saving it took so far.
-    #[serde(default)]
-    pub checkpoints: Saved,
-}
-
-/// What checkpoints cost.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Saved {
-    /// How many were made.
-    pub count: usize,
-    /// The time that it took \[s\].
-    pub seconds: f64,
-    /// Size of the latest.
-    pub bytes: u64,
-}
-
-impl RunInfo {
-    /// What is known when a run begins, now.
-    pub fn begin(
-        environment: &str,
-        preset: &str,
-        seed: u64,
-        device: DeviceKind,
-        threads: usize,
-        command: &[String],
-    ) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            environment: environment.to_owned(),
-            preset: preset.to_owned(),
-            seed,
-            device,
-            threads,
-            status: Status::Running,
-            error: None,
-            start: None,
-            command: command.to_vec(),
-            started: now.map_or(0, |now| now.as_secs()),
-            resumed: 0,
-            checkpoints: Saved::default(),
-        }
-    }
-
-    /// `ENVIRONMENT-PRESET-seedSEED`.
-    pub fn label(&self) -> String {
-        format!(
-            "{}-{}-seed{}",
-            self.environment,
-            preset::label(&self.preset),
-            self.seed
-        )
-    }
-}
-
-/// How a run is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Under way, or killed.
-    Running,
-    /// Done.
-    Finished,
-    /// Ended with an error.
-    Failed,
-    /// Stopped and saved.
-    Interrupted,
-}
 
 /// The directory of a run: `config.ron` (resolved), `run.json`, and, after each iteration, `metrics.jsonl`,
 /// `policy.safetensors` and `learning_curve.svg`; in `checkpoints` what it takes to go on from where it was saved, see
@@ -139,6 +39,10 @@ pub struct RunDirectory {
     checkpoints: Checkpoints,
     disk: Box<dyn Disk>,
     pace: Pace,
+    /// How the run was doing when it was taken up.
+    was: Status,
+    /// For `config.ron`, once it is clear that the run goes on.
+    config: String,
     _lock: Lock,
 }
 
@@ -183,7 +87,7 @@ impl RunDirectory {
                 found: found.to_owned(),
             });
         }
-        Self::begin(path, config, info)
+        Self::begin(path, config, info, true)
     }
 
     /// Takes up the run that is in the directory where it was saved, or makes one where there is none. Without `path` it
@@ -203,16 +107,19 @@ impl RunDirectory {
         };
         // the last that is written before a run
         if !path.join(INFO).exists() {
-            return match lines_in(&path.join(METRICS)) {
-                0 => Self::begin(path, config, info),
-                _ => Err(Error::NotARun {
+            let checkpoints = Checkpoints::new(path.join(CHECKPOINTS), Box::new(RealDisk));
+            let empty = lines_in(&path.join(METRICS)) == 0 && checkpoints.numbers()?.is_empty();
+            return if empty {
+                Self::begin(path, config, info, false)
+            } else {
+                Err(Error::NotARun {
                     path,
                     looked_for: INFO.to_owned(),
-                }),
+                })
             };
         }
         let lock = Lock::take(&path)?;
-        let old = read_info(&path)?;
+        let old = RunInfo::read(&path.join(INFO))?;
         let (own, copies) = own_copy(config)?;
         let differs = |what: String| Error::Differs {
             path: path.clone(),
@@ -240,20 +147,22 @@ impl RunDirectory {
                 return Err(differs(format!("{what} there is {was}, here {now}")));
             }
         }
+        let was = old.status;
         let info = RunInfo {
-            status: Status::Running,
-            error: None,
             threads: info.threads,
-            resumed: old.resumed.saturating_add(1),
             ..old
         };
         let mut directory = Self::open(path, &own, info, lock)?;
-        directory.write_durably(CONFIG, own.to_ron()?.as_bytes())?;
-        directory.write_info()?;
+        directory.was = was;
         Ok(directory)
     }
 
-    fn begin(path: PathBuf, config: &Checked<ExperimentConfig>, info: RunInfo) -> Result<Self> {
+    fn begin(
+        path: PathBuf,
+        config: &Checked<ExperimentConfig>,
+        info: RunInfo,
+        fresh: bool,
+    ) -> Result<Self> {
         let (own, copies) = own_copy(config)?;
         let unwritable = |source| Error::Unwritable {
             path: path.clone(),
@@ -261,6 +170,14 @@ impl RunDirectory {
         };
         fs::create_dir_all(&path).map_err(unwritable)?;
         let lock = Lock::take(&path)?;
+        // what another process made before we had the lock
+        let found = if fresh { found_in(&path) } else { None };
+        if let Some(found) = found.or(path.join(INFO).exists().then_some(INFO)) {
+            return Err(Error::RunExists {
+                path,
+                found: found.to_owned(),
+            });
+        }
         let mut directory = Self::open(path.clone(), &own, info, lock)?;
         let mut write = |name: &str, text: &str| {
             let file = path.join(name);
@@ -274,13 +191,20 @@ impl RunDirectory {
         }
         write(CONFIG, &own.to_ron()?)?;
         directory.write_info()?;
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        let synced = directory.disk.sync_directory(parent);
+        synced.map_err(unwritable)?;
         Ok(directory)
     }
 
     fn open(path: PathBuf, own: &ExperimentConfig, info: RunInfo, lock: Lock) -> Result<Self> {
         let metrics = OpenOptions::new()
             .create(true)
-            .append(true)
+            .write(true)
+            .truncate(false)
             .open(path.join(METRICS))
             .map_err(|source| Error::Unwritable {
                 path: path.clone(),
@@ -305,6 +229,8 @@ impl RunDirectory {
                 last: Instant::now(),
                 cost: Duration::ZERO,
             },
+            was: Status::Running,
+            config: own.to_ron()?,
             _lock: lock,
         })
     }
@@ -339,40 +265,56 @@ impl RunDirectory {
 
     /// The manifest of the latest checkpoint.
     pub(crate) fn latest_checkpoint(&self) -> Option<PathBuf> {
-        let newest = self.checkpoints.numbers().first().copied();
+        let numbers = self.checkpoints.numbers().ok();
+        let newest = numbers.and_then(|numbers| numbers.first().copied());
         newest.map(|number| self.checkpoints.manifest_path(number))
     }
 
-    /// Puts `algorithm` where the run was saved last, and cuts the metrics back to there; where nothing was saved, neither is
-    /// anything kept. A checkpoint that is damaged is passed over, which `notice` is told.
+    /// Puts `algorithm` where the run was saved last, and cuts the metrics back to there. A checkpoint that is damaged is passed
+    /// over, which `notice` is told. A run that ended before it was saved begins anew.
     ///
     /// # Errors
-    /// When there are checkpoints and none is whole.
+    /// When there should be a checkpoint and none is whole, when one is of another configuration or format, or when one
+    /// cannot be read.
     pub fn restore(
         &mut self,
         algorithm: &mut impl Persist,
         mut notice: impl FnMut(&str),
     ) -> Result<()> {
         let mut damage = None;
-        for number in self.checkpoints.numbers() {
-            match self.try_restore(number, algorithm) {
+        for number in self.checkpoints.numbers()? {
+            let error = match self.try_restore(number, algorithm) {
                 Ok(position) => {
                     self.position = position;
                     return Ok(());
                 }
-                Err(error) => {
-                    notice(&format!("{error}; trying the checkpoint before it"));
-                    damage.get_or_insert(error);
-                }
+                Err(error) => error,
+            };
+            let missing = matches!(&error, Error::Unreadable { source, .. }
+                if source.kind() == io::ErrorKind::NotFound);
+            if !missing && !matches!(error, Error::Damaged { .. }) {
+                return Err(error);
             }
+            notice(&format!("{error}; trying the checkpoint before it"));
+            damage.get_or_insert(error);
         }
-        match damage {
-            Some(error) => Err(Error::NoCheckpoint {
-                path: self.path.clone(),
-                source: Box::new(error),
-            }),
-            None => self.cut_metrics(&[]),
+        if damage.is_none() && matches!(self.was, Status::Running | Status::Failed) {
+            match lines_in(&self.path.join(METRICS)) {
+                0 => {}
+                n => notice(&format!(
+                    "nothing was saved; its {n} iterations are done again"
+                )),
+            }
+            return self.cut_metrics(&[]);
         }
+        let source = damage.unwrap_or_else(|| Error::Damaged {
+            path: self.path.join(CHECKPOINTS),
+            what: "there is no checkpoint in it".to_owned(),
+        });
+        Err(Error::NoCheckpoint {
+            path: self.path.clone(),
+            source: Box::new(source),
+        })
     }
 
     fn try_restore(&mut self, number: u64, algorithm: &mut impl Persist) -> Result<Position> {
@@ -383,7 +325,10 @@ impl RunDirectory {
             what: what.to_owned(),
         };
         if manifest.run != self.run {
-            return Err(damaged("it is of a run with another configuration"));
+            return Err(Error::Differs {
+                path: self.path.clone(),
+                what: "its checkpoints are of another configuration".to_owned(),
+            });
         }
         let metrics = read(&self.path.join(METRICS), LARGEST_METRICS)?;
         let length = usize::try_from(manifest.metrics.bytes).unwrap_or(usize::MAX);
@@ -400,13 +345,25 @@ impl RunDirectory {
 
     /// Drops what comes after the bytes that are `kept`.
     fn cut_metrics(&mut self, kept: &[u8]) -> Result<()> {
-        let cut = self.metrics.set_len(kept.len() as u64);
-        cut.map_err(|source| self.write_error(METRICS, source))?;
+        let length = kept.len() as u64;
+        let cut = self.metrics.set_len(length);
+        cut.and_then(|()| self.metrics.seek(io::SeekFrom::Start(length)))
+            .map_err(|source| self.write_error(METRICS, source))?;
         let file = self.path.join(METRICS).display().to_string();
         self.history = parse_metrics(&String::from_utf8_lossy(kept), &file)?;
         self.written = blake3::Hasher::new();
         self.written.update(kept);
         Ok(())
+    }
+
+    /// Notes in the directory that the run goes on.
+    pub(crate) fn go_on(&mut self) -> Result<()> {
+        let config = std::mem::take(&mut self.config);
+        self.write_durably(CONFIG, config.as_bytes())?;
+        self.info.status = Status::Running;
+        self.info.error = None;
+        self.info.resumed += u32::from(self.position != Position::default());
+        self.write_info()
     }
 
     /// Notes that a part of an iteration is done.
@@ -416,8 +373,8 @@ impl RunDirectory {
         self.position.wall_seconds = wall_seconds;
     }
 
-    /// Notes that the iteration under way begins again from `position`.
-    pub(crate) fn rolled_back(&mut self, position: Position) {
+    /// Notes that the run is at `position` again.
+    pub(crate) fn back_to(&mut self, position: Position) {
         self.position = position;
     }
 
@@ -436,21 +393,26 @@ impl RunDirectory {
             .write_all(&line)
             .map_err(|source| self.write_error(METRICS, source))?;
         self.written.update(&line);
-        let policy: TrainedPolicy = policy.into();
-        let weights = policy
-            .to_safetensors()
-            .map_err(|e| Error::System(e.to_string()))?;
-        self.write_briskly(POLICY, &weights)?;
         self.history.push(metrics.clone());
-        let curve = learning_curve(&self.info.label(), &self.history);
-        self.write_briskly(CURVE, curve.as_bytes())?;
         self.position = Position {
             iterations: self.history.len(),
             parts: 0,
             real_steps: metrics.real_steps,
             wall_seconds: metrics.wall_seconds,
+            attempts: 0,
         };
-        Ok(())
+        self.publish(policy)
+    }
+
+    /// Writes the policy at the end of the latest iteration, and the learning curve up to there.
+    pub(crate) fn publish(&self, policy: impl Into<TrainedPolicy>) -> Result<()> {
+        let policy: TrainedPolicy = policy.into();
+        let weights = policy
+            .to_safetensors()
+            .map_err(|e| Error::System(e.to_string()))?;
+        self.write_briskly(POLICY, &weights)?;
+        let curve = learning_curve(&self.info.label(), &self.history);
+        self.write_briskly(CURVE, curve.as_bytes())
     }
 
     /// Whether it is time to save: after `seconds`, where it is said; else after every iteration, and every minute within a
@@ -526,13 +488,18 @@ impl RunDirectory {
 
     /// Replaces a file, so that whoever reads it sees the old or the new one, never a part.
     fn write_durably(&mut self, name: &str, content: &[u8]) -> Result<()> {
-        let written = self.disk.replace(&self.path.join(name), content);
-        written.map_err(|source| self.write_error(name, source))
+        self.disk
+            .replace(&self.path.join(name), content)
+            .and_then(|()| self.disk.sync_directory(&self.path))
+            .map_err(|source| self.write_error(name, source))
     }
 
     /// The same for what follows from a checkpoint: it does not wait for the disk.
     fn write_briskly(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.path.join(name);
+        if fs::read(&path).is_ok_and(|there| there == content) {
+            return Ok(());
+        }
         let new = temporary(&path);
         fs::write(&new, content)
             .and_then(|()| fs::rename(&new, &path))
@@ -627,16 +594,6 @@ fn read_config(file: &Path) -> Result<ExperimentConfig> {
     Ok(config.into_inner())
 }
 
-fn read_info(path: &Path) -> Result<RunInfo> {
-    let file = path.join(INFO);
-    serde_json::from_str(&text::read(&file)?).map_err(|error| Error::Parse {
-        file: file.display().to_string(),
-        line: error.line(),
-        column: error.column(),
-        message: error.to_string(),
-    })
-}
-
 /// 0 where there is no such file.
 fn lines_in(path: &Path) -> usize {
     fs::read_to_string(path).map_or(0, |text| text.lines().count())
@@ -651,7 +608,16 @@ fn copied_files() -> RobotFiles {
 }
 
 fn found_in(path: &Path) -> Option<&'static str> {
-    let ours = [CONFIG, INFO, METRICS, POLICY, CURVE, ROBOT, TASK];
+    let ours = [
+        CONFIG,
+        INFO,
+        METRICS,
+        POLICY,
+        CURVE,
+        ROBOT,
+        TASK,
+        CHECKPOINTS,
+    ];
     ours.into_iter().find(|name| path.join(name).exists())
 }
 
@@ -661,10 +627,19 @@ pub fn free_path(name: &str) -> PathBuf {
     free.unwrap_or_default()
 }
 
-/// The last of the paths that [`free_path`] gave; `runs/NAME` where it was not asked yet.
+/// The one of the paths of [`free_path`] with the highest number that is there; `runs/NAME` where there is none.
 pub fn latest_path(name: &str) -> PathBuf {
-    let taken = paths(name).take_while(|path| path.exists());
-    taken.last().unwrap_or_else(|| free_path(name))
+    let number = |found: &str| match found.strip_prefix(name)? {
+        "" => Some(1),
+        rest => rest.strip_prefix('-')?.parse::<u64>().ok(),
+    };
+    let entries = fs::read_dir("runs").into_iter().flatten().flatten();
+    let found = entries.filter_map(|entry| {
+        let number = number(entry.file_name().to_str()?)?;
+        Some((number, entry.path()))
+    });
+    let latest = found.max_by_key(|(number, _)| *number);
+    latest.map_or_else(|| Path::new("runs").join(name), |(_, path)| path)
 }
 
 fn paths(name: &str) -> impl Iterator<Item = PathBuf> + '_ {

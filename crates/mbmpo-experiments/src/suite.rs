@@ -174,8 +174,10 @@ pub fn run_suite<P: Progress>(
         lines += &serde_json::to_string(result).map_err(|e| Error::System(e.to_string()))?;
         lines.push('\n');
     }
-    fs::write(out.join("results.jsonl"), lines).map_err(unwritable)?;
-    fs::write(out.join("summary.txt"), table(&rows)).map_err(unwritable)?;
+    for (name, text) in [("results.jsonl", lines), ("summary.txt", table(&rows))] {
+        let path = out.join(name);
+        fs::write(&path, text).map_err(|source| Error::Write { path, source })?;
+    }
     // What succeeded is kept; that somebody stopped it, else the first failure, is what the caller hears of.
     let mut failures: Vec<Error> = failures.into_iter().filter_map(Result::err).collect();
     failures.sort_by_key(|error| !matches!(error, Error::Interrupted { .. }));

@@ -37,6 +37,7 @@ pub enum OnNan {
     #[default]
     Stop,
     /// Go back to the end of the iteration before and try again with other random numbers, up to [`ATTEMPTS`] times in a row.
+    /// The run is then saved between iterations only.
     Rollback,
 }
 
@@ -94,79 +95,90 @@ where
     A::Policy: Into<TrainedPolicy>,
 {
     directory.restore(algorithm, |text| progress.notice(text))?;
-    let (start, before) = (Instant::now(), directory.position().wall_seconds);
-    let wall_seconds = || before + start.elapsed().as_secs_f64();
-    if directory.position() != Position::default() {
-        progress.resumed(directory.position().real_steps);
+    let (start, before) = (Instant::now(), directory.position());
+    let wall_seconds = || before.wall_seconds + start.elapsed().as_secs_f64();
+    if before.parts == 0 && before.iterations > 0 {
+        // they may be of an iteration that was not saved any more
+        directory.publish(algorithm.policy())?;
     }
-    let rollback = safety.on_nan == OnNan::Rollback;
-    // where to go back to
-    let mut good = match rollback {
-        true => (State::of(algorithm)?, directory.position()),
-        false => Default::default(),
+    let is_done = |algorithm: &A, directory: &RunDirectory| {
+        directory.position().parts == 0 && algorithm.real_steps() >= real_steps
     };
-    let mut failures = 0;
+    if let Some(last) = directory.history().last()
+        && is_done(algorithm, directory)
+    {
+        return Ok(last.clone());
+    }
+    if before != Position::default() {
+        progress.resumed(before.real_steps);
+    }
+    directory.go_on()?;
+    // Where to go back to: the end of the latest iteration. Nothing else is saved then, so it is known after a restart, too.
+    let mut good = match safety.on_nan {
+        OnNan::Rollback => Some((State::of(algorithm)?, before)),
+        OnNan::Stop => None,
+    };
     loop {
-        let whole = directory.position().parts == 0;
-        let last = directory.history().last();
-        if let Some(last) = last.filter(|_| whole && algorithm.real_steps() >= real_steps) {
-            return Ok(last.clone());
-        }
+        let mut last = None;
         match algorithm.advance(progress) {
             Ok(None) => directory.part_done(algorithm.real_steps(), wall_seconds()),
             Ok(Some(mut metrics)) => {
                 metrics.wall_seconds = wall_seconds();
                 directory.record(&metrics, algorithm.policy())?;
                 progress.iteration(&metrics);
-                if rollback {
-                    good = (State::of(algorithm)?, directory.position());
-                    failures = 0;
+                if let Some(good) = &mut good {
+                    *good = (State::of(algorithm)?, directory.position());
                 }
-            }
-            Err(error) if rollback && failures < ATTEMPTS && is_numeric(&error) => {
-                failures += 1;
-                let iteration = directory.position().iterations;
-                progress.notice(&format!(
-                    "iteration {iteration}: {error}; trying again with other random numbers ({failures} of {ATTEMPTS})"
-                ));
-                let (state, position) = &good;
-                state.clone().restore(algorithm)?;
-                directory.rolled_back(*position);
-                (0..failures).for_each(|_| algorithm.redraw());
+                last = Some(metrics);
             }
             Err(source) => {
-                return Err(Error::Failed {
-                    iteration: directory.position().iterations,
-                    seed: directory.info().seed,
-                    source,
-                    attempts: failures,
-                    kept: directory.latest_checkpoint(),
-                });
+                let attempts = directory.position().attempts;
+                let retried = good.as_mut().filter(|_| attempts < ATTEMPTS);
+                let Some((state, position)) = retried.filter(|_| source.is_numeric()) else {
+                    return Err(Error::Failed {
+                        iteration: directory.position().iterations,
+                        seed: directory.info().seed,
+                        source,
+                        attempts,
+                        kept: directory.latest_checkpoint(),
+                    });
+                };
+                position.attempts = attempts + 1;
+                progress.notice(&format!(
+                    "iteration {}: {source}; trying again with other random numbers ({} of {ATTEMPTS})",
+                    position.iterations, position.attempts
+                ));
+                state.clone().restore(algorithm)?;
+                algorithm.redraw();
+                *state = State::of(algorithm)?;
+                directory.back_to(*position);
+                directory.save(algorithm)?;
             }
         }
-        let done = directory.position().parts == 0 && algorithm.real_steps() >= real_steps;
         let stopped = progress.stopped();
-        if done || stopped.is_some() || directory.is_due(safety.checkpoint_seconds) {
+        let done = last.is_some() && is_done(algorithm, directory);
+        if let Some((state, position)) = &good
+            && stopped.is_some()
+        {
+            state.clone().restore(algorithm)?;
+            directory.back_to(*position);
+        }
+        let may = good.is_none() || directory.position().parts == 0;
+        if done || stopped.is_some() || may && directory.is_due(safety.checkpoint_seconds) {
             directory.save(algorithm)?;
         }
-        if let Some(signal) = stopped.filter(|_| !done) {
-            return Err(Error::Interrupted {
-                signal,
-                position: directory.position(),
-                bytes: directory.info().checkpoints.bytes,
-                path: directory.path().to_owned(),
-            });
+        match (last, stopped) {
+            (Some(last), _) if done => return Ok(last),
+            (_, Some(signal)) => {
+                return Err(Error::Interrupted {
+                    signal,
+                    position: directory.position(),
+                    bytes: directory.info().checkpoints.bytes,
+                    path: directory.path().to_owned(),
+                });
+            }
+            _ => {}
         }
-    }
-}
-
-/// Whether other random numbers may help.
-fn is_numeric(error: &mbmpo_core::Error) -> bool {
-    use mbmpo_core::Error::{Copy, Diverged, NotFinite};
-    match error {
-        Diverged { .. } | NotFinite { .. } => true,
-        Copy { source, .. } => is_numeric(source),
-        _ => false,
     }
 }
 

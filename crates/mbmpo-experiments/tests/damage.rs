@@ -164,6 +164,36 @@ fn nothing_whole_is_an_error() {
     assert_eq!(metrics.lines().count(), 2);
 }
 
+/// Fails when a run whose checkpoints somebody removed is begun again, which would lose its metrics.
+#[test]
+fn a_finished_run_is_not_begun_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = run(parent.path());
+    directory.finish(Ok(())).unwrap();
+    drop(directory);
+    fs::remove_dir_all(parent.path().join("checkpoints")).unwrap();
+    let (found, _) = restore(&mut open(parent.path()));
+    let message = found.unwrap_err().to_string();
+    assert!(message.contains("no checkpoint"), "{message}");
+    let metrics = fs::read_to_string(parent.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 2);
+}
+
+/// Fails when checkpoints that cannot be listed are taken for none.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_not_there_is_no_beginning() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut directory = run(parent.path());
+    let checkpoints = parent.path().join("checkpoints");
+    fs::remove_dir_all(&checkpoints).unwrap();
+    std::os::unix::fs::symlink("/not/mounted", &checkpoints).unwrap();
+    let (found, _) = restore(&mut directory);
+    assert!(matches!(found, Err(Error::Unreadable { .. })));
+    let metrics = fs::read_to_string(parent.path().join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 2);
+}
+
 /// Fails when metrics that are not those of the checkpoint are kept.
 #[test]
 fn metrics_that_were_changed_are_noticed() {
@@ -194,8 +224,10 @@ fn another_format_is_refused_by_its_number() {
             format,
             ..manifest.clone()
         };
-        let bytes = other.to_bytes().unwrap();
-        let error = Manifest::from_bytes(&bytes, &path).unwrap_err();
+        fs::write(&path, other.to_bytes().unwrap()).unwrap();
+        // not passed over: the one before it would lose what came after
+        let (found, _) = restore(&mut open(parent.path()));
+        let error = found.unwrap_err();
         assert!(matches!(error, Error::Format { found, .. } if found == format));
         let message = error.to_string();
         assert!(message.contains(&format!("is of format {format}, this mbmpo reads format 1")));

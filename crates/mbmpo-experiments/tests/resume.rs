@@ -196,7 +196,7 @@ fn another_run_is_refused() {
     fs::write(path.join("config.ron"), edited).unwrap();
     let mut directory = RunDirectory::resume(Some(&path), &other, info(&other, 1)).unwrap();
     let error = run(&other, &mut directory, EVERY_PART, &mut mbmpo_core::Silent).unwrap_err();
-    assert!(matches!(error, Error::NoCheckpoint { .. }), "{error}");
+    assert!(matches!(error, Error::Differs { .. }), "{error}");
     assert!(
         error.to_string().contains("another configuration"),
         "{error}"

@@ -170,9 +170,9 @@ fn a_failure_leaves_what_was_done_and_is_noted() {
     assert!(info.error.unwrap().contains("the loss is not finite"));
 }
 
-/// What a run told a person.
+/// What a run told a person, who stops it after some parts.
 #[derive(Default)]
-struct Notices(Vec<String>);
+struct Notices(Vec<String>, Option<std::cell::Cell<usize>>);
 
 impl Observer for Notices {
     fn at(&mut self, _: Phase, _: usize, _: usize) {}
@@ -183,6 +183,12 @@ impl Progress for Notices {
 
     fn notice(&mut self, text: &str) {
         self.0.push(text.to_owned());
+    }
+
+    fn stopped(&self) -> Option<i32> {
+        let left = self.1.as_ref()?;
+        left.set(left.get().saturating_sub(1));
+        (left.get() == 0).then_some(15)
     }
 }
 
@@ -205,6 +211,36 @@ fn a_failure_can_be_tried_again_with_other_random_numbers() {
     assert!(notices.0[1].contains("(2 of 3)"), "{:?}", notices.0);
     let iterations: Vec<_> = directory.history().iter().map(|m| m.iteration).collect();
     assert_eq!(iterations, [0, 1, 2]);
+}
+
+/// Stopped again and again, also between a failure and its next attempt. Fails when an attempt is forgotten or counted
+/// twice, so that other random numbers follow than without a stop.
+#[test]
+fn attempts_outlive_a_stop() {
+    for parts in 3..8 {
+        let parent = tempfile::tempdir().unwrap();
+        let mut times = 0;
+        let (idle, history) = loop {
+            times += 1;
+            assert!(times < 20, "{parts} parts at a time do not get on");
+            let config = preset::resolve("point-2d", "quick", &[]).unwrap();
+            let info = RunInfo::begin("point-2d", "quick", 7, DeviceKind::Cpu, 1, &[]);
+            let mut directory = RunDirectory::resume(Some(parent.path()), &config, info).unwrap();
+            let mut idle = Idle::failing(1, 2);
+            let mut notices = Notices(vec![], Some(parts.into()));
+            match train(&mut idle, 25, &mut directory, ROLLBACK, &mut notices) {
+                Ok(_) => break (idle, directory.history().to_vec()),
+                Err(error) => assert_eq!(error.exit_code(), 143, "{error}"),
+            }
+        };
+        assert_eq!(
+            (idle.parts, idle.redraws),
+            (6, 2),
+            "{parts} parts at a time"
+        );
+        let iterations: Vec<_> = history.iter().map(|m| m.iteration).collect();
+        assert_eq!(iterations, [0, 1, 2]);
+    }
 }
 
 /// Fails when a hopeless run goes on for ever, or gives up one attempt early.

@@ -452,6 +452,28 @@ mod tests {
         }
     }
 
+    /// Fails when a number of the optimiser or a gain is not saved: the next step would be another.
+    #[test]
+    fn it_goes_on_from_where_it_was_saved() {
+        let mut stream = Streams::new(4).stream(Purpose::Test, 0, 0);
+        let mut make = || {
+            let initial = Initial::layers(&[3, 6, 2], true, &mut stream);
+            TensorNetwork::new(&initial, &Device::flex())
+        };
+        let (mut network, mut other) = (make(), make());
+        let batch = Batch {
+            inputs: vec![0.5, -1.0, 2.0, 1.0, 0.0, -0.5],
+            targets: vec![1.0, -1.0, 0.5, 2.0],
+        };
+        network.step(&batch, 0.1, 1e-8);
+        let saved = mbmpo_core::State::of(&mut network).unwrap();
+        saved.restore(&mut other).unwrap();
+        for network in [&mut network, &mut other] {
+            network.step(&batch, 0.1, 1e-8);
+        }
+        assert_eq!(network.state(), other.state());
+    }
+
     /// Fails when a moment's factor, the bias correction or the place of ε is not TensorFlow's.
     #[test]
     fn adam_by_the_textbook() {

@@ -244,7 +244,7 @@ fn check_names_the_key() {
     type Spoil = fn(&mut EnsembleConfig);
     let cases: [(&str, Spoil); 9] = [
         ("members", |c| c.members = 0),
-        ("hidden", |c| c.hidden = vec![8, 0]),
+        ("hidden[1]", |c| c.hidden = vec![8, 0]),
         ("learning_rate", |c| c.learning_rate = f64::NAN),
         ("adam_epsilon", |c| c.adam_epsilon = 0.0),
         ("batch_size", |c| c.batch_size = 0),

@@ -125,6 +125,10 @@ pub fn step(
     let direction =
         conjugate_gradient(fisher, &gradient, config.cg_iterations, config.cg_tolerance);
     // The longest step within the quadratic model of the constraint: ½ s² dᵀHd = δ.
+    if !dot(&direction, &direction).is_finite() {
+        let what = "the direction of the trust-region step".to_owned();
+        return Err(Error::NotFinite { what });
+    }
     let curvature = dot(&direction, &fisher(&direction));
     let length = (2.0 * config.max_kl / (curvature + 1e-8)).sqrt();
     let length = if length.is_finite() { length } else { 1.0 };
