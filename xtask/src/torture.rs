@@ -6,7 +6,7 @@ use clap::Args;
 use mbmpo_core::{Purpose, Stream, Streams};
 use mbmpo_experiments::AlgorithmKind;
 use rand::RngExt;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -112,7 +112,8 @@ impl Victim<'_> {
                 }
                 // an error has an exit code, a kill has none
                 if !killed || status.code().is_some() {
-                    bail!("{}: {status} in {}", self.algorithm, path.display());
+                    let said = fs::read_to_string(self.messages()).unwrap_or_default();
+                    bail!("{}: {status}: {said}", self.algorithm);
                 }
             }
             let found = Remains::of(&path)?;
@@ -127,6 +128,11 @@ impl Victim<'_> {
             tally.runs += 1;
         }
         Ok(tally)
+    }
+
+    /// What the latest process said.
+    fn messages(&self) -> PathBuf {
+        self.directory.join("messages")
     }
 
     /// A run of some iterations that saves after every part of one, or what is left of it.
@@ -173,6 +179,7 @@ impl Victim<'_> {
             .args(["--threads", &threads.to_string(), "--out"])
             .arg(out)
             .stdin(Stdio::null())
+            .stderr(File::create(self.messages())?)
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))
     }
