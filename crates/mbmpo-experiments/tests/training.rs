@@ -51,7 +51,7 @@ impl Algorithm for Idle {
             });
         }
         self.parts += 1;
-        Ok((self.parts % 2 == 0).then(|| IterationMetrics {
+        Ok(self.parts.is_multiple_of(2).then(|| IterationMetrics {
             iteration: self.parts / 2 - 1,
             real_steps: self.real_steps(),
             return_pre_mean: self.parts as f64 / 3.0,
