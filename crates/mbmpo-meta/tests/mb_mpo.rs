@@ -204,7 +204,8 @@ fn only_data_counts_as_real_steps() {
 /// Fails when a number that is none gets into the data, or is not called by its name.
 #[test]
 fn what_an_environment_must_not_give_is_an_error() {
-    let spoiled: [(fn(&mut Step), &str); 2] = [
+    type Spoil = fn(&mut Step);
+    let spoiled: [(Spoil, &str); 2] = [
         (|step| step.reward = f32::NAN, "the reward is NaN"),
         (
             |step| step.observation[1] = f32::INFINITY,
