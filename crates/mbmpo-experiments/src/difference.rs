@@ -4,6 +4,14 @@ use crate::text::plain_path;
 use crate::{Error, ExperimentConfig, Result};
 use serde_json::Value;
 
+/// What decides about the numbers of a run: how many real steps it takes changes none of those before.
+pub(crate) fn without_budget(config: &ExperimentConfig) -> ExperimentConfig {
+    ExperimentConfig {
+        real_steps: 1,
+        ..config.clone()
+    }
+}
+
 /// The first value by which two configurations lead to other numbers, as `KEY there is A, here B`; the budget of real
 /// steps does not.
 pub(crate) fn difference(
@@ -11,11 +19,8 @@ pub(crate) fn difference(
     here: &ExperimentConfig,
 ) -> Result<Option<String>> {
     let tree = |config: &ExperimentConfig| {
-        let config = ExperimentConfig {
-            real_steps: 1,
-            ..config.clone()
-        };
-        serde_json::to_value(config).map_err(|error| Error::System(error.to_string()))
+        serde_json::to_value(without_budget(config))
+            .map_err(|error| Error::System(error.to_string()))
     };
     Ok(find("", &tree(there)?, &tree(here)?))
 }

@@ -1,5 +1,5 @@
 use crate::checkpoint::{Checkpoints, Digest, FORMAT, Manifest, Position};
-use crate::difference::difference;
+use crate::difference::{difference, without_budget};
 use crate::disk::{Disk, RealDisk, read, temporary};
 use crate::lock::Lock;
 use crate::{
@@ -37,7 +37,6 @@ pub struct RunDirectory {
     /// Of what decides about the numbers of the run.
     run: Digest,
     checkpoints: Checkpoints,
-    disk: Box<dyn Disk>,
     pace: Pace,
     /// How the run was doing when it was taken up.
     was: Status,
@@ -179,12 +178,9 @@ impl RunDirectory {
             });
         }
         let mut directory = Self::open(path.clone(), &own, info, lock)?;
-        let mut write = |name: &str, text: &str| {
+        let write = |name: &str, text: &str| {
             let file = path.join(name);
-            directory
-                .disk
-                .replace(&file, text.as_bytes())
-                .map_err(unwritable)
+            RealDisk.replace(&file, text.as_bytes()).map_err(unwritable)
         };
         for (name, text) in copies {
             write(name, &text)?;
@@ -195,7 +191,7 @@ impl RunDirectory {
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
-        let synced = directory.disk.sync_directory(parent);
+        let synced = RealDisk.sync_directory(parent);
         synced.map_err(unwritable)?;
         Ok(directory)
     }
@@ -210,11 +206,8 @@ impl RunDirectory {
                 path: path.clone(),
                 source,
             })?;
-        let decisive = ExperimentConfig {
-            real_steps: 1,
-            ..own.clone()
-        };
-        let run = format!("{}\n{}\n{}\n", decisive.to_ron()?, info.seed, info.device);
+        let decisive = without_budget(own).to_ron()?;
+        let run = format!("{decisive}\n{}\n{}\n", info.seed, info.device);
         Ok(Self {
             checkpoints: Checkpoints::new(path.join(CHECKPOINTS), Box::new(RealDisk)),
             run: Digest::of(run.as_bytes()),
@@ -224,7 +217,6 @@ impl RunDirectory {
             written: blake3::Hasher::new(),
             history: Vec::new(),
             position: Position::default(),
-            disk: Box::new(RealDisk),
             pace: Pace {
                 last: Instant::now(),
                 cost: Duration::ZERO,
@@ -488,9 +480,9 @@ impl RunDirectory {
 
     /// Replaces a file, so that whoever reads it sees the old or the new one, never a part.
     fn write_durably(&mut self, name: &str, content: &[u8]) -> Result<()> {
-        self.disk
+        RealDisk
             .replace(&self.path.join(name), content)
-            .and_then(|()| self.disk.sync_directory(&self.path))
+            .and_then(|()| RealDisk.sync_directory(&self.path))
             .map_err(|source| self.write_error(name, source))
     }
 
