@@ -2,12 +2,14 @@
 //! curvature of [`kfac`](crate::kfac), with a step size that holds to a trust region.
 
 use crate::critic::{Critic, Rows, judged_batch, squared_error};
-use crate::experience::{self, Experience, RewardScale, require_finite};
+use crate::initial;
+use crate::reward_scale::RewardScale;
+
 use crate::kfac::{Kfac, KfacConfig, factors};
 use burn::tensor::{DType, Device};
 use mbmpo_core::{
-    Algorithm, Archive, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics,
-    Observer, Persist, Phase, Purpose, Result, Stream,
+    Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
+    Observer, Persist, Phase, Purpose, Result, Setup, Stream, Trainable, require_finite,
 };
 use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
@@ -20,13 +22,8 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcktrConfig {
-    /// Length of an episode \[control steps\]; the environment's own where absent. Authors: 200.
-    #[serde(default)]
-    pub horizon: Option<usize>,
     /// Real steps of an iteration, at least; whole episodes. Authors: 5,000.
     pub batch_steps: usize,
-    /// Real episodes in each report; they are neither counted nor learned from.
-    pub evaluation_episodes: usize,
     /// The policy network. Authors: `[32, 32]`, on this observation and the one before.
     pub policy: PolicyConfig,
     /// Sizes of the tanh layers of the critic. Authors: `[64, 64]`, with ELU.
@@ -57,10 +54,44 @@ pub struct AcktrConfig {
     pub reward_clip: Option<f64>,
 }
 
+impl Default for AcktrConfig {
+    /// As it was run for the paper on MB-MPO: the preset `authors`.
+    fn default() -> Self {
+        Self {
+            batch_steps: 5_000,
+            policy: PolicyConfig {
+                output_scale: 0.1,
+                ..PolicyConfig::default()
+            },
+            critic_hidden: vec![64, 64],
+            discount: 0.99,
+            gae_lambda: 0.97,
+            bootstrap: true,
+            step_size: 0.03,
+            desired_kl: 0.002,
+            actor_kfac: KfacConfig {
+                decay: 0.99,
+                damping: 0.01,
+                momentum: 0.9,
+                trust_region: 0.005,
+            },
+            critic_step_size: 0.001,
+            critic_steps: 25,
+            critic_kfac: KfacConfig {
+                decay: 0.95,
+                damping: 0.1,
+                momentum: 0.9,
+                trust_region: 0.15,
+            },
+            observation_clip: 10.0,
+            reward_clip: None,
+        }
+    }
+}
+
 impl Check for AcktrConfig {
     fn inspect(&self, checker: &mut Checker) {
-        let batch = ("batch_steps", self.batch_steps);
-        experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
+        checker.range("batch_steps", self.batch_steps, 2..=10_000_000);
         checker.nested("policy", &self.policy);
         // each step takes all eigenvectors of matrices of these sizes
         let widest = self.policy.hidden.iter().copied().max().unwrap_or(1);
@@ -105,17 +136,11 @@ impl Acktr {
     ///
     /// # Errors
     /// When a layer is out of range.
-    pub fn new(
-        config: Checked<AcktrConfig>,
-        environment: Box<dyn Environment>,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self> {
-        let episodes = config.evaluation_episodes;
-        let experience = Experience::new(environment, config.horizon, episodes, seed);
+    pub fn new(config: Checked<AcktrConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        let experience = Experience::new(setup);
         let (observation_dim, _) = experience.dims();
-        let (network, theta) = experience.random_policy(&config.part(|config| &config.policy));
-        let (value, of_value) = experience.random_values(&config.critic_hidden, device)?;
+        let (network, theta) = initial::policy(&experience, &config.part(|config| &config.policy));
+        let (value, of_value) = initial::values(&experience, &config.critic_hidden, device)?;
         let scale = |clip| RewardScale::new(config.discount, clip);
         Ok(Self {
             actor_kfac: Kfac::new(&config.actor_kfac),
@@ -208,12 +233,12 @@ impl Algorithm for Acktr {
 
         observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
-        let iteration = self.experience.iteration as u64;
-        let streams = self.experience.streams;
+        let iteration = self.experience.iteration() as u64;
+        let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Update, iteration, 0);
         let critic_loss = self.fit_critic(&rows, &mut stream)?;
         let kl = self.step_actor(&rows, &mut stream)?;
-        self.experience.count_update(clock);
+        self.experience.seconds_mut().add_since("update", clock);
 
         let learned = ModelFreeMetrics {
             return_collect_mean,
@@ -221,19 +246,21 @@ impl Algorithm for Acktr {
             policy_kl: Some(kl),
             critic_loss: Some(critic_loss),
         };
+        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self
-            .experience
-            .report(&policy, &policy.std(), learned, observer)?;
-        Ok(Some(metrics))
+        let metrics = self.experience.report(&policy, &policy.std())?;
+        Ok(Some(IterationMetrics {
+            model_free: Some(learned),
+            ..metrics
+        }))
     }
 
-    fn redraw(&mut self) {
-        self.experience.streams.redraw();
+    fn reseed(&mut self) {
+        self.experience.reseed();
     }
 
     fn real_steps(&self) -> usize {
-        self.experience.real_steps
+        self.experience.real_steps()
     }
 
     fn policy(&self) -> GaussianPolicy {
@@ -243,6 +270,15 @@ impl Algorithm for Acktr {
             Some(scale) => policy.with_return_std(scale.std() as f32),
             None => policy,
         }
+    }
+}
+
+impl Trainable for Acktr {
+    const NAME: &'static str = "acktr";
+    type Config = AcktrConfig;
+
+    fn build(config: Checked<AcktrConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        Self::new(config, setup, device)
     }
 }
 

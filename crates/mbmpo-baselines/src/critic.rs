@@ -1,7 +1,8 @@
 //! A value network that judges batches of real trajectories.
 
-use crate::experience::{Experience, RewardScale, mean};
-use mbmpo_core::{Policy, Result, Trajectories};
+use crate::reward_scale::RewardScale;
+use mbmpo_core::statistics::mean;
+use mbmpo_core::{Experience, Policy, Result, Trajectories};
 use mbmpo_policy::advantage::gae;
 use mbmpo_policy::{RunningNormalizer, ValueNetwork};
 use std::time::Instant;
@@ -93,7 +94,7 @@ pub(crate) fn judged_batch(
     rewards: Option<&mut RewardScale>,
     critic: &Critic,
 ) -> Result<(Rows, f64)> {
-    let mut paths = experience.collect(policy, min_steps, 0)?;
+    let mut paths = experience.collect_batch(policy, min_steps, 0)?;
     let clock = Instant::now();
     let return_collect_mean = mean(&paths.returns());
     if let Some(scale) = rewards {
@@ -101,14 +102,14 @@ pub(crate) fn judged_batch(
     }
     // Learned from as it was acted on, and counted in for the next batch. Only the first, acted on when nothing was known,
     // is learned from normalised: the policy that follows will see normalised observations.
-    let first = experience.iteration == 0;
+    let first = experience.iteration() == 0;
     let seen = normalizer.clone();
     normalizer.update(&paths.observations);
     let now = if first { normalizer.now() } else { seen.now() };
     let observations = now.apply(&paths.observations);
     let next = now.apply(&paths.next_observations);
     let judgement = critic.judge(&paths, &observations, &next)?;
-    experience.count_update(clock);
+    experience.seconds_mut().add_since("update", clock);
     let rows = Rows {
         observation_dim: paths.observation_dim,
         action_dim: paths.action_dim,

@@ -1,12 +1,13 @@
 //! Deep deterministic policy gradient (Lillicrap et al. 2016), exploring by noise on the actor's parameters whose size
 //! adapts to what it does to the actions (Plappert et al. 2018), as in OpenAI's baselines.
 
-use crate::experience::{self, Experience, mean, require_finite};
 use crate::replay::Replay;
 use burn::tensor::{Device, Tensor};
+use mbmpo_core::statistics::mean;
 use mbmpo_core::{
-    Algorithm, Archive, Check, Checked, Checker, Environment, Error, IterationMetrics,
-    ModelFreeMetrics, Observer, Persist, Phase, Purpose, Result, Stream, host,
+    Algorithm, Archive, Check, Checked, Checker, Error, Experience, IterationMetrics,
+    ModelFreeMetrics, Observer, Persist, Phase, Purpose, Result, Setup, Stream, Trainable, host,
+    require_finite,
 };
 use mbmpo_policy::{Activation, Adam, DeterministicPolicy, Mlp, RunningNormalizer};
 use rand::RngExt;
@@ -19,17 +20,12 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DdpgConfig {
-    /// Length of an episode \[control steps\]; the environment's own where absent. Authors: 200.
-    #[serde(default)]
-    pub horizon: Option<usize>,
     /// Cycles of an iteration, between two reports. Authors: 25.
     pub cycles: usize,
     /// Real steps of a cycle, at least; whole episodes. Authors: 200.
     pub rollout_steps: usize,
     /// Gradient steps of a cycle, of critic and actor alike. Authors: 50.
     pub train_steps: usize,
-    /// Real episodes in each report; they are neither counted nor learned from.
-    pub evaluation_episodes: usize,
     /// Sizes of the actor's hidden layers. Authors: `[32, 32]`.
     pub actor_hidden: Vec<usize>,
     /// Of those. Authors: tanh.
@@ -62,10 +58,35 @@ pub struct DdpgConfig {
     pub noise_interval: usize,
 }
 
+impl Default for DdpgConfig {
+    /// As it was run for the paper on MB-MPO: the preset `authors`.
+    fn default() -> Self {
+        Self {
+            cycles: 25,
+            rollout_steps: 200,
+            train_steps: 50,
+            actor_hidden: vec![32, 32],
+            actor_activation: Activation::Tanh,
+            critic_hidden: vec![64, 64],
+            layer_norm: true,
+            actor_learning_rate: 1e-5,
+            critic_learning_rate: 1e-3,
+            critic_weight_decay: 0.01,
+            discount: 0.99,
+            target_rate: 0.01,
+            batch_size: 64,
+            replay_capacity: 1_000_000,
+            reward_scale: 1.0,
+            observation_clip: 5.0,
+            parameter_noise: 0.2,
+            noise_interval: 50,
+        }
+    }
+}
+
 impl Check for DdpgConfig {
     fn inspect(&self, checker: &mut Checker) {
-        let batch = ("rollout_steps", self.rollout_steps);
-        experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
+        checker.range("rollout_steps", self.rollout_steps, 2..=10_000_000);
         checker.range("cycles", self.cycles, 1..=10_000);
         checker.range("train_steps", self.train_steps, 0..=10_000);
         checker.layers("actor_hidden", &self.actor_hidden, 4096);
@@ -144,14 +165,8 @@ impl Ddpg {
     ///
     /// # Errors
     /// None so far.
-    pub fn new(
-        config: Checked<DdpgConfig>,
-        environment: Box<dyn Environment>,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self> {
-        let episodes = config.evaluation_episodes;
-        let experience = Experience::new(environment, config.horizon, episodes, seed);
+    pub fn new(config: Checked<DdpgConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        let experience = Experience::new(setup);
         let (observation_dim, action_dim) = experience.dims();
         let sizes = |hidden: &[usize], last| {
             let first = std::iter::once(observation_dim);
@@ -171,7 +186,11 @@ impl Ddpg {
             output: Activation::Identity,
             layer_norm: config.layer_norm,
         };
-        let stream = |index| experience.streams.stream(Purpose::PolicyWeights, 0, index);
+        let stream = |index| {
+            experience
+                .streams()
+                .stream(Purpose::PolicyWeights, 0, index)
+        };
         Ok(Self {
             actor: Learner::new(actor, config.actor_learning_rate, &mut stream(0)),
             critic: Learner::new(critic, config.critic_learning_rate, &mut stream(1)),
@@ -211,12 +230,14 @@ impl Ddpg {
     /// Episodes of one actor with noise on its parameters, to the replay buffer; their mean return. (Where episodes end early,
     /// OpenAI's `ddpg` draws new noise for each.)
     fn explore(&mut self, cycle: usize) -> Result<f64> {
-        let iteration = self.experience.iteration as u64;
-        let streams = self.experience.streams;
+        let iteration = self.experience.iteration() as u64;
+        let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Exploration, iteration, cycle as u64);
         let policy = self.policy_with(&self.perturbed(&mut stream));
         let steps = self.config.rollout_steps;
-        let paths = self.experience.collect(&policy, steps, cycle as u64)?;
+        let paths = self
+            .experience
+            .collect_batch(&policy, steps, cycle as u64)?;
         self.observations.update(&paths.observations);
         self.replay.add(&paths);
         Ok(mean(&paths.returns()))
@@ -354,14 +375,14 @@ impl Algorithm for Ddpg {
         let mean_return = self.explore(cycle)?;
         self.returns.push(mean_return);
         let clock = Instant::now();
-        let iteration = self.experience.iteration as u64;
-        let streams = self.experience.streams;
+        let iteration = self.experience.iteration() as u64;
+        let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Update, iteration, cycle as u64);
         for _ in 0..self.config.train_steps {
             let error = self.train_step(&mut stream)?;
             self.errors.push(error);
         }
-        self.experience.count_update(clock);
+        self.experience.seconds_mut().add_since("update", clock);
         if cycle + 1 < cycles {
             return Ok(None);
         }
@@ -372,21 +393,34 @@ impl Algorithm for Ddpg {
             policy_kl: None,
             critic_loss: Some(mean(&errors)),
         };
+        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self.experience.report(&policy, &[0.0], learned, observer)?;
-        Ok(Some(metrics))
+        let metrics = self.experience.report(&policy, &[0.0])?;
+        Ok(Some(IterationMetrics {
+            model_free: Some(learned),
+            ..metrics
+        }))
     }
 
-    fn redraw(&mut self) {
-        self.experience.streams.redraw();
+    fn reseed(&mut self) {
+        self.experience.reseed();
     }
 
     fn real_steps(&self) -> usize {
-        self.experience.real_steps
+        self.experience.real_steps()
     }
 
     fn policy(&self) -> DeterministicPolicy {
         self.policy_with(&self.actor.parameters)
+    }
+}
+
+impl Trainable for Ddpg {
+    const NAME: &'static str = "ddpg";
+    type Config = DdpgConfig;
+
+    fn build(config: Checked<DdpgConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        Self::new(config, setup, device)
     }
 }
 

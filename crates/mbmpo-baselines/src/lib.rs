@@ -10,20 +10,17 @@
 //! ```
 //! use burn::tensor::Device;
 //! use mbmpo_baselines::{Vpg, VpgConfig};
-//! use mbmpo_core::{Algorithm, Check, Silent};
+//! use mbmpo_core::{Algorithm, Check, Setup, Silent};
 //! use mbmpo_envs::{Variant, make};
-//! use mbmpo_policy::{PolicyConfig, advantage::AdvantageConfig};
+//! use mbmpo_policy::PolicyConfig;
 //!
 //! let config = VpgConfig {
-//!     horizon: None,
 //!     batch_steps: 600,
-//!     evaluation_episodes: 10,
-//!     learning_rate: 0.1,
-//!     policy: PolicyConfig { hidden: vec![16], initial_std: 0.5, min_std: 1e-6, output_scale: 1.0 },
-//!     advantage: AdvantageConfig { discount: 0.99, gae_lambda: 1.0, baseline_ridge: 1e-5 },
+//!     policy: PolicyConfig { hidden: vec![16], ..PolicyConfig::default() },
+//!     ..VpgConfig::default()
 //! };
-//! let point = make("point-2d", Variant::Paper)?;
-//! let mut vpg = Vpg::new(config.check()?, point, 1, &Device::flex())?;
+//! let setup = Setup::new(make("point-2d", Variant::Paper)?, 1);
+//! let mut vpg = Vpg::new(config.check()?, setup, &Device::flex())?;
 //! let metrics = vpg.iterate(&mut Silent)?;
 //! assert!(metrics.return_pre_mean < 0.0);
 //! # Ok::<(), mbmpo_core::Error>(())
@@ -34,10 +31,11 @@
 pub mod acktr;
 mod critic;
 pub mod ddpg;
-mod experience;
+mod initial;
 pub mod kfac;
 pub mod ppo;
 mod replay;
+mod reward_scale;
 pub mod trpo;
 pub mod vpg;
 

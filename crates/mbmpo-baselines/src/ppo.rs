@@ -3,11 +3,14 @@
 //! on MB-MPO.
 
 use crate::critic::{Critic, Rows, judged_batch, squared_error};
-use crate::experience::{self, Experience, RewardScale, mean, require_finite};
+use crate::initial;
+use crate::reward_scale::RewardScale;
+
 use burn::tensor::{DType, Device};
+use mbmpo_core::statistics::mean;
 use mbmpo_core::{
-    Algorithm, Archive, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics,
-    Observer, Persist, Phase, Purpose, Result, Stream,
+    Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
+    Observer, Persist, Phase, Purpose, Result, Setup, Stream, Trainable, require_finite,
 };
 use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Arithmetic;
@@ -21,13 +24,8 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PpoConfig {
-    /// Length of an episode \[control steps\]; the environment's own where absent. Authors: 200.
-    #[serde(default)]
-    pub horizon: Option<usize>,
     /// Real steps of an iteration, at least; whole episodes. Authors: 50,000.
     pub batch_steps: usize,
-    /// Real episodes in each report; they are neither counted nor learned from.
-    pub evaluation_episodes: usize,
     /// The policy network.
     pub policy: PolicyConfig,
     /// Sizes of the tanh layers of the value network. Authors: `[32, 32]`.
@@ -62,10 +60,37 @@ pub struct PpoConfig {
     pub reward_clip: f64,
 }
 
+impl Default for PpoConfig {
+    /// As it was run for the paper on MB-MPO: the preset `authors`.
+    fn default() -> Self {
+        Self {
+            batch_steps: 50_000,
+            policy: PolicyConfig {
+                output_scale: 0.01,
+                ..PolicyConfig::default()
+            },
+            value_hidden: vec![32, 32],
+            discount: 0.99,
+            gae_lambda: 0.95,
+            bootstrap: false,
+            epochs: 10,
+            minibatches: 25,
+            learning_rate: 3e-4,
+            adam_epsilon: 1e-5,
+            clip: 0.2,
+            value_clip: Some(0.2),
+            value_coefficient: 0.5,
+            entropy_coefficient: 0.0,
+            max_gradient_norm: 0.5,
+            observation_clip: 10.0,
+            reward_clip: 10.0,
+        }
+    }
+}
+
 impl Check for PpoConfig {
     fn inspect(&self, checker: &mut Checker) {
-        let batch = ("batch_steps", self.batch_steps);
-        experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
+        checker.range("batch_steps", self.batch_steps, 2..=10_000_000);
         checker.nested("policy", &self.policy);
         checker.layers("value_hidden", &self.value_hidden, 4096);
         checker.range("discount", self.discount, 0.0..=1.0);
@@ -107,17 +132,11 @@ impl Ppo {
     ///
     /// # Errors
     /// When a layer is out of range.
-    pub fn new(
-        config: Checked<PpoConfig>,
-        environment: Box<dyn Environment>,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self> {
-        let episodes = config.evaluation_episodes;
-        let experience = Experience::new(environment, config.horizon, episodes, seed);
+    pub fn new(config: Checked<PpoConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        let experience = Experience::new(setup);
         let (observation_dim, _) = experience.dims();
-        let (network, theta) = experience.random_policy(&config.part(|config| &config.policy));
-        let (value, of_value) = experience.random_values(&config.value_hidden, device)?;
+        let (network, theta) = initial::policy(&experience, &config.part(|config| &config.policy));
+        let (value, of_value) = initial::values(&experience, &config.value_hidden, device)?;
         let adam = |count| Adam::new(count, config.learning_rate, config.adam_epsilon);
         Ok(Self {
             adams: [adam(theta.len()), adam(of_value.len())],
@@ -244,10 +263,10 @@ impl Algorithm for Ppo {
         observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
         let old_policy = self.theta.clone();
-        let iteration = self.experience.iteration as u64;
+        let iteration = self.experience.iteration() as u64;
         let mut stream = self
             .experience
-            .streams
+            .streams()
             .stream(Purpose::Update, iteration, 0);
         let (gradient_steps, critic_loss) = self.optimize(&rows, &mut stream)?;
         let (observations, actions) = (&rows.observations, &rows.actions);
@@ -255,7 +274,7 @@ impl Algorithm for Ppo {
         let batch =
             arithmetic.surrogate_weighted(observations, actions, &rows.advantages, &old_policy);
         let (_, kl) = arithmetic.surrogate_and_kl(&self.theta, &batch)?;
-        self.experience.count_update(clock);
+        self.experience.seconds_mut().add_since("update", clock);
 
         let learned = ModelFreeMetrics {
             return_collect_mean,
@@ -263,25 +282,36 @@ impl Algorithm for Ppo {
             policy_kl: Some(kl),
             critic_loss: Some(critic_loss),
         };
+        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self
-            .experience
-            .report(&policy, &policy.std(), learned, observer)?;
-        Ok(Some(metrics))
+        let metrics = self.experience.report(&policy, &policy.std())?;
+        Ok(Some(IterationMetrics {
+            model_free: Some(learned),
+            ..metrics
+        }))
     }
 
-    fn redraw(&mut self) {
-        self.experience.streams.redraw();
+    fn reseed(&mut self) {
+        self.experience.reseed();
     }
 
     fn real_steps(&self) -> usize {
-        self.experience.real_steps
+        self.experience.real_steps()
     }
 
     fn policy(&self) -> GaussianPolicy {
         GaussianPolicy::new(self.network.clone(), &self.theta)
             .with_normalizer(self.observations.now())
             .with_return_std(self.rewards.std() as f32)
+    }
+}
+
+impl Trainable for Ppo {
+    const NAME: &'static str = "ppo";
+    type Config = PpoConfig;
+
+    fn build(config: Checked<PpoConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        Self::new(config, setup, device)
     }
 }
 

@@ -2,11 +2,13 @@
 //! as long as the constraint on the KL divergence allows.
 
 use crate::critic::{Critic, select, select_rows, squared_error};
-use crate::experience::{self, Experience, mean, require_finite};
+use crate::initial;
+
 use burn::tensor::{DType, Device};
+use mbmpo_core::statistics::mean;
 use mbmpo_core::{
-    Algorithm, Archive, Check, Checked, Checker, Environment, IterationMetrics, ModelFreeMetrics,
-    Observer, Persist, Phase, Purpose, Result, Trajectories,
+    Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
+    Observer, Persist, Phase, Purpose, Result, Setup, Trainable, Trajectories, require_finite,
 };
 use mbmpo_policy::advantage::{AdvantageConfig, advantages, standardize};
 use mbmpo_policy::batch::{Arithmetic, SurrogateObjective};
@@ -20,13 +22,8 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrpoConfig {
-    /// Length of an episode \[control steps\]; the environment's own where absent. Authors: 200.
-    #[serde(default)]
-    pub horizon: Option<usize>,
     /// Real steps of an iteration, at least; whole episodes. Authors: 50,000.
     pub batch_steps: usize,
-    /// Real episodes in each report; they are neither counted nor learned from.
-    pub evaluation_episodes: usize,
     /// The policy network.
     pub policy: PolicyConfig,
     /// Advantage estimation.
@@ -63,10 +60,22 @@ impl Check for CriticConfig {
     }
 }
 
+impl Default for TrpoConfig {
+    /// As it was run for the paper on MB-MPO: the preset `authors`.
+    fn default() -> Self {
+        Self {
+            batch_steps: 50_000,
+            policy: PolicyConfig::default(),
+            advantage: AdvantageConfig::default(),
+            trust_region: TrustRegionConfig::default(),
+            critic: None,
+        }
+    }
+}
+
 impl Check for TrpoConfig {
     fn inspect(&self, checker: &mut Checker) {
-        let batch = ("batch_steps", self.batch_steps);
-        experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
+        checker.range("batch_steps", self.batch_steps, 2..=10_000_000);
         checker.nested("policy", &self.policy);
         checker.nested("advantage", &self.advantage);
         checker.nested("trust_region", &self.trust_region);
@@ -91,19 +100,13 @@ impl Trpo {
     ///
     /// # Errors
     /// When a layer is out of range.
-    pub fn new(
-        config: Checked<TrpoConfig>,
-        environment: Box<dyn Environment>,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self> {
-        let episodes = config.evaluation_episodes;
-        let experience = Experience::new(environment, config.horizon, episodes, seed);
-        let (network, theta) = experience.random_policy(&config.part(|config| &config.policy));
+    pub fn new(config: Checked<TrpoConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        let experience = Experience::new(setup);
+        let (network, theta) = initial::policy(&experience, &config.part(|config| &config.policy));
         let critic = match &config.critic {
             None => None,
             Some(own) => {
-                let (value, parameters) = experience.random_values(&own.hidden, device)?;
+                let (value, parameters) = initial::values(&experience, &own.hidden, device)?;
                 let adam = Adam::new(parameters.len(), own.learning_rate, 1e-8);
                 let critic = Critic {
                     network: value,
@@ -134,8 +137,8 @@ impl Trpo {
         };
         let judgement = critic.judge(paths, &paths.observations, &paths.next_observations)?;
         let error = squared_error(&judgement.values, &judgement.targets);
-        let iteration = self.experience.iteration as u64;
-        let streams = self.experience.streams;
+        let iteration = self.experience.iteration() as u64;
+        let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Update, iteration, 0);
         let mut order: Vec<usize> = (0..paths.len()).collect();
         for _ in 0..config.epochs {
@@ -164,7 +167,7 @@ impl Algorithm for Trpo {
         let policy = self.policy();
         let paths = self
             .experience
-            .collect(&policy, self.config.batch_steps, 0)?;
+            .collect_batch(&policy, self.config.batch_steps, 0)?;
 
         observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
@@ -181,7 +184,7 @@ impl Algorithm for Trpo {
         let trust_region = self.config.part(|config| &config.trust_region);
         let outcome = trust_region::step(&trust_region, &objective, &self.theta)?;
         self.theta = outcome.theta;
-        self.experience.count_update(clock);
+        self.experience.seconds_mut().add_since("update", clock);
 
         let learned = ModelFreeMetrics {
             return_collect_mean: mean(&paths.returns()),
@@ -189,23 +192,34 @@ impl Algorithm for Trpo {
             policy_kl: Some(outcome.kl),
             critic_loss,
         };
+        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self
-            .experience
-            .report(&policy, &policy.std(), learned, observer)?;
-        Ok(Some(metrics))
+        let metrics = self.experience.report(&policy, &policy.std())?;
+        Ok(Some(IterationMetrics {
+            model_free: Some(learned),
+            ..metrics
+        }))
     }
 
-    fn redraw(&mut self) {
-        self.experience.streams.redraw();
+    fn reseed(&mut self) {
+        self.experience.reseed();
     }
 
     fn real_steps(&self) -> usize {
-        self.experience.real_steps
+        self.experience.real_steps()
     }
 
     fn policy(&self) -> GaussianPolicy {
         GaussianPolicy::new(self.network.clone(), &self.theta)
+    }
+}
+
+impl Trainable for Trpo {
+    const NAME: &'static str = "trpo";
+    type Config = TrpoConfig;
+
+    fn build(config: Checked<TrpoConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        Self::new(config, setup, device)
     }
 }
 

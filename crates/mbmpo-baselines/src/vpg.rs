@@ -1,11 +1,13 @@
 //! Vanilla policy gradient (section 5 of the paper on MB-MPO): θ ← θ + α ∇J(θ) on real trajectories, from scratch or from
 //! a policy that another algorithm trained. It is the inner step of MB-MPO, again and again.
 
-use crate::experience::{self, Experience, mean, require_finite};
+use crate::initial;
+
 use burn::tensor::{DType, Device};
+use mbmpo_core::statistics::mean;
 use mbmpo_core::{
-    Algorithm, Archive, Check, Checked, Checker, Environment, Error, IterationMetrics,
-    ModelFreeMetrics, Observer, Persist, Phase, Purpose, Result,
+    Algorithm, Archive, Check, Checked, Checker, Error, Experience, IterationMetrics,
+    ModelFreeMetrics, Observer, Persist, Phase, Result, Setup, Trainable, require_finite,
 };
 use mbmpo_policy::advantage::{AdvantageConfig, advantages};
 use mbmpo_policy::batch::Arithmetic;
@@ -17,13 +19,8 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VpgConfig {
-    /// Length of an episode \[control steps\]; the environment's own where absent.
-    #[serde(default)]
-    pub horizon: Option<usize>,
     /// Real steps of an iteration, at least; whole episodes.
     pub batch_steps: usize,
-    /// Real episodes in each report; they are neither counted nor learned from.
-    pub evaluation_episodes: usize,
     /// α
     pub learning_rate: f64,
     /// The policy network, of a policy from scratch.
@@ -32,10 +29,24 @@ pub struct VpgConfig {
     pub advantage: AdvantageConfig,
 }
 
+impl Default for VpgConfig {
+    /// The preset `tuned`: the paper does not name its parameters.
+    fn default() -> Self {
+        Self {
+            batch_steps: 4_000,
+            learning_rate: 0.01,
+            policy: PolicyConfig {
+                output_scale: 0.01,
+                ..PolicyConfig::default()
+            },
+            advantage: AdvantageConfig::default(),
+        }
+    }
+}
+
 impl Check for VpgConfig {
     fn inspect(&self, checker: &mut Checker) {
-        let batch = ("batch_steps", self.batch_steps);
-        experience::inspect(checker, self.horizon, batch, self.evaluation_episodes);
+        checker.range("batch_steps", self.batch_steps, 2..=10_000_000);
         checker.range("learning_rate", self.learning_rate, 0.0..=10.0);
         checker.nested("policy", &self.policy);
         checker.nested("advantage", &self.advantage);
@@ -58,20 +69,11 @@ impl Vpg {
     ///
     /// # Errors
     /// None so far.
-    pub fn new(
-        config: Checked<VpgConfig>,
-        environment: Box<dyn Environment>,
-        seed: u64,
-        device: &Device,
-    ) -> Result<Self> {
-        let policy_config = config.part(|config| &config.policy);
-        let observation_dim = environment.observation_dim();
-        let action_dim = environment.action_space().dim();
-        let network = GaussianMlp::new(&policy_config, observation_dim, action_dim);
-        let mut stream = mbmpo_core::Streams::new(seed).stream(Purpose::PolicyWeights, 0, 0);
-        let theta = network.initial_parameters(&policy_config, &mut stream);
+    pub fn new(config: Checked<VpgConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        let experience = Experience::new(setup);
+        let (network, theta) = initial::policy(&experience, &config.part(|config| &config.policy));
         let policy = GaussianPolicy::new(network, &theta);
-        Self::from_policy(config, environment, seed, device, &policy)
+        Self::start(config, experience, device, &policy)
     }
 
     /// From `policy`; `config.policy` has no effect.
@@ -80,13 +82,19 @@ impl Vpg {
     /// When the policy is not one for this environment.
     pub fn from_policy(
         config: Checked<VpgConfig>,
-        environment: Box<dyn Environment>,
-        seed: u64,
+        setup: Setup,
         device: &Device,
         policy: &GaussianPolicy,
     ) -> Result<Self> {
-        let episodes = config.evaluation_episodes;
-        let experience = Experience::new(environment, config.horizon, episodes, seed);
+        Self::start(config, Experience::new(setup), device, policy)
+    }
+
+    fn start(
+        config: Checked<VpgConfig>,
+        experience: Experience,
+        device: &Device,
+        policy: &GaussianPolicy,
+    ) -> Result<Self> {
         let (observation_dim, action_dim) = experience.dims();
         let network = policy.network().clone();
         let observed = network.sizes()[0];
@@ -110,7 +118,7 @@ impl Algorithm for Vpg {
         observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
         let batch_steps = self.config.batch_steps;
-        let mut paths = self.experience.collect(&policy, batch_steps, 0)?;
+        let mut paths = self.experience.collect_batch(&policy, batch_steps, 0)?;
         let return_collect_mean = mean(&paths.returns());
 
         observer.at(Phase::Update, 0, 0);
@@ -131,7 +139,7 @@ impl Algorithm for Vpg {
         let (_, kl) = arithmetic.surrogate_and_kl(&theta, &before)?;
         require_finite(&theta, "the policy after a step of policy gradient")?;
         self.theta = theta;
-        self.experience.count_update(clock);
+        self.experience.seconds_mut().add_since("update", clock);
 
         let learned = ModelFreeMetrics {
             return_collect_mean,
@@ -139,23 +147,34 @@ impl Algorithm for Vpg {
             policy_kl: Some(kl),
             critic_loss: None,
         };
+        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self
-            .experience
-            .report(&policy, &policy.std(), learned, observer)?;
-        Ok(Some(metrics))
+        let metrics = self.experience.report(&policy, &policy.std())?;
+        Ok(Some(IterationMetrics {
+            model_free: Some(learned),
+            ..metrics
+        }))
     }
 
-    fn redraw(&mut self) {
-        self.experience.streams.redraw();
+    fn reseed(&mut self) {
+        self.experience.reseed();
     }
 
     fn real_steps(&self) -> usize {
-        self.experience.real_steps
+        self.experience.real_steps()
     }
 
     fn policy(&self) -> GaussianPolicy {
         self.start.with_parameters(&self.theta)
+    }
+}
+
+impl Trainable for Vpg {
+    const NAME: &'static str = "vpg";
+    type Config = VpgConfig;
+
+    fn build(config: Checked<VpgConfig>, setup: Setup, device: &Device) -> Result<Self> {
+        Self::new(config, setup, device)
     }
 }
 

@@ -91,6 +91,20 @@ impl<T> Checked<T> {
         self.0
     }
 
+    /// Checks what depends on more than the parameters themselves.
+    ///
+    /// # Errors
+    /// All violations that `inspect` reports.
+    pub fn check_with(&self, inspect: impl FnOnce(&T, &mut Checker)) -> Result<(), Violations> {
+        let mut checker = Checker::default();
+        inspect(&self.0, &mut checker);
+        if checker.violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Violations(checker.violations))
+        }
+    }
+
     /// A checked part of checked parameters: [`Checker::nested`] has inspected it with the whole.
     pub fn part<U: Check + Clone>(&self, part: impl FnOnce(&T) -> &U) -> Checked<U> {
         Checked(part(&self.0).clone())

@@ -35,7 +35,7 @@ pub fn rollout(
     Ok(path)
 }
 
-/// An environment of anybody's may give numbers that are none.
+/// A user's environment may return NaN.
 fn require_finite(environment: &str, time: usize, step: &Step) -> Result<()> {
     let broken = step.observation.iter().position(|x| !x.is_finite());
     let what = match broken {
@@ -53,21 +53,21 @@ fn require_finite(environment: &str, time: usize, step: &Step) -> Result<()> {
     })
 }
 
-/// Which episodes to run, and with which random numbers.
+/// Length and number of the episodes to collect, and the names of their random streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Time limit \[control steps\].
     pub horizon: usize,
-    /// Every policy gets its first episode, then its second, … until there are this many transitions.
+    /// Whole rounds of episodes are run until there are this many transitions.
     pub min_steps: usize,
-    /// Names the random streams, with the number of the episode.
+    /// Part of the name of the random streams; the index is the number of the episode.
     pub purpose: Purpose,
-    /// Names the random streams.
+    /// Part of the name of the random streams.
     pub iteration: u64,
 }
 
-/// Episodes of one policy until there are at least `plan.min_steps` transitions: at once as many as are needed if none
-/// ends early, then those that are still missing. Nothing with a horizon of 0.
+/// Episodes of one policy until there are at least `plan.min_steps` transitions: first as many in parallel as
+/// are needed if none ends early, then those that are still missing. Nothing with a horizon of 0.
 ///
 /// # Errors
 /// When the simulation diverges.
@@ -92,11 +92,11 @@ pub fn collect_batch(
     Ok(all)
 }
 
-/// Whole rounds of one episode a policy, until there are at least `plan.min_steps` transitions (at least one round).
-/// Nothing without policies or with a horizon of 0.
+/// Whole rounds of one episode for each policy, until there are at least `plan.min_steps` transitions (at least
+/// one round). Nothing without policies or with a horizon of 0.
 ///
-/// Episodes run in parallel; each has its own copy of the environment and its own stream, so the result does not
-/// depend on the number of threads.
+/// Episodes run in parallel; each has its own copy of the environment and its own stream, so the result
+/// does not depend on the number of threads.
 ///
 /// # Errors
 /// When the simulation diverges.
@@ -122,7 +122,7 @@ pub fn collect<P: Policy>(
     Ok(all)
 }
 
-/// One episode of every policy, in parallel; the first has the number `first`.
+/// One episode of every policy, in parallel, numbered from `first`.
 fn episodes<P: Policy>(
     environment: &dyn Environment,
     policies: &[P],

@@ -1,16 +1,63 @@
+use crate::{FitReport, Persist, Result, Stream, Streams, Trajectories};
 use burn::tensor::Tensor;
 
-/// Learned dynamics: an ensemble of guesses at what the environment does (the f_φk of section 4.1 of the paper).
-///
-/// A member seen as a Markov decision process is a task of the meta-optimisation.
-pub trait DynamicsModel: Sync {
-    /// Number of members K.
+/// A learned transition function that can be sampled: K members, each a guess at the dynamics of the
+/// environment (f_φk in section 4.1 of the paper).
+pub trait DynamicsModel: Send + Sync {
+    /// Number of members K, at least 1.
     fn members(&self) -> usize;
 
-    /// Next observations `[rows, observation]` as `member` predicts them from `observations`
-    /// `[rows, observation]` and `actions` `[rows, action]`, all on the model's device. Need not be differentiable.
+    /// Next observations `[rows, observation]` of `member` for `observations` `[rows, observation]` and
+    /// `actions` `[rows, action]`, all on the model's device. Need not be differentiable.
     ///
-    /// # Panics
-    /// May panic where `member` is not below [`Self::members`].
-    fn predict(&self, member: usize, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2>;
+    /// A stochastic model draws its noise from `noise`; a deterministic one draws nothing.
+    ///
+    /// # Errors
+    /// When the device fails, or `member` is not below [`Self::members`].
+    fn step(
+        &self,
+        member: usize,
+        observations: Tensor<2>,
+        actions: Tensor<2>,
+        noise: &mut Stream,
+    ) -> Result<Tensor<2>>;
+}
+
+/// A model of the dynamics in training. Everything that a later fit depends on is part of its
+/// [`Persist`] state.
+pub trait LearnedModel: Persist + Send + Sync {
+    /// The model as a function, with its parameters fixed.
+    type Frozen: DynamicsModel;
+
+    /// Number of members K, at least 1.
+    fn members(&self) -> usize;
+
+    /// Trains on all of `data`. Random numbers come from `streams`, under the number of the `iteration`.
+    ///
+    /// # Errors
+    /// When the data do not fit the model, or a loss is not finite; the model is then unchanged.
+    fn fit(&mut self, data: &Trajectories, streams: &Streams, iteration: u64) -> Result<FitReport>;
+
+    /// The transition function as of the last fit.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn freeze(&self) -> Result<Self::Frozen>;
+}
+
+/// A controller that acts in many episodes side by side, one for each row of a batch. Unlike a
+/// [`Policy`](crate::Policy) it may have state that lasts for an episode, such as the last plan of a planner.
+pub trait Actor {
+    /// Actions `[rows, action]` for `observations` `[rows, observation]`; exploration noise comes from
+    /// `noise`. All calls between two [`Self::begin`] of all rows have the same number of rows.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn act(&mut self, observations: Tensor<2>, noise: &mut Stream) -> Result<Tensor<2>>;
+
+    /// Forgets the episodes of the rows that are true in `rows` `[rows]`: new ones begin there. Before the
+    /// first step it is called with all rows. A controller without such state needs no implementation.
+    fn begin(&mut self, rows: &[bool]) {
+        let _ = rows;
+    }
 }

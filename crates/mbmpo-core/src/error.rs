@@ -1,13 +1,13 @@
 use crate::Violations;
 
-/// What can go wrong while an algorithm runs.
+/// A failure of an environment, a model or an algorithm.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Parameters outside their range.
     #[error(transparent)]
     Invalid(#[from] Violations),
-    /// The simulation left the range in which it means anything.
+    /// The simulation left the range in which it is valid.
     #[error(
         "{environment}: the simulation blew up at control step {step}: {what}; \
          the episode is over, and the next reset starts clean"
@@ -20,17 +20,17 @@ pub enum Error {
         /// The joint or coordinate, and its value.
         what: String,
     },
-    /// Two parts that do not fit together.
+    /// Two sizes that do not fit together.
     #[error("{what}: expected {expected}, got {actual}")]
     Shape {
-        /// What was measured.
+        /// The quantity that has the size.
         what: String,
         /// The size that fits.
         expected: usize,
         /// The size that was given.
         actual: usize,
     },
-    /// A number that stopped being one during learning.
+    /// A NaN or an infinity that arose during learning.
     #[error(
         "{what} is not finite; a smaller learning rate or initial standard deviation, or more data, may help"
     )]
@@ -38,23 +38,23 @@ pub enum Error {
         /// Which number.
         what: String,
     },
-    /// What happened in one of several copies of an environment.
+    /// An error in one of several copies of an environment.
     #[error("copy {index}: {source}")]
     Copy {
         /// Counts from 0.
         index: usize,
-        /// What happened.
+        /// The error.
         source: Box<Error>,
     },
-    /// A saved state of something else.
+    /// A saved state that does not fit the object to be restored.
     #[error("a saved state does not fit: `{name}` must be {wanted}")]
     State {
-        /// Which array of numbers.
+        /// Name of the array.
         name: String,
         /// What it must be.
         wanted: String,
     },
-    /// A robot or task description that cannot be used, or a snapshot of something else.
+    /// A description, file or snapshot that cannot be used; the text says why.
     #[error("{0}")]
     Description(String),
 }
@@ -63,7 +63,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Whether numbers went wrong, so that other random numbers may help.
+    /// Whether the cause is numeric, so that other random numbers may help.
     pub fn is_numeric(&self) -> bool {
         match self {
             Self::Diverged { .. } | Self::NotFinite { .. } => true,

@@ -1,17 +1,21 @@
-//! The words that the crates of mbmpo share.
+//! The vocabulary that the crates of mbmpo share.
 //!
-//! - [`Environment`] and [`Task`]: a control problem, with its reward and termination as data;
-//! - [`Policy`] and [`rollout`](collect::rollout): acting in it, giving [`Trajectories`];
-//! - [`DynamicsModel`]: a learned stand-in for the environment's physics (feature `tensor`);
-//! - [`Algorithm`]: something that improves a policy, one iteration at a time, without any input or output;
-//! - [`Persist`] and [`State`]: the whole state of something, taken out and put back to the bit;
+//! - [`Environment`]: a control problem that can be sampled; [`Tasked`] has its reward and termination as data
+//!   ([`Task`]), [`Snapshot`] can save its state;
+//! - [`Policy`] and [`rollout`](collect::rollout): acting in it, giving [`Trajectories`]; [`SavedPolicy`] has a file
+//!   format;
+//! - [`LearnedModel`] and [`DynamicsModel`]: learned dynamics in training and as a function; [`Actor`]: a controller
+//!   for a batch of episodes (feature `tensor`);
+//! - [`Algorithm`]: improves a policy, one iteration at a time, without any input or output; [`Trainable`] can be
+//!   built from a configuration; [`Experience`] is the real environment as an algorithm uses it;
+//! - [`Persist`] and [`State`]: the whole state of an object, saved and restored to the bit;
 //! - [`Streams`]: every random number, by name;
 //! - [`Check`]: unchecked parameters become [`Checked`] ones, and only those run;
-//! - [`nearest`]: what a mistyped name was meant to be.
+//! - [`nearest`]: the known name that is most similar to a mistyped one.
 //!
 //! The crate knows no physics, no files and no algorithm. Without the default feature `tensor` it has no
-//! dependency on Burn, which is how `mbmpo-envs` uses it. With the feature `cpu`, [`is_cpu`] recognises Burn's Flex
-//! backend, where the crates above then compute on slices instead of tensors.
+//! dependency on Burn; `mbmpo-envs` uses it that way. With the feature `cpu`, [`is_cpu`] recognises Burn's Flex
+//! backend, where the crates above compute on slices instead of tensors.
 
 #![forbid(unsafe_code)]
 
@@ -24,29 +28,35 @@ mod device;
 mod dynamics;
 mod environment;
 mod error;
+mod experience;
+mod metrics;
 mod nearest;
 mod policy;
 mod space;
 mod state;
+pub mod statistics;
 mod streams;
 pub mod task;
 mod trajectories;
 
-pub use algorithm::{
-    Algorithm, IterationMetrics, MetaMetrics, ModelFreeMetrics, Observer, Phase, PhaseSeconds,
-    Silent,
-};
+#[cfg(feature = "tensor")]
+pub use algorithm::Trainable;
+pub use algorithm::{Algorithm, Observer, Phase, Silent};
 pub use check::{Check, Checked, Checker, InvalidValue, Violations, hidden_weights};
 #[cfg(feature = "tensor")]
 pub use device::{host, is_cpu};
 #[cfg(feature = "tensor")]
-pub use dynamics::DynamicsModel;
-pub use environment::{Environment, Step};
+pub use dynamics::{Actor, DynamicsModel, LearnedModel};
+pub use environment::{Environment, Snapshot, Step, Tasked};
 pub use error::{Error, Result};
+pub use experience::{Experience, Setup, require_finite};
+pub use metrics::{
+    FitReport, IterationMetrics, ModelFreeMetrics, ModelMetrics, NamedMetrics, Seconds,
+};
 pub use nearest::nearest;
-pub use policy::{Policy, UniformPolicy};
+pub use policy::{Policy, SavedPolicy, UniformPolicy};
 pub use space::BoxSpace;
-pub use state::{Archive, Array, Number, Persist, State};
+pub use state::{Archive, Array, Persist, Scalar, State};
 pub use streams::{Purpose, Stream, Streams};
 pub use task::Task;
 pub use trajectories::Trajectories;

@@ -1,9 +1,9 @@
-use crate::{BoxSpace, Stream};
+use crate::{BoxSpace, Result, Stream};
 use rand::RngExt;
 
-/// Something that acts: observation to action.
+/// A controller without memory: observation to action.
 pub trait Policy: Sync {
-    /// Draws an action for `observation`. It may lie outside the environment's box, which clips it.
+    /// Draws an action for `observation`. It may lie outside the action space; the environment clips it.
     fn act(&self, observation: &[f32], stream: &mut Stream) -> Vec<f32>;
 }
 
@@ -11,6 +11,27 @@ impl<P: Policy + ?Sized> Policy for &P {
     fn act(&self, observation: &[f32], stream: &mut Stream) -> Vec<f32> {
         (**self).act(observation, stream)
     }
+}
+
+/// A policy that can be stored in a file and used again without the algorithm that trained it. It need
+/// not be a network: a planner stores its model and its settings.
+pub trait SavedPolicy: Policy + Send {
+    /// The policy in its file format.
+    ///
+    /// # Errors
+    /// When the format cannot hold it.
+    fn to_bytes(&self) -> Result<Vec<u8>>;
+
+    /// Reads the bytes of [`Self::to_bytes`].
+    ///
+    /// # Errors
+    /// When they are not such a policy.
+    fn from_bytes(bytes: &[u8]) -> Result<Self>
+    where
+        Self: Sized;
+
+    /// Number of components of an observation and of an action.
+    fn dims(&self) -> (usize, usize);
 }
 
 /// The uniform random controller of the first iteration (section 4.3 of the paper).

@@ -1,10 +1,10 @@
-//! Taking out the whole state of something, and putting it back.
+//! Saving the whole state of an object as named arrays, and restoring it.
 
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Something whose state between two steps can be taken out and put back; after that every bit is as it was then.
+/// An object whose state between two steps can be saved and restored, bit for bit.
 ///
 /// One list of parts serves both directions, so that they cannot disagree:
 ///
@@ -28,22 +28,22 @@ use std::collections::btree_map::Entry;
 /// # Ok::<(), mbmpo_core::Error>(())
 /// ```
 pub trait Persist {
-    /// Shows `archive` every part of the state, under names that stay the same; it takes them, or puts others in their
-    /// place. What follows from the configuration alone is no state.
+    /// Passes every part of the state to `archive` under a fixed name; the archive copies it or overwrites
+    /// it. Values that follow from the configuration are not part of the state.
     ///
     /// # Errors
-    /// When what was saved does not fit; the state is then part old, part new, and of no use.
+    /// When a saved part does not fit; the object is then partly restored and must not be used.
     fn persist(&mut self, archive: &mut Archive) -> Result<()>;
 }
 
-/// A state that was taken out: arrays of numbers by name, the parts of which are joined by dots.
+/// A saved state: arrays of numbers by name. The parts of a name are joined by dots.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
     /// Sorted by name.
     pub arrays: BTreeMap<String, Array>,
 }
 
-/// Numbers of a kind.
+/// Scalars of one type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Array {
     /// Single precision.
@@ -58,18 +58,18 @@ impl State {
     /// The state of `part`, which is not changed.
     ///
     /// # Errors
-    /// When two of its parts have the same name, or a device does not give its numbers.
+    /// When two of its parts have the same name, or a tensor cannot be read back from its device.
     pub fn of(part: &mut impl Persist) -> Result<Self> {
         let mut archive = Archive::new(Self::default(), false);
         part.persist(&mut archive)?;
         Ok(archive.state)
     }
 
-    /// Puts the state into `part`, which has to be made with the same configuration as the one that it was taken from.
+    /// Restores `part`, which must have the same configuration as the object that was saved.
     ///
     /// # Errors
-    /// When a name is missing, is not known, or its numbers are too many, too few or of another kind; `part` is then of no
-    /// use.
+    /// When a name is missing or unknown, or an array has another length or type; `part` must then not be
+    /// used.
     pub fn restore(self, part: &mut impl Persist) -> Result<()> {
         let mut archive = Archive::new(self, true);
         part.persist(&mut archive)?;
@@ -83,7 +83,7 @@ impl State {
     }
 }
 
-/// A state on its way out or back in, see [`Persist`].
+/// A state that is being saved or restored, see [`Persist`].
 #[derive(Debug)]
 pub struct Archive {
     state: State,
@@ -100,12 +100,12 @@ impl Archive {
         }
     }
 
-    /// Whether numbers are put back: what was derived from them has to be made anew afterwards.
+    /// Whether the state is being restored: derived values must then be computed again.
     pub fn restoring(&self) -> bool {
         self.restoring
     }
 
-    /// A part with parts of its own.
+    /// A part that has parts itself.
     ///
     /// # Errors
     /// Those of the part.
@@ -118,11 +118,11 @@ impl Archive {
         Ok(())
     }
 
-    /// Numbers whose count the configuration decides.
+    /// An array whose length follows from the configuration.
     ///
     /// # Errors
-    /// When what was saved are more or fewer, or of another kind.
-    pub fn array<T: Number>(&mut self, name: &str, values: &mut [T]) -> Result<()> {
+    /// When the saved one has another length or type.
+    pub fn array<T: Scalar>(&mut self, name: &str, values: &mut [T]) -> Result<()> {
         if !self.restoring {
             return self.put(name, T::pack(values.to_vec()));
         }
@@ -135,11 +135,11 @@ impl Archive {
         Ok(())
     }
 
-    /// Numbers that become more, or fewer.
+    /// An array of any length.
     ///
     /// # Errors
-    /// When what was saved is of another kind.
-    pub fn list<T: Number>(&mut self, name: &str, values: &mut Vec<T>) -> Result<()> {
+    /// When the saved one has another type.
+    pub fn list<T: Scalar>(&mut self, name: &str, values: &mut Vec<T>) -> Result<()> {
         if !self.restoring {
             return self.put(name, T::pack(values.clone()));
         }
@@ -151,14 +151,14 @@ impl Archive {
     ///
     /// # Errors
     /// As [`Self::array`].
-    pub fn number<T: Number>(&mut self, name: &str, value: &mut T) -> Result<()> {
+    pub fn number<T: Scalar>(&mut self, name: &str, value: &mut T) -> Result<()> {
         self.array(name, std::slice::from_mut(value))
     }
 
     /// One count.
     ///
     /// # Errors
-    /// As [`Self::array`], and when it is too large for this machine.
+    /// As [`Self::array`], and when it does not fit into a `usize`.
     pub fn count(&mut self, name: &str, value: &mut usize) -> Result<()> {
         let mut wide = *value as u64;
         self.number(name, &mut wide)?;
@@ -166,10 +166,10 @@ impl Archive {
         Ok(())
     }
 
-    /// Counts that become more, or fewer.
+    /// An array of counts, of any length.
     ///
     /// # Errors
-    /// As [`Self::list`], and when one is too large for this machine.
+    /// As [`Self::list`], and when one does not fit into a `usize`.
     pub fn counts(&mut self, name: &str, values: &mut Vec<usize>) -> Result<()> {
         let mut wide: Vec<u64> = values.iter().map(|&x| x as u64).collect();
         self.list(name, &mut wide)?;
@@ -180,7 +180,31 @@ impl Archive {
         Ok(())
     }
 
-    /// That what was saved under `name` cannot be used, and what it must be.
+    /// Scalars by name, whatever the names; all numbers of the part that calls it.
+    ///
+    /// # Errors
+    /// When a saved array of this part is not a single number.
+    pub fn named<T: Scalar>(&mut self, values: &mut BTreeMap<String, T>) -> Result<()> {
+        if self.restoring {
+            values.clear();
+            let path = self.path.clone();
+            let saved = self.state.arrays.range(path.clone()..);
+            let names = saved.map_while(|(name, _)| name.strip_prefix(&path));
+            for name in names.map(str::to_owned).collect::<Vec<_>>() {
+                match self.take(&name)?[..] {
+                    [value] => values.insert(name, value),
+                    _ => return Err(self.refuse(&name, "a single number")),
+                };
+            }
+            return Ok(());
+        }
+        for (name, value) in values {
+            self.number(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// The error that the array saved under `name` cannot be used, and must be `wanted`.
     pub fn refuse(&self, name: &str, wanted: &str) -> Error {
         Error::State {
             name: format!("{}{name}", self.path),
@@ -198,20 +222,20 @@ impl Archive {
         }
     }
 
-    fn take<T: Number>(&mut self, name: &str) -> Result<Vec<T>> {
+    fn take<T: Scalar>(&mut self, name: &str) -> Result<Vec<T>> {
         let array = self.state.arrays.remove(&format!("{}{name}", self.path));
         let array = array.ok_or_else(|| self.refuse(name, "there"))?;
         T::unpack(array).ok_or_else(|| self.refuse(name, T::KIND))
     }
 }
 
-/// What an [`Array`] has.
-pub trait Number: Copy + sealed::Sealed {
-    /// What it is called.
+/// The numbers of an [`Array`].
+pub trait Scalar: Copy + sealed::Sealed {
+    /// The type in error messages.
     const KIND: &'static str;
-    /// As an array.
+    /// The array of these numbers.
     fn pack(values: Vec<Self>) -> Array;
-    /// The numbers of an array of this kind.
+    /// The numbers of an array of this type.
     fn unpack(array: Array) -> Option<Vec<Self>>;
 }
 
@@ -223,7 +247,7 @@ macro_rules! number {
     ($type:ty, $variant:ident, $kind:literal) => {
         impl sealed::Sealed for $type {}
 
-        impl Number for $type {
+        impl Scalar for $type {
             const KIND: &'static str = $kind;
 
             fn pack(values: Vec<Self>) -> Array {
@@ -284,9 +308,9 @@ mod tests {
         }
     }
 
-    /// Fails when a number is rounded on its way, a part keeps what it had, or names of parts run into each other.
+    /// Fails when a number is rounded, a part is not overwritten, or names of parts collide.
     #[test]
-    fn what_comes_back_is_what_went_in() {
+    fn a_restored_state_equals_the_saved_one() {
         let mut first = outer(0.1, 3);
         let state = State::of(&mut first).unwrap();
         let names: Vec<_> = state.arrays.keys().map(String::as_str).collect();
@@ -298,9 +322,38 @@ mod tests {
         assert_eq!(format!("{again:?}"), format!("{state:?}"));
     }
 
-    /// Each refusal names the array and what it must be.
+    /// Fails when numbers by name are lost, or those of another part are taken.
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn numbers_by_name_come_back() {
+        struct Two([BTreeMap<String, f64>; 2]);
+        impl Persist for Two {
+            fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+                for (i, part) in self.0.iter_mut().enumerate() {
+                    struct One<'a>(&'a mut BTreeMap<String, f64>);
+                    impl Persist for One<'_> {
+                        fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+                            archive.named(self.0)
+                        }
+                    }
+                    archive.part(&format!("part{i}"), &mut One(part))?;
+                }
+                Ok(())
+            }
+        }
+        let map = |entries: &[(&str, f64)]| {
+            let entries = entries.iter().map(|(name, x)| ((*name).to_owned(), *x));
+            entries.collect::<BTreeMap<_, _>>()
+        };
+        let mut first = Two([map(&[("fit", 1.0), ("a.b", 2.0)]), map(&[("fit", 3.0)])]);
+        let state = State::of(&mut first).unwrap();
+        let mut second = Two([map(&[("old", 9.0)]), map(&[])]);
+        state.restore(&mut second).unwrap();
+        assert_eq!(second.0, first.0);
+    }
+
+    /// Fails when a refusal does not name the array and what it must be.
+    #[test]
+    fn a_state_that_does_not_fit_is_refused() {
         let state = State::of(&mut outer(0.1, 3)).unwrap();
         let refused = |change: &dyn Fn(&mut BTreeMap<String, Array>)| {
             let mut state = state.clone();

@@ -6,38 +6,62 @@ use serde::{Deserialize, Serialize};
 /// A stream of random numbers: ChaCha with 8 rounds, the same on every platform.
 pub type Stream = ChaCha8Rng;
 
-/// What a stream of random numbers is for.
+/// The use of a stream of random numbers.
 ///
-/// The discriminants are part of every seed's meaning: never renumber them.
+/// The numbers behind the names are part of the meaning of every seed: never renumber them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
 pub enum Purpose {
     /// Initial weights of the policy (index 0) and of a critic (index 1).
-    PolicyWeights = 1,
+    PolicyWeights,
     /// Initial weights of the ensemble; indexed by member.
-    ModelWeights = 2,
-    /// Resets and actions of a real episode that is added to the data; indexed by episode.
-    Collect = 3,
-    /// Resets and actions of a real episode that only measures; indexed by episode.
-    Evaluate = 4,
+    ModelWeights,
+    /// Resets and actions of a counted real episode; indexed by episode. Where an iteration has several
+    /// batches, its number in the name is 1,000,000 · iteration + batch.
+    Collect,
+    /// Resets and actions of an evaluated real episode; indexed by episode.
+    Evaluate,
     /// Split and shuffles of an ensemble member's data; indexed by member.
-    Fit = 5,
+    Fit,
     /// First states of imagined rollouts; indexed by imagination phase and task.
-    ImaginedStart = 6,
+    ImaginedStart,
     /// Action noise of imagined rollouts; indexed by imagination phase and task.
-    ImaginedAction = 7,
+    ImaginedAction,
     /// Tests and benchmarks.
-    Test = 8,
-    /// What learning without a model draws: minibatches, sampled actions; indexed by use.
-    Update = 9,
+    Test,
+    /// Minibatches and sampled actions of learning on real data; indexed by use.
+    Update,
     /// Noise on the parameters of an exploring policy; indexed by use.
-    Exploration = 10,
+    Exploration,
+    /// Members and noise of imagined transitions; indexed by imagination phase and task.
+    ImaginedStep,
+    /// A purpose of an algorithm outside these crates, told apart by a number of its own.
+    Own(u16),
+}
+
+impl Purpose {
+    /// The number in the name of a stream, below 2³².
+    fn number(self) -> u64 {
+        match self {
+            Self::PolicyWeights => 1,
+            Self::ModelWeights => 2,
+            Self::Collect => 3,
+            Self::Evaluate => 4,
+            Self::Fit => 5,
+            Self::ImaginedStart => 6,
+            Self::ImaginedAction => 7,
+            Self::Test => 8,
+            Self::Update => 9,
+            Self::Exploration => 10,
+            Self::ImaginedStep => 11,
+            Self::Own(number) => 0x1_0000 + u64::from(number),
+        }
+    }
 }
 
 /// Every random number of a run, by name.
 ///
 /// The key (seed, purpose, iteration, index) *is* the ChaCha key, so a stream depends on nothing else: not on
-/// what was drawn before, nor on the number of threads. (After [`Self::redraw`] the number of the attempt is part of it.)
+/// earlier draws, nor on the number of threads. (After [`Self::reseed`] the number of the attempt is part of it.)
 ///
 /// ```
 /// use mbmpo_core::{Purpose, Streams};
@@ -67,15 +91,14 @@ impl Streams {
         self.seed
     }
 
-    /// From now on every stream has other numbers: for another attempt at what went wrong with these.
-    pub fn redraw(&mut self) {
+    /// Changes the numbers of every stream, for another attempt.
+    pub fn reseed(&mut self) {
         self.attempt = self.attempt.wrapping_add(1);
     }
 
     /// The stream of that name, from its beginning.
     pub fn stream(&self, purpose: Purpose, iteration: u64, index: u64) -> Stream {
-        // a purpose is a small number
-        let purpose = purpose as u64 | u64::from(self.attempt) << 32;
+        let purpose = purpose.number() | u64::from(self.attempt) << 32;
         let mut key = [0; 32];
         for (part, word) in key
             .chunks_exact_mut(8)
@@ -88,7 +111,7 @@ impl Streams {
 }
 
 impl Persist for Streams {
-    /// The seed is no state: it belongs to the configuration.
+    /// The seed is not part of the state: it belongs to the configuration.
     fn persist(&mut self, archive: &mut Archive) -> Result<()> {
         let mut attempt = u64::from(self.attempt);
         archive.number("attempt", &mut attempt)?;
@@ -120,8 +143,13 @@ mod tests {
             draw(1, Purpose::Collect, 3, 2)
         );
         let mut again = Streams::new(1);
-        again.redraw();
+        again.reseed();
         let next = again.stream(Purpose::Collect, 2, 3).next_u64();
         assert_ne!(reference, next);
+        assert_ne!(draw(1, Purpose::Own(3), 2, 3), reference);
+        assert_ne!(
+            draw(1, Purpose::Own(3), 2, 3),
+            draw(1, Purpose::Own(4), 2, 3)
+        );
     }
 }

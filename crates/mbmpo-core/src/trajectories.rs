@@ -1,7 +1,7 @@
 use crate::{Archive, Persist, Result};
 use std::ops::Range;
 
-/// Paths laid end to end: `n` transitions, and where each path begins and ends.
+/// Trajectories laid end to end: `n` transitions, and the length of each path.
 ///
 /// Matrices are row-major, one row a transition.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -12,7 +12,7 @@ pub struct Trajectories {
     pub action_dim: usize,
     /// `[n, observation_dim]`.
     pub observations: Vec<f32>,
-    /// `[n, action_dim]`, as the policy drew them (not clipped).
+    /// `[n, action_dim]`, as drawn by the policy (not clipped).
     pub actions: Vec<f32>,
     /// `[n, observation_dim]`.
     pub next_observations: Vec<f32>,
@@ -25,7 +25,7 @@ pub struct Trajectories {
 }
 
 impl Trajectories {
-    /// No paths, for observations and actions of these sizes.
+    /// An empty set of paths, for observations and actions of these sizes.
     pub fn new(observation_dim: usize, action_dim: usize) -> Self {
         Self {
             observation_dim,
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(all.next_observation(5), [21.0, -20.0]);
     }
 
-    /// Fails when a column is lost on the way, or one that does not fit the others is taken.
+    /// Fails when a column is not restored, or one whose length does not fit the others is accepted.
     #[test]
     fn paths_are_saved_whole() -> Result<()> {
         let state = State::of(&mut three_paths())?;
@@ -210,7 +210,7 @@ mod tests {
         Ok(())
     }
 
-    /// Fails when the buffer drops half a path, the newest data, or lets its arrays run out of step.
+    /// Fails when the buffer drops half a path, the newest data, or different rows of different columns.
     #[test]
     fn the_buffer_drops_whole_old_paths() {
         let mut all = three_paths();

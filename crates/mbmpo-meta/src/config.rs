@@ -12,15 +12,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MbMpoConfig {
-    /// Length of real and imagined rollouts \[control steps\]; the environment's own where absent. Paper A.3: 200 (2D
-    /// point: 30).
-    #[serde(default)]
-    pub horizon: Option<usize>,
     /// Uniform random steps of the first iteration. Paper: like every iteration; authors: 8000.
     pub initial_random_steps: usize,
     /// Real steps of every later iteration. Paper A.3: 4000.
     pub real_steps_per_iteration: usize,
-    /// Most recent transitions that are kept. Authors: 300,000 at submission.
+    /// Number of the most recent transitions that are kept. Authors: 300,000 at submission.
     pub buffer_capacity: usize,
     /// Adapted policies for each member of the ensemble. Paper: 1; authors: 4.
     pub tasks_per_model: usize,
@@ -32,9 +28,6 @@ pub struct MbMpoConfig {
     pub inner_learning_rate: f64,
     /// Predicted observations are clipped to plus or minus this. Authors: 1000.
     pub observation_clip: f64,
-    /// Real episodes in each report, with the pre-update policy and again with the adapted ones; they are neither
-    /// counted nor added to the data. Authors: 20.
-    pub evaluation_episodes: usize,
     /// The policy network.
     pub policy: PolicyConfig,
     /// Advantage estimation.
@@ -45,11 +38,44 @@ pub struct MbMpoConfig {
     pub ensemble: EnsembleConfig,
 }
 
+impl Default for MbMpoConfig {
+    /// The paper's parameters for half-cheetah; where the text is silent, those of the authors' code.
+    fn default() -> Self {
+        Self {
+            initial_random_steps: 4000,
+            real_steps_per_iteration: 4000,
+            buffer_capacity: 300_000,
+            tasks_per_model: 1,
+            imagined_rollouts_per_task: 50,
+            meta_steps: 30,
+            inner_learning_rate: 0.001,
+            observation_clip: 1000.0,
+            policy: PolicyConfig::default(),
+            advantage: AdvantageConfig::default(),
+            trust_region: TrustRegionConfig::default(),
+            ensemble: EnsembleConfig::default(),
+        }
+    }
+}
+
+impl MbMpoConfig {
+    /// Reports to `checker` the values that need too much memory with episodes of this length \[control steps\].
+    pub fn inspect_horizon(&self, horizon: usize, checker: &mut Checker) {
+        let rollouts = self.imagined_rollouts_per_task;
+        let tasks = self.tasks_per_model.saturating_mul(self.ensemble.members);
+        let steps = rollouts.saturating_mul(horizon).saturating_mul(tasks);
+        checker.demand_together(
+            "imagined_rollouts_per_task",
+            rollouts,
+            steps <= 10_000_000,
+            "at most 10,000,000 steps (rollouts times horizon times tasks times models)",
+        );
+    }
+}
+
 impl Check for MbMpoConfig {
     fn inspect(&self, checker: &mut Checker) {
-        let horizon = self.horizon.unwrap_or(1);
-        checker.range("horizon", horizon, 1..=100_000);
-        // real steps are in memory at once
+        // all real steps are in memory at once
         let steps = self.initial_random_steps;
         checker.range("initial_random_steps", steps, 2..=10_000_000);
         let steps = self.real_steps_per_iteration;
@@ -61,20 +87,11 @@ impl Check for MbMpoConfig {
         checker.range("meta_steps", self.meta_steps, 0..=100_000);
         checker.range("inner_learning_rate", self.inner_learning_rate, 0.0..=10.0);
         checker.positive("observation_clip", self.observation_clip);
-        let episodes = self.evaluation_episodes;
-        checker.range("evaluation_episodes", episodes, 1..=100_000);
         checker.nested("policy", &self.policy);
         checker.nested("advantage", &self.advantage);
         checker.nested("trust_region", &self.trust_region);
         checker.nested("ensemble", &self.ensemble);
 
-        // what is evaluated, the adapted policies, and what all of them imagine
-        checker.demand_together(
-            "evaluation_episodes",
-            episodes,
-            episodes.saturating_mul(horizon) <= 10_000_000,
-            "at most 10,000,000 steps a report (episodes times horizon)",
-        );
         let tasks = self.tasks_per_model.saturating_mul(self.ensemble.members);
         let weights = hidden_weights(&self.policy.hidden).saturating_mul(tasks);
         checker.demand_together(
@@ -82,13 +99,6 @@ impl Check for MbMpoConfig {
             self.tasks_per_model,
             weights <= 100_000_000,
             "at most 100,000,000 weights in the adapted policies (tasks times models times weights)",
-        );
-        let steps = rollouts.saturating_mul(horizon).saturating_mul(tasks);
-        checker.demand_together(
-            "imagined_rollouts_per_task",
-            rollouts,
-            steps <= 10_000_000,
-            "at most 10,000,000 steps (rollouts times horizon times tasks times models)",
         );
     }
 }

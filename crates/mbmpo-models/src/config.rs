@@ -47,6 +47,25 @@ pub struct EnsembleConfig {
     pub shuffle: Shuffle,
 }
 
+impl Default for EnsembleConfig {
+    /// The paper's parameters for half-cheetah; where the text is silent, those of the authors' code.
+    fn default() -> Self {
+        Self {
+            members: 5,
+            hidden: vec![512, 512],
+            weight_normalization: true,
+            learning_rate: 1e-3,
+            adam_epsilon: 1e-8,
+            batch_size: 500,
+            max_epochs: 500,
+            validation_share: 0.2,
+            rolling_persistence: 0.95,
+            rolling_start: 1.5,
+            shuffle: Shuffle::Rows,
+        }
+    }
+}
+
 /// What an epoch puts in a new order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shuffle {

@@ -222,7 +222,7 @@ impl Piece {
             let (before, after) = self.activations.split_at_mut(i);
             let input = before.last().map_or(inputs, |input| &input[..]);
             after[0].resize(rows * layer.outputs, 0.0);
-            perceive(
+            dense(
                 &layer.forward,
                 &layer.bias.value,
                 i < last,
@@ -277,7 +277,7 @@ impl Piece {
 }
 
 /// y = x W + b, and the ReLU of it where asked for.
-pub(crate) fn perceive(weights: &Panels, bias: &[f32], relu: bool, x: &[f32], y: &mut [f32]) {
+pub(crate) fn dense(weights: &Panels, bias: &[f32], relu: bool, x: &[f32], y: &mut [f32]) {
     weights.product(
         x,
         y,

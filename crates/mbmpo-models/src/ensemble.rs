@@ -3,7 +3,10 @@ use crate::network::{Initial, Network, network};
 use crate::normalizer::Normalization;
 use crate::{EnsembleConfig, Predictor};
 use burn::tensor::Device;
-use mbmpo_core::{Archive, Checked, Error, Persist, Purpose, Result, Streams, Trajectories};
+use mbmpo_core::{
+    Archive, Checked, Error, FitReport, LearnedModel, Persist, Purpose, Result, Streams,
+    Trajectories,
+};
 use rayon::prelude::*;
 
 /// K dynamics networks that are trained on different splits of the same data (section 4.1 of the paper).
@@ -15,17 +18,6 @@ pub struct Ensemble {
     device: Device,
     networks: Vec<Box<dyn Network>>,
     normalization: Normalization,
-}
-
-/// How a fit went, one entry a member.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct FitReport {
-    /// Mean squared error over the last epoch's gradient steps, each before its step \[standardised units\].
-    pub train_loss: Vec<f64>,
-    /// Mean squared error on the held-out transitions after the last epoch \[standardised units\].
-    pub validation_loss: Vec<f64>,
-    /// Passes over the training split.
-    pub epochs: Vec<usize>,
 }
 
 impl Ensemble {
@@ -54,6 +46,14 @@ impl Ensemble {
             normalization: Normalization::identity(observation_dim, action_dim),
         }
     }
+}
+
+impl LearnedModel for Ensemble {
+    type Frozen = Predictor;
+
+    fn members(&self) -> usize {
+        self.networks.len()
+    }
 
     /// Fits every member to `data`, from where the last fit left weights and Adam's moments (A.3: "warm starts").
     ///
@@ -64,12 +64,7 @@ impl Ensemble {
     /// # Errors
     /// When the data have other dimensions than the networks or are too few to split, or when a loss is not finite.
     /// The ensemble is then as it was.
-    pub fn fit(
-        &mut self,
-        data: &Trajectories,
-        streams: &Streams,
-        iteration: u64,
-    ) -> Result<FitReport> {
+    fn fit(&mut self, data: &Trajectories, streams: &Streams, iteration: u64) -> Result<FitReport> {
         Error::check_shape(
             "observation components of the data",
             self.observation_dim,
@@ -106,21 +101,13 @@ impl Ensemble {
         })
     }
 
-    /// The members as functions of (s, a), with everything folded that can be.
-    ///
-    /// # Errors
-    /// When the device does not give the weights.
-    pub fn predictor(&self) -> Result<Predictor> {
+    /// The members with everything folded into plain weights.
+    fn freeze(&self) -> Result<Predictor> {
         let networks = self.networks.iter();
         let members = networks
             .map(|network| Ok(self.normalization.fold(network.affine()?)))
             .collect::<Result<_>>()?;
         Ok(Predictor::new(members, &self.device))
-    }
-
-    /// The parameters it was made with.
-    pub fn config(&self) -> &EnsembleConfig {
-        &self.config
     }
 }
 
@@ -130,13 +117,5 @@ impl Persist for Ensemble {
             archive.part(&member.to_string(), network.as_mut())?;
         }
         archive.part("normalization", &mut self.normalization)
-    }
-}
-
-impl Persist for FitReport {
-    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
-        archive.list("train_loss", &mut self.train_loss)?;
-        archive.list("validation_loss", &mut self.validation_loss)?;
-        archive.counts("epochs", &mut self.epochs)
     }
 }

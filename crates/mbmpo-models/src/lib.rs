@@ -52,6 +52,7 @@ mod config;
 mod cpu_network;
 mod ensemble;
 mod fit;
+pub mod imagination;
 mod network;
 mod normalizer;
 mod predictor;
@@ -59,6 +60,6 @@ mod stop;
 mod tensor_network;
 
 pub use config::{EnsembleConfig, Shuffle};
-pub use ensemble::{Ensemble, FitReport};
+pub use ensemble::Ensemble;
 pub use predictor::Predictor;
 pub use stop::RollingStop;

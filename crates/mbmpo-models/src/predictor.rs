@@ -1,21 +1,21 @@
-use crate::cpu_network::perceive;
+use crate::cpu_network::dense;
 use crate::network::Affine;
 use crate::normalizer::Normalization;
 use crate::tensor_network::forward;
 use burn::tensor::{Device, Tensor, TensorData};
-use mbmpo_core::{DynamicsModel, is_cpu};
+use mbmpo_core::{DynamicsModel, Error, Result, Stream, is_cpu};
 use mbmpo_kernels::{Panels, TILE_ROWS};
 use rayon::prelude::*;
 
-/// A fitted ensemble, frozen and made fast: weight normalisation, the standardisation of (s, a) and the scale of Δs
-/// are folded into plain weights. Not differentiable: on the CPU predictions are constants of any graph.
+/// A fitted ensemble as a function: weight normalisation, the standardisation of (s, a) and the scale of Δs are
+/// folded into plain weights. Not differentiable.
 #[derive(Debug, Clone)]
 pub struct Predictor {
-    members: Members,
+    layers: Layers,
 }
 
 #[derive(Debug, Clone)]
-enum Members {
+enum Layers {
     /// Weights `[in, out]` and bias `[1, out]` of every layer.
     Tensors(Vec<Vec<(Tensor<2>, Tensor<2>)>>),
     /// The same on slices.
@@ -25,32 +25,47 @@ enum Members {
 impl Predictor {
     pub(crate) fn new(members: Vec<Vec<Affine>>, device: &Device) -> Self {
         let members = members.into_iter();
-        let members = if is_cpu(device) {
-            Members::Cpu(members.map(CpuMember::new).collect())
+        let layers = if is_cpu(device) {
+            Layers::Cpu(members.map(CpuMember::new).collect())
         } else {
             let tensors = |layers: Vec<Affine>| layers.into_iter().map(|l| l.tensors(device));
-            Members::Tensors(members.map(|layers| tensors(layers).collect()).collect())
+            Layers::Tensors(members.map(|layers| tensors(layers).collect()).collect())
         };
-        Self { members }
+        Self { layers }
     }
 }
 
 impl DynamicsModel for Predictor {
     fn members(&self) -> usize {
-        match &self.members {
-            Members::Tensors(members) => members.len(),
-            Members::Cpu(members) => members.len(),
+        match &self.layers {
+            Layers::Tensors(members) => members.len(),
+            Layers::Cpu(members) => members.len(),
         }
     }
 
-    /// The member's network gives Δs; the prediction is s + Δs (section 4.1 of the paper).
-    fn predict(&self, member: usize, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
-        match &self.members {
-            Members::Tensors(members) => {
+    /// The network of the member gives Δs; the prediction is s + Δs (section 4.1 of the paper). Draws no noise.
+    fn step(
+        &self,
+        member: usize,
+        observations: Tensor<2>,
+        actions: Tensor<2>,
+        _noise: &mut Stream,
+    ) -> Result<Tensor<2>> {
+        let unknown = || Error::Shape {
+            what: "members of the ensemble".to_owned(),
+            expected: self.members(),
+            actual: member + 1,
+        };
+        match &self.layers {
+            Layers::Tensors(members) => {
+                let layers = members.get(member).ok_or_else(unknown)?;
                 let input = Tensor::cat(vec![observations.clone(), actions], 1);
-                forward(&members[member], input) + observations
+                Ok(forward(layers, input) + observations)
             }
-            Members::Cpu(members) => members[member].predict(observations, actions),
+            Layers::Cpu(members) => members
+                .get(member)
+                .ok_or_else(unknown)?
+                .step(observations, actions),
         }
     }
 }
@@ -62,8 +77,8 @@ struct CpuMember {
 }
 
 impl CpuMember {
-    /// Rows that go through the layers together, at most: their activations stay in the second-level cache, and the
-    /// rollouts of a task are several pieces for threads that have nothing else to do.
+    /// Largest number of rows that go through the layers together: few enough that their activations stay in the
+    /// second-level cache, and that the rollouts of a task are several pieces for idle threads.
     const ROWS: usize = 6 * TILE_ROWS;
 
     fn new(layers: Vec<Affine>) -> Self {
@@ -77,15 +92,15 @@ impl CpuMember {
         }
     }
 
-    fn predict(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
+    fn step(&self, observations: Tensor<2>, actions: Tensor<2>) -> Result<Tensor<2>> {
         let device = observations.device();
         let ([rows, dim], [_, action_dim]) = (observations.dims(), actions.dims());
         let (observations, actions) = (observations.into_data(), actions.into_data());
-        // Other than single precision is a mistake that this trait cannot report; rewards that are not finite will.
         let (Ok(s), Ok(a)) = (observations.as_slice::<f32>(), actions.as_slice::<f32>()) else {
-            return Tensor::full([rows, dim], f32::NAN, &device);
+            let what = "observations and actions must be in single precision";
+            return Err(Error::Description(what.to_owned()));
         };
-        // pieces of about the same size, without an odd tile but in the last
+        // pieces of about the same size, of whole tiles except the last
         let piece = rows.div_ceil(rows.div_ceil(Self::ROWS).max(1));
         let piece = piece.max(1).next_multiple_of(TILE_ROWS);
         let mut next = vec![0.0; s.len()];
@@ -103,14 +118,15 @@ impl CpuMember {
                 let last = self.layers.len() - 1;
                 for (i, (weights, bias)) in self.layers.iter().enumerate() {
                     let mut y = vec![0.0; rows * bias.len()];
-                    perceive(weights, bias, i < last, &x, &mut y);
+                    dense(weights, bias, i < last, &x, &mut y);
                     x = y;
                 }
                 for ((next, s), change) in next.iter_mut().zip(s).zip(x) {
                     *next = s + change;
                 }
             });
-        Tensor::from_data(TensorData::new(next, [rows, dim]), &device)
+        let next = TensorData::new(next, [rows, dim]);
+        Ok(Tensor::from_data(next, &device))
     }
 }
 
@@ -169,7 +185,7 @@ mod tests {
     use crate::tensor_network::TensorNetwork;
     use mbmpo_core::{Purpose, Streams};
 
-    /// Fails when folding forgets a mean, a deviation, or mixes up inputs and targets.
+    /// Fails when folding omits a mean or a deviation, or confuses inputs and targets.
     #[test]
     fn folded_equals_unfolded() {
         let device = Device::flex();
@@ -193,8 +209,8 @@ mod tests {
             layers.map(|layer| layer.tensors(&device)).collect()
         };
         let models = [
-            Members::Cpu(vec![CpuMember::new(folded.clone())]),
-            Members::Tensors(vec![tensors(&folded)]),
+            Layers::Cpu(vec![CpuMember::new(folded.clone())]),
+            Layers::Tensors(vec![tensors(&folded)]),
         ];
         let observations = Tensor::<2>::from_data([[0.3, -1.0], [2.0, 5.0]], &device);
         let actions = Tensor::<2>::from_data([[0.5], [-1.0]], &device);
@@ -205,8 +221,9 @@ mod tests {
         let std = Tensor::<2>::from_data([[0.3, 2.0]], &device);
         let mean = Tensor::<2>::from_data([[0.1, -0.2]], &device);
         let unfolded = observations.clone() + forward(&tensors(&layers), standardised) * std + mean;
-        for members in models {
-            let folded = Predictor { members }.predict(0, observations.clone(), actions.clone());
+        for layers in models {
+            let (s, a) = (observations.clone(), actions.clone());
+            let folded = Predictor { layers }.step(0, s, a, &mut stream).unwrap();
             let error = (folded - unfolded.clone()).abs().max().into_scalar::<f32>();
             assert!(error < 1e-5, "{error}");
         }

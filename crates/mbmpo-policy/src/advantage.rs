@@ -16,6 +16,17 @@ pub struct AdvantageConfig {
     pub baseline_ridge: f64,
 }
 
+impl Default for AdvantageConfig {
+    /// Appendix A.3 of the paper; where it is silent, the authors' code.
+    fn default() -> Self {
+        Self {
+            discount: 0.99,
+            gae_lambda: 1.0,
+            baseline_ridge: 1e-5,
+        }
+    }
+}
+
 impl Check for AdvantageConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("discount", self.discount, 0.0..=1.0);

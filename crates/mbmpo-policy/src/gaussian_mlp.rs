@@ -24,6 +24,18 @@ fn unscaled() -> f64 {
     1.0
 }
 
+impl Default for PolicyConfig {
+    /// Appendix A.3 of the paper; where it is silent, the authors' code.
+    fn default() -> Self {
+        Self {
+            hidden: vec![32, 32],
+            initial_std: 1.0,
+            min_std: 1e-6,
+            output_scale: 1.0,
+        }
+    }
+}
+
 impl Check for PolicyConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.layers("hidden", &self.hidden, 4096);

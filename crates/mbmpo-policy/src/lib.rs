@@ -2,6 +2,7 @@
 //!
 //! - [`GaussianMlp`]: a Gaussian whose mean is a small neural network, as a function of a flat parameter vector θ;
 //!   [`GaussianPolicy`] is one with its parameters, ready to act;
+//! - [`GaussianActor`]: one that acts in many episodes side by side;
 //! - [`ValueNetwork`]: a critic V(s); [`Mlp`]: any small perceptron, differentiable by its inputs as well;
 //! - [`TrainedPolicy`]: what a run leaves behind, with its file format;
 //! - [`advantage`]: linear feature baseline and generalised advantage estimation;
@@ -26,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod actor;
 mod adam;
 pub mod advantage;
 pub mod batch;
@@ -41,6 +43,7 @@ mod trained;
 pub mod trust_region;
 mod value;
 
+pub use actor::GaussianActor;
 pub use adam::Adam;
 pub use gaussian_mlp::{BoundMlp, Forward, GaussianMlp, PolicyConfig};
 pub use mlp::{Activation, Mlp};

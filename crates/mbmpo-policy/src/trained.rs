@@ -1,6 +1,6 @@
 use crate::safe::{self, LoadError};
 use crate::{GaussianPolicy, Mlp, Normalizer};
-use mbmpo_core::{Policy, Stream};
+use mbmpo_core::{Error, Policy, Result as CoreResult, SavedPolicy, Stream};
 
 /// a = μ(s): a perceptron that acts without noise, on normalised observations.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,4 +117,46 @@ impl From<DeterministicPolicy> for TrainedPolicy {
     fn from(policy: DeterministicPolicy) -> Self {
         Self::Deterministic(policy)
     }
+}
+
+impl SavedPolicy for GaussianPolicy {
+    fn to_bytes(&self) -> CoreResult<Vec<u8>> {
+        self.to_safetensors().map_err(unusable)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> CoreResult<Self> {
+        Self::from_safetensors(bytes).map_err(unusable)
+    }
+
+    fn dims(&self) -> (usize, usize) {
+        (self.network().sizes()[0], self.network().action_dim())
+    }
+}
+
+impl SavedPolicy for DeterministicPolicy {
+    fn to_bytes(&self) -> CoreResult<Vec<u8>> {
+        TrainedPolicy::from(self.clone())
+            .to_safetensors()
+            .map_err(unusable)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> CoreResult<Self> {
+        match TrainedPolicy::from_safetensors(bytes).map_err(unusable)? {
+            TrainedPolicy::Deterministic(policy) => Ok(policy),
+            TrainedPolicy::Gaussian(_) => Err(Error::Description(
+                "the policy acts with noise, and one without is expected".to_owned(),
+            )),
+        }
+    }
+
+    fn dims(&self) -> (usize, usize) {
+        match self.network.sizes[..] {
+            [first, .., last] => (first, last),
+            _ => (0, 0),
+        }
+    }
+}
+
+fn unusable(error: LoadError) -> Error {
+    Error::Description(error.to_string())
 }

@@ -36,6 +36,22 @@ pub enum FisherProducts {
     Analytic,
 }
 
+impl Default for TrustRegionConfig {
+    /// Appendix A.3 of the paper; where it is silent, the authors' code.
+    fn default() -> Self {
+        Self {
+            max_kl: 0.01,
+            cg_iterations: 10,
+            cg_tolerance: 1e-10,
+            cg_damping: 1e-5,
+            fisher: FisherProducts::Analytic,
+            fisher_step: 0.01,
+            backtrack_ratio: 0.8,
+            max_backtracks: 15,
+        }
+    }
+}
+
 impl Check for TrustRegionConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.positive("max_kl", self.max_kl);
