@@ -192,7 +192,7 @@ impl Ddpg {
         DeterministicPolicy {
             network: self.actor.network.clone(),
             parameters: parameters.iter().map(|&x| x as f32).collect(),
-            normalizer: self.observations.now(),
+            normalizer: self.observations.normalizer(),
         }
     }
 
@@ -226,7 +226,7 @@ impl Ddpg {
     fn train_step(&mut self, stream: &mut Stream) -> Result<f64> {
         let config = &self.config;
         let batch = self.replay.sample(config.batch_size, stream);
-        let normalizer = self.observations.now();
+        let normalizer = self.observations.normalizer();
         let batch = batch.on(&self.device, &normalizer, config.reward_scale);
 
         // y = r + γ Q'(s', μ'(s')), without the second term where the task ended the episode

@@ -3,7 +3,7 @@
 use crate::MbMpoConfig;
 use crate::imagine::{Imagination, Randomness};
 use crate::objective::MetaObjective;
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use mbmpo_core::collect::{Plan, collect};
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Environment, Error, IterationMetrics, MetaMetrics,
@@ -11,7 +11,7 @@ use mbmpo_core::{
 };
 use mbmpo_models::{Ensemble, FitReport, Predictor};
 use mbmpo_policy::advantage::advantages;
-use mbmpo_policy::batch::{Arithmetic, Batch};
+use mbmpo_policy::batch::Samples;
 use mbmpo_policy::trust_region;
 use mbmpo_policy::{GaussianMlp, GaussianPolicy};
 use rayon::prelude::*;
@@ -158,11 +158,7 @@ impl MbMpo {
         let mut seconds = self.log.seconds;
         let tasks = self.adapted.len();
         let alpha = self.config.inner_learning_rate;
-        let arithmetic = Arithmetic {
-            network: &self.network,
-            device: &self.device,
-            dtype: DType::F32,
-        };
+        let (network, device) = (&self.network, &self.device);
 
         // Line 6: imaginary trajectories T_k of π_θ
         let clock = Instant::now();
@@ -172,12 +168,12 @@ impl MbMpo {
 
         // Line 7: θ'_k = θ + α ∇J_k(θ)
         let clock = Instant::now();
-        let inner: Vec<Batch> = self.with_advantages(&pre, |paths, advantages, _| {
-            arithmetic.batch(paths, advantages)
+        let inner = self.with_advantages(&pre, |paths, advantages, _| {
+            Samples::new(network, device, paths, advantages)
         });
         let adapted = inner
             .par_iter()
-            .map(|samples| arithmetic.adapt(&self.theta, samples, alpha))
+            .map(|samples| samples.adapt(&self.theta, alpha))
             .collect::<Result<Vec<_>>>()?;
         seconds.adapt += clock.elapsed().as_secs_f64();
 
@@ -190,14 +186,14 @@ impl MbMpo {
         let clock = Instant::now();
         let share = 1.0 / tasks as f64;
         let outer = self.with_advantages(&post, |paths, advantages, k| {
-            arithmetic.surrogate_batch(paths, advantages, share, &adapted[k])
+            Samples::with_share(network, device, paths, advantages, share).surrogate(&adapted[k])
         });
         seconds.adapt += clock.elapsed().as_secs_f64();
 
         // Line 10: the outer step, by TRPO (appendix A.3)
         let clock = Instant::now();
         let samples = inner.into_iter().zip(outer).collect();
-        let objective = MetaObjective::new(arithmetic, samples, alpha);
+        let objective = MetaObjective::new(samples, alpha);
         let trust_region_config = self.config.part(|config| &config.trust_region);
         let outcome = trust_region::step(&trust_region_config, &objective, &self.theta)?;
         seconds.meta_update += clock.elapsed().as_secs_f64();
