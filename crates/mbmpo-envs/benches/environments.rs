@@ -16,12 +16,12 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = NAMES, sample_size = 1)]
+#[divan::bench(args = NAMES.iter().copied(), sample_size = 1)]
 fn one_thread(bencher: Bencher, name: &str) {
     measure(bencher, name, 1);
 }
 
-#[divan::bench(args = NAMES, sample_size = 1)]
+#[divan::bench(args = NAMES.iter().copied(), sample_size = 1)]
 fn all_threads(bencher: Bencher, name: &str) {
     measure(bencher, name, 0);
 }

@@ -1,8 +1,8 @@
 //! Whether an environment keeps the promises of [`Environment`], bit for bit.
 
-use crate::PointMass;
+use crate::{PointMass, Simulated};
 use mbmpo_core::task::Transition;
-use mbmpo_core::{Environment, Purpose, Step, Stream, Streams};
+use mbmpo_core::{Environment, Purpose, Snapshot, Step, Stream, Streams};
 use rand::RngExt;
 use std::fmt;
 use std::time::Instant;
@@ -77,10 +77,10 @@ impl fmt::Display for CheckReport {
 /// - a copy goes its own way;
 /// - after restoring a snapshot, in the environment and in a copy, every later byte is as it was; what is not a snapshot
 ///   is refused;
-/// - reward and termination are those of [`Environment::task`].
+/// - reward and termination are those of [`Tasked::task`](mbmpo_core::Tasked::task).
 ///
 /// That the task means the same on tensors is not checked here, as this crate has none.
-pub fn check(environment: &dyn Environment) -> CheckReport {
+pub fn check(environment: &dyn Simulated) -> CheckReport {
     let subject = Subject(environment);
     let start = Instant::now();
     let uniform = subject.drive(Actions::Uniform);
@@ -197,11 +197,11 @@ fn same(what: &str, a: &[u8], b: &[u8]) -> Result<(), String> {
     Err(format!("{what} differ from byte {at} on (of {a} and {b})"))
 }
 
-struct Subject<'a>(&'a dyn Environment);
+struct Subject<'a>(&'a dyn Simulated);
 
 impl Subject<'_> {
-    fn fresh(&self) -> Box<dyn Environment> {
-        self.0.boxed_clone()
+    fn fresh(&self) -> Box<dyn Simulated> {
+        self.0.boxed_simulated()
     }
 
     fn action(&self, actions: Actions, random: &mut Stream, previous: &mut Vec<f32>) -> Vec<f32> {
@@ -383,8 +383,9 @@ impl Subject<'_> {
         let mut original = self.fresh();
         self.episode(original.as_mut(), 6, STEPS / 10);
         let state = original.snapshot();
+        let same_kind = original.boxed_simulated();
+        same("the states of a copy", &same_kind.snapshot(), &state)?;
         let mut copy = original.boxed_clone();
-        same("the states of a copy", &copy.snapshot(), &state)?;
         let theirs = self.record(copy.as_mut(), &mut stream(7), STEPS);
         let what = "the original's states before and after its copy moved";
         same(what, &original.snapshot(), &state)?;

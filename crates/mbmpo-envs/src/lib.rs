@@ -2,7 +2,8 @@
 //!
 //! - [`make`] and [`catalogue`]: environments by name;
 //! - [`RobotEnvironment`]: any robot with any task, read from an MJCF file and a [`TaskDescription`] in RON;
-//! - [`PointMass`]: an environment without physics; both are [`mbmpo_core::Environment`]s;
+//! - [`PointMass`]: an environment without physics; both are [`Simulated`]: their task is data and their state can be
+//!   saved;
 //! - [`VectorEnvironment`]: copies of an environment that step in parallel;
 //! - [`check`]: whether an environment keeps the promises of the trait;
 //! - [`RobotDescription`]: what a robot is made of, read from an MJCF file;
@@ -33,6 +34,7 @@ mod point_mass;
 mod registry;
 pub mod robot;
 mod robot_environment;
+mod simulated;
 mod simulation;
 mod snapshot;
 pub mod task_file;
@@ -45,6 +47,7 @@ pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
 pub use robot::RobotDescription;
 pub use robot_environment::RobotEnvironment;
+pub use simulated::Simulated;
 pub use simulation::Simulation;
 pub use task_file::TaskDescription;
 pub use vector::VectorEnvironment;

@@ -1,6 +1,6 @@
 use crate::{Variant, snapshot};
 use mbmpo_core::task::{Moment, Norm, RewardTerm, Task, TerminationTerm};
-use mbmpo_core::{BoxSpace, Environment, Error, Result, Step, Stream};
+use mbmpo_core::{BoxSpace, Environment, Error, Result, Snapshot, Step, Stream, Tasked};
 use rand::RngExt;
 
 /// The first state is uniform in the square of this half width.
@@ -116,10 +116,6 @@ impl Environment for PointMass {
         Self::TIME_STEP
     }
 
-    fn task(&self) -> &Task {
-        &self.task
-    }
-
     fn reset(&mut self, stream: &mut Stream) -> Vec<f32> {
         self.state = std::array::from_fn(|_| stream.random_range(-START..=START));
         self.state.to_vec()
@@ -140,6 +136,18 @@ impl Environment for PointMass {
         ))
     }
 
+    fn boxed_clone(&self) -> Box<dyn Environment> {
+        Box::new(self.clone())
+    }
+}
+
+impl Tasked for PointMass {
+    fn task(&self) -> &Task {
+        &self.task
+    }
+}
+
+impl Snapshot for PointMass {
     fn snapshot(&self) -> Vec<u8> {
         snapshot::write(Self::NAME, self.state.map(f64::from))
     }
@@ -153,9 +161,5 @@ impl Environment for PointMass {
         }
         self.state = state;
         Ok(())
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Environment> {
-        Box::new(self.clone())
     }
 }

@@ -1,5 +1,5 @@
-use crate::{Physics, PointMass, RobotDescription, RobotEnvironment, TaskDescription};
-use mbmpo_core::{Check, Checked, Environment, Error, Result, nearest};
+use crate::{Physics, PointMass, RobotDescription, RobotEnvironment, Simulated, TaskDescription};
+use mbmpo_core::{Check, Checked, Error, Result, nearest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -129,7 +129,7 @@ const ROBOTS: [Robot; 6] = [
 ];
 
 /// Names of all environments, in the order of [`catalogue`].
-pub const NAMES: [&str; 7] = [
+pub const NAMES: &[&str] = &[
     PointMass::NAME,
     ROBOTS[0].name,
     ROBOTS[1].name,
@@ -168,7 +168,7 @@ pub fn catalogue() -> Result<Vec<EnvironmentInfo>> {
 ///
 /// # Errors
 /// When there is none; the message lists those that there are.
-pub fn make(name: &str, variant: Variant) -> Result<Box<dyn Environment>> {
+pub fn make(name: &str, variant: Variant) -> Result<Box<dyn Simulated>> {
     match name {
         PointMass::NAME => Ok(Box::new(PointMass::new(variant))),
         _ => Ok(Box::new(RobotEnvironment::by_name(name, variant)?)),
@@ -190,12 +190,13 @@ impl RobotEnvironment {
     /// When there is none of that name, or as [`RobotDescription::with_physics`]; the message lists what there is.
     pub fn by_name_with(name: &str, variant: Variant, physics: &Checked<Physics>) -> Result<Self> {
         let Some(entry) = ROBOTS.iter().find(|robot| robot.name == name) else {
-            let hint = nearest(name, NAMES).map_or_else(String::new, |nearest| {
+            let hint = nearest(name, NAMES.iter().copied()).map_or_else(String::new, |nearest| {
                 format!(", did you mean `{nearest}`?")
             });
+            let known: Vec<_> = NAMES.iter().map(|name| format!("`{name}`")).collect();
             return Err(Error::Description(format!(
                 "there is no environment `{name}`{hint} (there are {})",
-                NAMES.map(|name| format!("`{name}`")).join(", ")
+                known.join(", ")
             )));
         };
         let mut robot = RobotDescription::from_mjcf(entry.mjcf)?.with_physics(physics)?;

@@ -6,7 +6,9 @@ use crate::robot::{JointKind, RobotDescription};
 use crate::snapshot;
 use crate::task_file::TaskDescription;
 use crate::{Frame, Simulation};
-use mbmpo_core::{BoxSpace, Check, Checked, Environment, Error, Result, Step, Stream, Task};
+use mbmpo_core::{
+    BoxSpace, Check, Checked, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked,
+};
 use names::Names;
 pub(crate) use names::find;
 use rand::RngExt;
@@ -267,10 +269,6 @@ impl Environment for RobotEnvironment {
         self.simulation.control_time_step()
     }
 
-    fn task(&self) -> &Task {
-        &self.plan.task
-    }
-
     fn reset(&mut self, stream: &mut Stream) -> Vec<f32> {
         let plan = Arc::clone(&self.plan);
         let mut noise = |scale: f64| scale * stream.sample::<f64, _>(StandardNormal);
@@ -312,6 +310,18 @@ impl Environment for RobotEnvironment {
         Ok(crate::finish(&self.plan.task, &observation, &action, next))
     }
 
+    fn boxed_clone(&self) -> Box<dyn Environment> {
+        Box::new(self.clone())
+    }
+}
+
+impl Tasked for RobotEnvironment {
+    fn task(&self) -> &Task {
+        &self.plan.task
+    }
+}
+
+impl Snapshot for RobotEnvironment {
     fn snapshot(&self) -> Vec<u8> {
         let state = self.positions().iter().chain(self.velocities());
         let rest = self.goal.iter().copied().chain([self.steps as f64]);
@@ -336,9 +346,5 @@ impl Environment for RobotEnvironment {
         self.goal.copy_from_slice(&rest[..3]);
         self.steps = steps as usize;
         Ok(())
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Environment> {
-        Box::new(self.clone())
     }
 }

@@ -1,11 +1,11 @@
 //! The checker passes what keeps the promises of an environment, and each of its checks finds what it is there for.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_core::{BoxSpace, Environment, Error, Result, Step, Stream, Task};
-use mbmpo_envs::{NAMES, PointMass, RobotEnvironment, Variant, check, make};
+use mbmpo_core::{BoxSpace, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked};
+use mbmpo_envs::{NAMES, PointMass, RobotEnvironment, Simulated, Variant, check, make};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-fn passes(environment: &dyn Environment) {
+fn passes(environment: &dyn Simulated) {
     let report = check(environment);
     assert_eq!(report.failures(), 0, "{report}");
     assert!(report.steps_per_second > 0.0);
@@ -13,7 +13,7 @@ fn passes(environment: &dyn Environment) {
 
 #[test]
 fn every_environment_passes_in_every_variant() {
-    for name in NAMES {
+    for &name in NAMES {
         for variant in Variant::ALL {
             passes(make(name, variant).unwrap().as_ref());
         }
@@ -42,6 +42,7 @@ enum Fault {
     DriftsBetweenCopies,
     Remembers,
     SharesState,
+    CloneIsAnother,
     RestoreForgets,
     RestoreTakesAnything,
     RewardLies,
@@ -103,9 +104,6 @@ impl Environment for Broken {
     fn control_time_step(&self) -> f64 {
         1.0
     }
-    fn task(&self) -> &Task {
-        self.point.task()
-    }
     fn reset(&mut self, stream: &mut Stream) -> Vec<f32> {
         let mut first = self.point.reset(stream);
         match self.fault {
@@ -137,6 +135,21 @@ impl Environment for Broken {
         }
         Ok(step)
     }
+    fn boxed_clone(&self) -> Box<dyn Environment> {
+        if self.has(Fault::CloneIsAnother) {
+            return Box::new(PointMass::new(Variant::Authors));
+        }
+        Box::new(self.clone())
+    }
+}
+
+impl Tasked for Broken {
+    fn task(&self) -> &Task {
+        self.point.task()
+    }
+}
+
+impl Snapshot for Broken {
     fn snapshot(&self) -> Vec<u8> {
         [MARK, &self.point.snapshot()].concat()
     }
@@ -149,9 +162,6 @@ impl Environment for Broken {
             return Ok(());
         }
         outcome
-    }
-    fn boxed_clone(&self) -> Box<dyn Environment> {
-        Box::new(self.clone())
     }
 }
 
@@ -172,6 +182,7 @@ fn every_check_can_fail() {
         (Fault::DriftsBetweenCopies, "steps are deterministic"),
         (Fault::Remembers, "a reset forgets what was before"),
         (Fault::SharesState, "copies go their own way"),
+        (Fault::CloneIsAnother, "copies go their own way"),
         (Fault::RestoreForgets, "snapshots restore every byte"),
         (
             Fault::RestoreTakesAnything,

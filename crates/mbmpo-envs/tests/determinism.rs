@@ -5,7 +5,7 @@ mod common;
 
 use common::{stream, uniform};
 use mbmpo_core::{Environment, Stream};
-use mbmpo_envs::{NAMES, Variant, make};
+use mbmpo_envs::{NAMES, Simulated, Variant, make};
 use rayon::prelude::*;
 
 /// All numbers of an episode, as bits.
@@ -27,10 +27,9 @@ fn go_on(environment: &mut dyn Environment, stream: &mut Stream, steps: usize) -
         .collect()
 }
 
-fn environments() -> impl Iterator<Item = Box<dyn Environment>> {
-    NAMES
-        .into_iter()
-        .map(|name| make(name, Variant::Paper).unwrap())
+fn environments() -> impl Iterator<Item = Box<dyn Simulated>> {
+    let names = NAMES.iter();
+    names.map(|name| make(name, Variant::Paper).unwrap())
 }
 
 /// Two environments with the same stream agree; another stream differs.

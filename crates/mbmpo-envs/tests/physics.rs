@@ -38,7 +38,7 @@ fn simulation(xml: &str, kind: &str, factors: &[(&str, f64)]) -> Simulation {
 }
 
 fn robots() -> impl Iterator<Item = &'static str> {
-    NAMES.into_iter().filter(|name| *name != "point-2d")
+    NAMES.iter().copied().filter(|name| *name != "point-2d")
 }
 
 #[track_caller]

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{cheetah, stream, uniform};
-use mbmpo_core::{Environment, Error};
+use mbmpo_core::{Environment, Error, Snapshot};
 use mbmpo_envs::{RobotEnvironment, Variant};
 use rand::RngExt;
 use rayon::prelude::*;

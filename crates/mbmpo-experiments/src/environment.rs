@@ -103,8 +103,8 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Err(Error::UnknownName {
         kind: "environment",
         name: name.to_owned(),
-        nearest: crate::nearest(name, NAMES).map(str::to_owned),
-        known: NAMES.map(str::to_owned).to_vec(),
+        nearest: crate::nearest(name, NAMES.iter().copied()).map(str::to_owned),
+        known: NAMES.iter().map(ToString::to_string).collect(),
     })
 }
 

@@ -88,7 +88,7 @@ pub fn entries(suite: &str) -> Vec<Entry> {
         preset: suite.to_owned(),
     };
     let chosen = |name: &&str| suite != "quick" || ["point-2d", "half-cheetah"].contains(name);
-    let names = mbmpo_envs::NAMES.into_iter().filter(chosen);
+    let names = mbmpo_envs::NAMES.iter().copied().filter(chosen);
     names.map(entry).collect()
 }
 

@@ -56,7 +56,7 @@ fn position(text: &str) -> String {
 /// Fails when a preset lacks a key, has a value out of range, or is filed under the wrong environment.
 #[test]
 fn every_preset_is_complete_and_in_range() {
-    for environment in mbmpo_envs::NAMES {
+    for &environment in mbmpo_envs::NAMES {
         for selection in every_preset() {
             let config = preset::resolve(environment, selection.clone(), &[]).unwrap();
             let made = config.make_environment().unwrap();
@@ -73,7 +73,7 @@ fn every_preset_is_complete_and_in_range() {
 /// Fails when a value in a preset stands without its source.
 #[test]
 fn every_value_of_a_preset_cites_its_source() {
-    for environment in mbmpo_envs::NAMES {
+    for &environment in mbmpo_envs::NAMES {
         for selection in every_preset() {
             let source = preset::source(environment, selection.clone()).unwrap();
             let mut above = "";
@@ -95,7 +95,7 @@ fn every_value_of_a_preset_cites_its_source() {
 /// The numbers of appendix A.3 that the paper preset must not lose.
 #[test]
 fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
-    for environment in mbmpo_envs::NAMES {
+    for &environment in mbmpo_envs::NAMES {
         let config = preset::resolve(environment, "paper", &[]).unwrap();
         let algorithm = config.algorithm.mb_mpo().unwrap();
         let horizon = algorithm.horizon.unwrap();

@@ -18,7 +18,7 @@ const TIME: Duration = Duration::from_millis(50);
 fn main() -> Result<(), Box<dyn Error>> {
     let mut names: Vec<_> = std::env::args().skip(1).collect();
     if names.is_empty() {
-        names = NAMES.map(str::to_string).to_vec();
+        names = NAMES.iter().map(ToString::to_string).collect();
     }
     let one = ThreadPoolBuilder::new().num_threads(1).build()?;
     let all = ThreadPoolBuilder::new().build()?;
