@@ -1,6 +1,7 @@
 //! The algorithms that come with the program. Each is entered once, in the list at the end of this file.
 
-use crate::{Error, Result, nearest};
+use crate::error::by_name;
+use crate::{Error, Result};
 use mbmpo_baselines::{Acktr, Ddpg, Ppo, Trpo, Vpg};
 use mbmpo_core::{Check, Checker, SavedPolicy, Trainable};
 use mbmpo_meta::{MbMpo, MbMpoConfig};
@@ -10,10 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A [`Trainable`] that experiments can run: its configuration can be copied and shared between threads.
-pub trait Runnable:
-    Trainable<Config: Clone + Send + Sync, Policy: SavedPolicy + 'static>
-{
-}
+pub trait Runnable: Trainable<Config: Clone + Send + Sync, Policy: SavedPolicy + 'static> {}
 
 impl<A: Trainable<Config: Clone + Send + Sync, Policy: SavedPolicy + 'static>> Runnable for A {}
 
@@ -186,13 +184,7 @@ impl FromStr for AlgorithmKind {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| Error::UnknownName {
-            kind: "algorithm",
-            name: name.to_owned(),
-            nearest: nearest(name, Self::ALL.map(Self::name)).map(str::to_owned),
-            known: Self::ALL.map(|kind| kind.name().to_owned()).to_vec(),
-        })
+        by_name("algorithm", name, Self::ALL, Self::name)
     }
 }
 

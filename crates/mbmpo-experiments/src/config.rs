@@ -1,8 +1,9 @@
-use crate::{AlgorithmChoice, AlgorithmConfig, EnvironmentConfig, Error, Result, text};
+use crate::{AlgorithmChoice, AlgorithmConfig, EnvironmentConfig, Error, OutOfRange, Result, text};
 use mbmpo_core::{Check, Checked, Checker, Setup};
 use mbmpo_envs::Simulated;
 use ron::ser::PrettyConfig;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Everything that decides the numbers of a run, apart from its seed. `C` is [`AlgorithmConfig`], or the
 /// configuration of an algorithm in another crate.
@@ -74,6 +75,16 @@ impl<C: AlgorithmChoice> ExperimentConfig<C> {
     pub fn from_ron(source: &str, origin: &str) -> Result<Checked<Self>> {
         let config: Self = text::parse(source, origin)?;
         let place = |wrong| Error::Invalid(text::place(source, origin, wrong));
+        config.check().map_err(place)
+    }
+
+    /// [`Self::from_ron`] from a file, whose paths are relative to its directory.
+    pub(crate) fn read(path: &Path) -> Result<Checked<Self>> {
+        let origin = path.to_string_lossy();
+        let mut config = Self::from_ron(&text::read(path)?, &origin)?.into_inner();
+        let directory = path.parent().unwrap_or(Path::new(""));
+        config.environment.rebase(directory);
+        let place = |wrong| Error::Invalid(OutOfRange::all(&origin, wrong));
         config.check().map_err(place)
     }
 

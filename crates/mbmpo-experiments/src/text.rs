@@ -1,5 +1,6 @@
 //! RON with errors that a person can act on.
 
+use crate::config::MOVED;
 use crate::{Error, OutOfRange, Result, disk, nearest, ron_spans};
 use mbmpo_core::{InvalidValue, Violations};
 use ron::extensions::Extensions;
@@ -52,6 +53,15 @@ pub(crate) fn read(path: &Path) -> Result<String> {
             message: "this is not text in UTF-8".to_owned(),
         }
     })
+}
+
+/// The name of a file without directory and extension; a text that is no path as it is.
+pub(crate) fn stem(path: &str) -> String {
+    let stem = Path::new(path).file_stem();
+    stem.map_or_else(
+        || path.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
 /// Bytes of RON: what a person writes is kilobytes, and what is wrong with it is told value by value.
@@ -177,6 +187,13 @@ pub(crate) fn place(text: &str, file: &str, violations: Violations) -> Vec<OutOf
 
 fn explain(error: &ron::Error, key: &str) -> String {
     match error {
+        ron::Error::NoSuchStructField { found, .. }
+            if key.starts_with("algorithm") && MOVED.contains(&found.as_str()) =>
+        {
+            format!(
+                "`{found}` is no key of the algorithm any more: move it out of the parentheses, beside `algorithm`"
+            )
+        }
         ron::Error::NoSuchStructField {
             expected, found, ..
         } => {

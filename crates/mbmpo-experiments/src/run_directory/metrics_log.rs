@@ -60,17 +60,21 @@ impl MetricsLog {
         Ok((Digest::of(&bytes) == *digest).then_some(bytes))
     }
 
-    /// Drops everything after the first bytes of the file, which are `kept`.
-    pub(super) fn cut(&mut self, kept: &[u8]) -> Result<io::Result<()>> {
+    /// The metrics in the bytes of the file.
+    pub(super) fn parse(&self, bytes: &[u8]) -> Result<Vec<IterationMetrics>> {
         let file = self.path.display().to_string();
-        let history = parse_metrics(&String::from_utf8_lossy(kept), &file)?;
+        parse_metrics(&String::from_utf8_lossy(bytes), &file)
+    }
+
+    /// Drops everything after the first bytes of the file, which are `kept` and hold `history`.
+    pub(super) fn cut(&mut self, kept: &[u8], history: Vec<IterationMetrics>) -> io::Result<()> {
         let length = kept.len() as u64;
-        let cut = self.file.set_len(length);
-        let cut = cut.and_then(|()| self.file.seek(io::SeekFrom::Start(length)));
+        self.file.set_len(length)?;
+        self.file.seek(io::SeekFrom::Start(length))?;
         self.history = history;
         self.hasher = blake3::Hasher::new();
         self.hasher.update(kept);
-        Ok(cut.map(|_| ()))
+        Ok(())
     }
 
     /// Adds a line.
