@@ -1,5 +1,5 @@
 use crate::checkpoint::Position;
-use mbmpo_core::{InvalidValue, Violations};
+use mbmpo_core::{InvalidValue, Violations, nearest};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -261,7 +261,28 @@ impl fmt::Display for OutOfRange {
 /// A result whose error is [`Error`](enum@Error).
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The one of `all` with this name.
+pub(crate) fn by_name<T: Copy, const N: usize>(
+    kind: &'static str,
+    name: &str,
+    all: [T; N],
+    name_of: impl Fn(T) -> &'static str,
+) -> Result<T> {
+    let found = all.into_iter().find(|&one| name_of(one) == name);
+    found.ok_or_else(|| Error::unknown(kind, name, &all.map(name_of)))
+}
+
 impl Error {
+    /// That there is no `name` among those that are `known`.
+    pub(crate) fn unknown(kind: &'static str, name: &str, known: &[&str]) -> Self {
+        Self::UnknownName {
+            kind,
+            name: name.to_owned(),
+            nearest: nearest(name, known.iter().copied()).map(str::to_owned),
+            known: known.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
     /// What a process ends with: 2 for wrong input as for arguments that clap refuses, 3 where a disk did not take a file,
     /// 128 and the signal where one stopped it, else 1.
     pub fn exit_code(&self) -> u8 {

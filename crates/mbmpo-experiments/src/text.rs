@@ -1,6 +1,7 @@
 //! RON with errors that a person can act on.
 
-use crate::{Error, OutOfRange, Result, disk, nearest, places};
+use crate::config::MOVED;
+use crate::{Error, OutOfRange, Result, disk, nearest, ron_spans};
 use mbmpo_core::{InvalidValue, Violations};
 use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
@@ -44,7 +45,7 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
-        let (line, column) = places::line_and_column(&before, valid);
+        let (line, column) = ron_spans::line_and_column(&before, valid);
         Error::Parse {
             file: path.to_string_lossy().into_owned(),
             line,
@@ -52,6 +53,15 @@ pub(crate) fn read(path: &Path) -> Result<String> {
             message: "this is not text in UTF-8".to_owned(),
         }
     })
+}
+
+/// The name of a file without directory and extension; a text that is no path as it is.
+pub(crate) fn stem(path: &str) -> String {
+    let stem = Path::new(path).file_stem();
+    stem.map_or_else(
+        || path.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
 /// Bytes of RON: what a person writes is kilobytes, and what is wrong with it is told value by value.
@@ -68,7 +78,7 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
         });
     }
     let error_at = |offset: usize, message: &str| {
-        let (line, column) = places::line_and_column(text, offset);
+        let (line, column) = ron_spans::line_and_column(text, offset);
         Error::Parse {
             file: file.to_owned(),
             line,
@@ -77,8 +87,8 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
         }
     };
     let error = |spanned: ron::error::SpannedError, key: &str| {
-        let stopped = places::offset(text, spanned.span.start.line, spanned.span.start.col);
-        match places::around(text, stopped).filter(|_| is_structural(&spanned.code)) {
+        let stopped = ron_spans::offset(text, spanned.span.start.line, spanned.span.start.col);
+        match ron_spans::around(text, stopped).filter(|_| is_structural(&spanned.code)) {
             Some((offset, key, word)) => {
                 let whole = word.parse::<f64>().is_ok();
                 let expected = if whole {
@@ -90,7 +100,7 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
             }
             None => {
                 let parent = if key == "." { "" } else { key };
-                let before = places::last_inside(
+                let before = ron_spans::last_inside(
                     text,
                     parent.trim_end_matches('?').trim_end_matches('.'),
                     stopped,
@@ -113,7 +123,7 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
     let end = deserializer.end();
     end.map_err(|code| error(deserializer.span_error(code), "."))?;
     // of the keys of a map, the last would win
-    if let Some((key, place)) = places::twice(text) {
+    if let Some((key, place)) = ron_spans::twice(text) {
         return Err(error_at(place, &format!("key `{key}` is there twice")));
     }
     Ok(value)
@@ -140,31 +150,31 @@ fn locate(text: &str, spanned: &ron::error::SpannedError, key: &str) -> usize {
         DuplicateStructField, MissingStructField, NoSuchEnumVariant, NoSuchStructField,
     };
     let (start, end) = (spanned.span.start, spanned.span.end);
-    let end = places::offset(text, end.line, end.col);
+    let end = ron_spans::offset(text, end.line, end.col);
     let place = match &spanned.code {
         NoSuchStructField { found, .. } | NoSuchEnumVariant { found, .. } => {
-            places::last(text, found, end)
+            ron_spans::last(text, found, end)
         }
-        DuplicateStructField { field, .. } => places::last(text, field, end),
+        DuplicateStructField { field, .. } => ron_spans::last(text, field, end),
         MissingStructField { .. } => {
             let key = if key == "." { "" } else { key };
-            places::values(text, [key].into_iter()).remove(key)
+            ron_spans::values(text, [key].into_iter()).remove(key)
         }
         _ => None,
     };
-    let stopped = places::offset(text, start.line, start.col);
+    let stopped = ron_spans::offset(text, start.line, start.col);
     place
-        .or_else(|| Some(places::around(text, stopped)?.0))
-        .unwrap_or_else(|| places::skip_space(text, stopped))
+        .or_else(|| Some(ron_spans::around(text, stopped)?.0))
+        .unwrap_or_else(|| ron_spans::skip_space(text, stopped))
 }
 
 /// Says of every value where it stands in the text of `file`.
 pub(crate) fn place(text: &str, file: &str, violations: Violations) -> Vec<OutOfRange> {
     let keys = violations.0.iter().map(|value| value.key.as_str());
-    let places = places::values(text, keys);
+    let places = ron_spans::values(text, keys);
     let origin = |value: &InvalidValue| match places.get(value.key.as_str()) {
         Some(&place) => {
-            let (line, column) = places::line_and_column(text, place);
+            let (line, column) = ron_spans::line_and_column(text, place);
             format!("{file}:{line}:{column}")
         }
         None => file.to_owned(),
@@ -177,6 +187,13 @@ pub(crate) fn place(text: &str, file: &str, violations: Violations) -> Vec<OutOf
 
 fn explain(error: &ron::Error, key: &str) -> String {
     match error {
+        ron::Error::NoSuchStructField { found, .. }
+            if key.starts_with("algorithm") && MOVED.contains(&found.as_str()) =>
+        {
+            format!(
+                "`{found}` is no key of the algorithm any more: move it out of the parentheses, beside `algorithm`"
+            )
+        }
         ron::Error::NoSuchStructField {
             expected, found, ..
         } => {

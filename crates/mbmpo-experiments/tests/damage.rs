@@ -65,7 +65,7 @@ fn run(path: &Path) -> RunDirectory {
             real_steps: 10 * x,
             ..IterationMetrics::default()
         };
-        directory.record(&metrics, policy.clone()).unwrap();
+        directory.record(&metrics, &policy).unwrap();
         directory.save(&mut small(x)).unwrap();
     }
     directory

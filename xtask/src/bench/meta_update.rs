@@ -41,7 +41,7 @@ impl MetaUpdate {
         Ok(Self {
             samples,
             theta: theta.clone(),
-            count: tasks * rollouts * workload.horizon(),
+            count: tasks * rollouts * workload.horizon,
             inner_learning_rate: alpha,
             trust_region: workload.config.part(|config| &config.trust_region),
             cost: Cost::new(&workload.policy_layers()),
@@ -94,7 +94,7 @@ fn sampled(
     let policy = GaussianPolicy::new(workload.network.clone(), theta);
     let mut paths = Trajectories::new(o, a);
     for _ in 0..rollouts {
-        for _ in 0..workload.horizon() {
+        for _ in 0..workload.horizon {
             let observation = normal(&mut stream, o);
             let action = policy.act(&observation, &mut stream);
             paths.push(&observation, &action, &observation, 0.0);
