@@ -21,7 +21,7 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrpoConfig {
-    /// Real steps of an iteration, at least; whole episodes. Authors: 50,000.
+    /// Lower bound on the real steps of an iteration; whole episodes. Authors: 50,000.
     pub batch_steps: usize,
     /// The policy network.
     pub policy: PolicyConfig,
@@ -34,7 +34,7 @@ pub struct TrpoConfig {
     pub critic: Option<CriticConfig>,
 }
 
-/// A value network that is fitted to every batch after it was judged.
+/// A value network that is fitted to every batch after its advantages were estimated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CriticConfig {
@@ -42,11 +42,11 @@ pub struct CriticConfig {
     pub hidden: Vec<usize>,
     /// Step size of Adam.
     pub learning_rate: f64,
-    /// Passes over a batch.
+    /// Epochs on a batch.
     pub epochs: usize,
     /// Transitions in a gradient step.
     pub batch_size: usize,
-    /// Whether an episode that only ran out of time goes on with the value of its last state.
+    /// Whether the value of the last state is added where only the time limit ended an episode.
     pub bootstrap: bool,
 }
 
@@ -95,7 +95,7 @@ pub struct Trpo {
 }
 
 impl Trpo {
-    /// A random policy that has seen nothing.
+    /// Random networks, and no experience.
     ///
     /// # Errors
     /// When a layer is out of range.
@@ -127,15 +127,15 @@ impl Trpo {
         })
     }
 
-    /// Advantages of a batch, by the linear baseline or by the critic, which then learns from it; and its mean squared
-    /// error.
+    /// Advantages of a batch, by the linear baseline or by the critic, which is then trained on the batch; also the mean
+    /// squared error of the critic before that.
     fn advantages(&mut self, paths: &Trajectories) -> Result<(Vec<f64>, Option<f64>)> {
         let (Some((critic, adam)), Some(config)) = (&mut self.critic, &self.config.critic) else {
             let config = self.config.part(|config| &config.advantage);
             return Ok((advantages(&config, paths), None));
         };
-        let judgement = critic.judge(paths, &paths.observations, &paths.next_observations)?;
-        let error = squared_error(&judgement.values, &judgement.targets);
+        let estimates = critic.estimate(paths, &paths.observations, &paths.next_observations)?;
+        let error = squared_error(&estimates.values, &estimates.targets);
         let iteration = self.experience.iteration() as u64;
         let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Update, iteration, 0);
@@ -144,14 +144,14 @@ impl Trpo {
             order.shuffle(&mut stream);
             for indices in order.chunks(config.batch_size) {
                 let rows = select_rows(&paths.observations, paths.observation_dim, indices);
-                let targets = select(&judgement.targets, indices);
+                let targets = select(&estimates.targets, indices);
                 let weights = vec![2.0 / indices.len() as f64; indices.len()];
                 let gradient = critic.gradient(&rows, &targets, &weights)?;
                 adam.ascend(&mut critic.parameters, &gradient);
             }
         }
         require_finite(&critic.parameters, "the critic of TRPO")?;
-        let mut advantages = judgement.advantages;
+        let mut advantages = estimates.advantages;
         standardize(&mut advantages);
         Ok((advantages, Some(error)))
     }
