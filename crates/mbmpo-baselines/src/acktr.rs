@@ -1,5 +1,6 @@
-//! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor and critic, from the
-//! curvature of [`kfac`](crate::kfac), with a step size that holds to a trust region.
+//! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor
+//! and critic, from the curvature of [`kfac`](crate::kfac), with a step size that holds to a trust
+//! region.
 
 use crate::critic::{self, Batch, Critic, squared_error};
 use crate::initial;
@@ -17,8 +18,8 @@ use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer}
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// The parameters of [`Acktr`]. "Authors" is the script with which ACKTR was run for the paper on MB-MPO, which is OpenAI's
-/// `acktr_cont`.
+/// The parameters of [`Acktr`]. "Authors" is the script with which ACKTR was run for the paper on
+/// MB-MPO, which is OpenAI's `acktr_cont`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcktrConfig {
@@ -32,12 +33,13 @@ pub struct AcktrConfig {
     pub discount: f64,
     /// λ of generalised advantage estimation. Authors: 0.97.
     pub gae_lambda: f64,
-    /// Whether the value of the last state is added where only the time limit ended an episode. Authors: yes.
+    /// Whether the value of the last state is added where only the time limit ended an episode.
+    /// Authors: yes.
     pub bootstrap: bool,
     /// Largest step size of the actor at the start. Authors: 0.03.
     pub step_size: f64,
-    /// Target of the KL divergence of an iteration: the largest step size changes by a factor of 1.5 where the divergence
-    /// is above twice or below half of it. Authors: 0.002.
+    /// Target of the KL divergence of an iteration: the largest step size changes by a factor of
+    /// 1.5 where the divergence is above twice or below half of it. Authors: 0.002.
     pub desired_kl: f64,
     /// Curvature of the actor.
     pub actor_kfac: KfacConfig,
@@ -49,8 +51,8 @@ pub struct AcktrConfig {
     pub critic_kfac: KfacConfig,
     /// Normalised observations are clipped to plus or minus this. `ZFilter`: 10.
     pub observation_clip: f64,
-    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus this; where absent they
-    /// are not scaled. Authors: absent.
+    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus
+    /// this; where absent they are not scaled. Authors: absent.
     pub reward_clip: Option<f64>,
 }
 
@@ -163,7 +165,8 @@ impl Acktr {
         })
     }
 
-    /// Natural-gradient steps on the squared error of the critic (section 3.2); returns the error before the last.
+    /// Natural-gradient steps on the squared error of the critic (section 3.2); returns the error
+    /// before the last.
     fn fit_critic(&mut self, batch: &Batch, stream: &mut Stream) -> Result<f64> {
         let n = batch.targets.len() as f64;
         let observations = &batch.observations;

@@ -28,8 +28,8 @@ pub(crate) struct ValueEstimates {
 }
 
 impl Critic {
-    /// Estimates for `paths`, whose normalised observations before and after each step are `observations` and `next`
-    /// `[n, observation]`.
+    /// Estimates for `paths`, whose normalised observations before and after each step are
+    /// `observations` and `next` `[n, observation]`.
     pub(crate) fn estimate(
         &self,
         paths: &Trajectories,
@@ -84,7 +84,8 @@ pub(crate) struct Batch {
     pub(crate) targets: Vec<f64>,
 }
 
-/// Collects a batch and estimates its values and advantages; returns the mean return of its episodes as well.
+/// Collects a batch and estimates its values and advantages; returns the mean return of its
+/// episodes as well.
 pub(crate) fn collect(
     experience: &mut Experience,
     policy: &dyn Policy,
@@ -99,8 +100,9 @@ pub(crate) fn collect(
     if let Some(scale) = rewards {
         scale.apply(&mut paths);
     }
-    // The statistics are those that the policy acted with; the batch counts for the next ones. Only the first batch, for
-    // which there were none, uses its own: the policy that follows acts on normalised observations.
+    // The statistics are those that the policy acted with; the batch counts for the next ones. Only
+    // the first batch, for which there were none, uses its own: the policy that follows acts on
+    // normalised observations.
     let first = experience.iteration() == 0;
     let seen = normalizer.clone();
     normalizer.update(&paths.observations);

@@ -1,5 +1,6 @@
-//! Deep deterministic policy gradient (Lillicrap et al. 2016), exploring by noise on the parameters of the actor, scaled
-//! adaptively to a given deviation of the actions (Plappert et al. 2018), as in OpenAI's baselines.
+//! Deep deterministic policy gradient (Lillicrap et al. 2016), exploring by noise on the parameters
+//! of the actor, scaled adaptively to a given deviation of the actions (Plappert et al. 2018), as
+//! in OpenAI's baselines.
 
 use crate::replay::{Replay, TensorBatch};
 use burn::tensor::{Device, Tensor};
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use std::mem;
 use std::time::Instant;
 
-/// The parameters of [`Ddpg`]. "Authors" is the script with which DDPG was run for the paper on MB-MPO.
+/// The parameters of [`Ddpg`]. "Authors" is the script with which DDPG was run for the paper on
+/// MB-MPO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DdpgConfig {
@@ -30,7 +32,8 @@ pub struct DdpgConfig {
     pub actor_hidden: Vec<usize>,
     /// Activation of the hidden layers of the actor. Authors: tanh.
     pub actor_activation: Activation,
-    /// Sizes of the critic's hidden layers; the action is an input of the second. Authors: `[64, 64]`, ReLU.
+    /// Sizes of the critic's hidden layers; the action is an input of the second. Authors:
+    /// `[64, 64]`, ReLU.
     pub critic_hidden: Vec<usize>,
     /// Whether hidden layers have layer normalisation. Authors: yes.
     pub layer_norm: bool,
@@ -52,7 +55,8 @@ pub struct DdpgConfig {
     pub reward_scale: f64,
     /// Normalised observations are clipped to plus or minus this. Authors: 5.
     pub observation_clip: f64,
-    /// Initial deviation of the noise on parameters, and the target deviation of the actions. Authors: 0.2.
+    /// Initial deviation of the noise on parameters, and the target deviation of the actions.
+    /// Authors: 0.2.
     pub parameter_noise: f64,
     /// Gradient steps between two adaptations of the noise. `ddpg`: 50.
     pub noise_interval: usize,
@@ -242,8 +246,8 @@ impl Ddpg {
             .collect()
     }
 
-    /// Adds episodes of one actor with noise on its parameters to the replay buffer; returns their mean return. (Where
-    /// episodes end early, OpenAI's `ddpg` draws new noise for each.)
+    /// Adds episodes of one actor with noise on its parameters to the replay buffer; returns their
+    /// mean return. (Where episodes end early, OpenAI's `ddpg` draws new noise for each.)
     fn explore(&mut self, cycle: usize) -> Result<f64> {
         let iteration = self.experience.iteration() as u64;
         let streams = self.experience.streams();
@@ -258,8 +262,8 @@ impl Ddpg {
         Ok(mean(&paths.returns()))
     }
 
-    /// One gradient step of critic and actor on a minibatch, after which the target networks move; returns the squared
-    /// error of the critic.
+    /// One gradient step of critic and actor on a minibatch, after which the target networks move;
+    /// returns the squared error of the critic.
     fn train_step(&mut self, stream: &mut Stream) -> Result<f64> {
         let batch = self.replay.sample(self.config.batch_size, stream);
         let normalizer = self.observations.normalizer();
@@ -320,8 +324,8 @@ impl Ddpg {
         Ok(())
     }
 
-    /// Increases the noise on the parameters where the deviation of the actions is below the target, and decreases it
-    /// where it is above (Plappert et al. 2018, eq. 8).
+    /// Increases the noise on the parameters where the deviation of the actions is below the
+    /// target, and decreases it where it is above (Plappert et al. 2018, eq. 8).
     fn adapt_noise(&mut self, observations: &Tensor<2>, stream: &mut Stream) -> Result<()> {
         let act = |parameters: &[f64]| {
             let parameters = Mlp::tensor(parameters, &self.device);
@@ -356,7 +360,8 @@ fn constant(x: &Tensor<2>) -> Tensor<2> {
     Tensor::from_inner(x.clone())
 }
 
-/// y = r + γ (1 - d) Q' `[rows, 1]`. d is 1 where the task ended the episode, and 0 where only the time limit did.
+/// y = r + γ (1 - d) Q' `[rows, 1]`. d is 1 where the task ended the episode, and 0 where only the
+/// time limit did.
 fn bellman_targets(
     rewards: Tensor<2>,
     ended: Tensor<2>,
@@ -460,7 +465,8 @@ impl Persist for Learner {
 mod tests {
     use super::*;
 
-    /// The task ends the second transition. Fails when termination is bootstrapped, or the discount is missing.
+    /// The task ends the second transition. Fails when termination is bootstrapped, or the discount
+    /// is missing.
     #[test]
     fn bellman_targets_by_hand() {
         let ended = [0.0, 1.0, 0.0];
@@ -473,8 +479,8 @@ mod tests {
         assert_eq!(targets, [0.5, 10.0, 6.5]);
     }
 
-    /// Fails when noise that changes the actions too little does not grow, when noise that changes them too much does not
-    /// shrink, or when layer normalisation is perturbed.
+    /// Fails when noise that changes the actions too little does not grow, when noise that changes
+    /// them too much does not shrink, or when layer normalisation is perturbed.
     #[test]
     fn the_noise_adapts_to_the_deviation_of_the_actions() {
         let config = DdpgConfig {

@@ -1,6 +1,7 @@
-//! Kronecker-factored approximate curvature (Martens and Grosse 2015; Wu et al. 2017, section 3) of a Gaussian network.
-//! The Fisher matrix is approximated by a block for each layer, E[a aᵀ] ⊗ E[g gᵀ], with the inputs a of the layer (and a
-//! 1 for the biases) and the gradients g of the log likelihood with respect to its pre-activations.
+//! Kronecker-factored approximate curvature (Martens and Grosse 2015; Wu et al. 2017, section 3) of
+//! a Gaussian network. The Fisher matrix is approximated by a block for each layer, E[a aᵀ] ⊗ E[g
+//! gᵀ], with the inputs a of the layer (and a 1 for the biases) and the gradients g of the log
+//! likelihood with respect to its pre-activations.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{Archive, Check, Checker, Persist, Result, Stream, host};
@@ -14,14 +15,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KfacConfig {
-    /// Weight of the past in the running averages of the factors. OpenAI's `acktr_cont`: 0.99 (critic: 0.95).
+    /// Weight of the past in the running averages of the factors. OpenAI's `acktr_cont`: 0.99
+    /// (critic: 0.95).
     pub decay: f64,
     /// Added to the eigenvalues of every block. OpenAI's `acktr_cont`: 0.01 (critic: 0.1).
     pub damping: f64,
     /// Weight of the past in the direction of a step. OpenAI's `acktr_cont`: 0.9.
     pub momentum: f64,
-    /// δ, the bound on the KL divergence that the curvature predicts for a step. OpenAI's `kfac`, which omits a factor
-    /// of 2: 0.01 (critic: 0.3).
+    /// δ, the bound on the KL divergence that the curvature predicts for a step. OpenAI's `kfac`,
+    /// which omits a factor of 2: 0.01 (critic: 0.3).
     pub trust_region: f64,
 }
 
@@ -43,8 +45,9 @@ pub struct Factors {
     pub deltas: DMatrix<f64>,
 }
 
-/// The factors of every layer for the policy `theta` at `observations` `[n, observation]`. The actions are drawn from
-/// the policy: the Fisher matrix is an expectation over it, not over the actions of the batch.
+/// The factors of every layer for the policy `theta` at `observations` `[n, observation]`. The
+/// actions are drawn from the policy: the Fisher matrix is an expectation over it, not over the
+/// actions of the batch.
 ///
 /// # Errors
 /// When a result cannot be read back from the device.
@@ -129,13 +132,14 @@ impl Kfac {
         }
     }
 
-    /// F̂⁻¹ g `[parameters]` with the damped blocks of all layers, and with the exact Fisher matrix of log σ, which is
-    /// twice the identity.
+    /// F̂⁻¹ g `[parameters]` with the damped blocks of all layers, and with the exact Fisher matrix
+    /// of log σ, which is twice the identity.
     pub fn natural_gradient(&self, gradient: &[f64]) -> Vec<f64> {
         let mut natural = Vec::with_capacity(gradient.len());
         for Factors { inputs, deltas } in &self.factors {
             let (rows, columns) = (inputs.nrows(), deltas.nrows());
-            // θ has the weights of a layer row by row and then its biases: the gradient of [weights; biases]
+            // θ has the weights of a layer row by row and then its biases: the gradient of
+            // [weights; biases]
             let part = &gradient[natural.len()..natural.len() + rows * columns];
             let part = DMatrix::from_row_slice(rows, columns, part);
             let left = SymmetricEigen::new(inputs.clone());
@@ -155,8 +159,9 @@ impl Kfac {
         natural
     }
 
-    /// Moves `theta` along the natural gradient by η = min(`largest`, √(2δ / gᵀF̂⁻¹g)) (Wu et al. 2017, section 3.3),
-    /// averaged with earlier steps (as in OpenAI's `kfac`, where the new step has the weight 1 - momentum).
+    /// Moves `theta` along the natural gradient by η = min(`largest`, √(2δ / gᵀF̂⁻¹g)) (Wu et al.
+    /// 2017, section 3.3), averaged with earlier steps (as in OpenAI's `kfac`, where the new step
+    /// has the weight 1 - momentum).
     pub fn ascend(&mut self, theta: &mut [f64], gradient: &[f64], largest: f64) {
         let direction = DVector::from_vec(self.natural_gradient(gradient));
         let curvature = direction.dot(&DVector::from_column_slice(gradient));
@@ -171,7 +176,8 @@ impl Kfac {
 }
 
 impl Kfac {
-    /// Refuses a restored state that is not of a network with these `sizes` and this number of parameters.
+    /// Refuses a restored state that is not of a network with these `sizes` and this number of
+    /// parameters.
     pub(crate) fn require_fit(
         &self,
         archive: &Archive,

@@ -1,6 +1,6 @@
-//! Proximal policy optimization (Schulman et al. 2017): several epochs of minibatch steps on a clipped surrogate, with a
-//! value network. Observations and rewards are normalised as in OpenAI's baselines, with which it was run for the paper
-//! on MB-MPO.
+//! Proximal policy optimization (Schulman et al. 2017): several epochs of minibatch steps on a
+//! clipped surrogate, with a value network. Observations and rewards are normalised as in OpenAI's
+//! baselines, with which it was run for the paper on MB-MPO.
 
 use crate::critic::{self, Batch, Critic, squared_error};
 use crate::initial;
@@ -18,8 +18,8 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// The parameters of [`Ppo`]. "Authors" is the script with which PPO was run for the paper on MB-MPO; where it is silent,
-/// the defaults of OpenAI's `ppo2` hold.
+/// The parameters of [`Ppo`]. "Authors" is the script with which PPO was run for the paper on
+/// MB-MPO; where it is silent, the defaults of OpenAI's `ppo2` hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PpoConfig {
@@ -33,7 +33,8 @@ pub struct PpoConfig {
     pub discount: f64,
     /// λ of generalised advantage estimation. Authors: 0.95.
     pub gae_lambda: f64,
-    /// Whether the value of the last state is added where only the time limit ended an episode. Authors: no.
+    /// Whether the value of the last state is added where only the time limit ended an episode.
+    /// Authors: no.
     pub bootstrap: bool,
     /// Epochs K on a batch. Authors: 10.
     pub epochs: usize,
@@ -55,7 +56,8 @@ pub struct PpoConfig {
     pub max_gradient_norm: f64,
     /// Normalised observations are clipped to plus or minus this. `VecNormalize`: 10.
     pub observation_clip: f64,
-    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus this. `VecNormalize`: 10.
+    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus
+    /// this. `VecNormalize`: 10.
     pub reward_clip: f64,
 }
 
@@ -209,8 +211,8 @@ impl Ppo {
         })
     }
 
-    /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"); returns their number and the mean squared error
-    /// of the values in the last epoch.
+    /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"); returns their number and
+    /// the mean squared error of the values in the last epoch.
     fn optimize(&mut self, batch: &Batch, old_policy: &[f64]) -> Result<(usize, f64)> {
         let iteration = self.experience.iteration() as u64;
         let streams = self.experience.streams();
@@ -236,8 +238,9 @@ impl Ppo {
         Ok((self.config.epochs * errors.len(), mean(&errors)))
     }
 
-    /// Gradient of L = L^CLIP - c₁ L^VF + c₂ S (eq. 9) on a minibatch, whose present values are `values` `[n]`, with
-    /// respect to the parameters of policy and critic, together clipped in length.
+    /// Gradient of L = L^CLIP - c₁ L^VF + c₂ S (eq. 9) on a minibatch, whose present values are
+    /// `values` `[n]`, with respect to the parameters of policy and critic, together clipped in
+    /// length.
     fn gradient(
         &self,
         minibatch: &Batch,
@@ -295,8 +298,9 @@ impl Ppo {
 }
 
 impl Batch {
-    /// Weights `[n]` of the squared errors of `values`: 0 where a value has moved from the old one by more than the clip
-    /// and away from its target (there `ppo2`'s max((V - y)², (V_clipped - y)²) is constant), else 1.
+    /// Weights `[n]` of the squared errors of `values`: 0 where a value has moved from the old one
+    /// by more than the clip and away from its target (there `ppo2`'s max((V - y)², (V_clipped -
+    /// y)²) is constant), else 1.
     fn value_weights(&self, values: &[f64], clip: Option<f64>) -> Vec<f64> {
         let old = self.values.iter().zip(&self.targets);
         let weight = |(new, (old, target)): (&f64, (&f64, &f64))| {
@@ -343,8 +347,8 @@ impl Persist for Ppo {
 mod tests {
     use super::*;
 
-    /// `ppo2`'s clipped value loss by finite differences of max((V - y)², (V_clipped - y)²). Fails when other rows are
-    /// left out.
+    /// `ppo2`'s clipped value loss by finite differences of max((V - y)², (V_clipped - y)²). Fails
+    /// when other rows are left out.
     #[test]
     fn value_clip_by_hand() {
         let values = [0.5, 0.5, 0.5, 0.5, 0.1];

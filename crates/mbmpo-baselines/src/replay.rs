@@ -12,7 +12,8 @@ pub(crate) struct Replay {
     capacity: usize,
     /// Index of the row that the next transition overwrites.
     next: usize,
-    /// `[n, observation + action + observation + 2]`: s, a, s', r, whether the task ended the episode.
+    /// `[n, observation + action + observation + 2]`: s, a, s', r, whether the task ended the
+    /// episode.
     rows: Vec<f32>,
 }
 

@@ -1,5 +1,5 @@
-//! Trust region policy optimization (Schulman et al. 2015): every iteration takes one natural-gradient step on a batch,
-//! as long as the constraint on the KL divergence allows.
+//! Trust region policy optimization (Schulman et al. 2015): every iteration takes one
+//! natural-gradient step on a batch, as long as the constraint on the KL divergence allows.
 
 use crate::critic::{Critic, select, select_rows, squared_error};
 use crate::initial;
@@ -17,7 +17,8 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// The parameters of [`Trpo`]. "Authors" is the script with which TRPO was run for the paper on MB-MPO.
+/// The parameters of [`Trpo`]. "Authors" is the script with which TRPO was run for the paper on
+/// MB-MPO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrpoConfig {
@@ -127,8 +128,8 @@ impl Trpo {
         })
     }
 
-    /// Advantages of a batch, by the linear baseline or by the critic, which is then trained on the batch; also the mean
-    /// squared error of the critic before that.
+    /// Advantages of a batch, by the linear baseline or by the critic, which is then trained on the
+    /// batch; also the mean squared error of the critic before that.
     fn advantages(&mut self, paths: &Trajectories) -> Result<(Vec<f64>, Option<f64>)> {
         let (Some((critic, adam)), Some(config)) = (&mut self.critic, &self.config.critic) else {
             let config = self.config.part(|config| &config.advantage);
@@ -161,7 +162,8 @@ impl Algorithm for Trpo {
     type Policy = GaussianPolicy;
 
     fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
-        // Section 5, step 1: a batch of trajectories ("single path"), with estimates of their advantages
+        // Section 5, step 1: a batch of trajectories ("single path"), with estimates of their
+        // advantages
         observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
         let paths = self

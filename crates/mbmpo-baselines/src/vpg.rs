@@ -1,5 +1,5 @@
-//! Vanilla policy gradient (section 5 of the paper on MB-MPO): θ ← θ + α ∇J(θ) on real trajectories, from scratch or
-//! from a trained policy. Its step is the inner step of MB-MPO.
+//! Vanilla policy gradient (section 5 of the paper on MB-MPO): θ ← θ + α ∇J(θ) on real
+//! trajectories, from scratch or from a trained policy. Its step is the inner step of MB-MPO.
 
 use crate::initial;
 use burn::tensor::Device;

@@ -1,5 +1,5 @@
-//! The factors are second moments, their product is the Fisher matrix where the approximation is exact, and a step is
-//! that of the explicit matrix.
+//! The factors are second moments, their product is the Fisher matrix where the approximation is
+//! exact, and a step is that of the explicit matrix.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -92,10 +92,10 @@ fn assert_close(actual: &DMatrix<f64>, expected: &DMatrix<f64>, tolerance: f64, 
     assert!(error <= tolerance, "{what}: relative error {error}");
 }
 
-/// Row by row, with the noise of the same stream: a forward pass, and a backward pass of ε/σ, the gradient of the log
-/// likelihood with respect to the mean. Fails when the input of a layer lacks its 1, when deltas are taken after tanh
-/// instead of before, when σ is missing, squared or below its floor, when moments are sums, or when layers are out of
-/// order.
+/// Row by row, with the noise of the same stream: a forward pass, and a backward pass of ε/σ, the
+/// gradient of the log likelihood with respect to the mean. Fails when the input of a layer lacks
+/// its 1, when deltas are taken after tanh instead of before, when σ is missing, squared or below
+/// its floor, when moments are sums, or when layers are out of order.
 #[test]
 fn factors_are_moments_by_hand() {
     let rows = 50;
@@ -138,10 +138,11 @@ fn factors_are_moments_by_hand() {
     }
 }
 
-/// For a linear network the product of the factors is the Fisher matrix, up to the sampling error of the actions: with
-/// 40,000 of them a percent. The matrix is the mean of Jᵀ diag(1/σ²) J, with the Jacobian of the mean by finite
-/// differences. Fails when weights and biases are in another order than in θ, when the actions are not drawn from the
-/// policy, or when a factor is off by a constant.
+/// For a linear network the product of the factors is the Fisher matrix, up to the sampling error
+/// of the actions: with 40,000 of them a percent. The matrix is the mean of Jᵀ diag(1/σ²) J, with
+/// the Jacobian of the mean by finite differences. Fails when weights and biases are in another
+/// order than in θ, when the actions are not drawn from the policy, or when a factor is off by a
+/// constant.
 #[test]
 fn a_linear_network_has_the_fisher_matrix() {
     let rows = 40_000;
@@ -197,7 +198,8 @@ fn blocks(stream: &mut Stream) -> Vec<Factors> {
 /// Weights, biases, and two log σ.
 const PARAMETERS: usize = (3 * 4 + 4) + (4 * 2 + 2) + 2;
 
-/// (F̂ + damping)⁻¹ g with the explicit F̂: A ⊗ G of every layer, in the order of θ, and 2 for log σ.
+/// (F̂ + damping)⁻¹ g with the explicit F̂: A ⊗ G of every layer, in the order of θ, and 2 for log
+/// σ.
 fn solved(blocks: &[Factors], damping: f64, gradient: &[f64]) -> Vec<f64> {
     let mut matrix = DMatrix::identity(PARAMETERS, PARAMETERS) * damping;
     let mut start = 0;
@@ -232,8 +234,8 @@ fn assert_vectors(actual: &[f64], expected: &[f64], what: &str) {
     assert_close(&vector(actual), &vector(expected), 1e-9, what);
 }
 
-/// Fails when a block is solved transposed, in another order than that of θ, without damping or with damping of the
-/// factors instead of the product, or when log σ has another curvature than 2.
+/// Fails when a block is solved transposed, in another order than that of θ, without damping or
+/// with damping of the factors instead of the product, or when log σ has another curvature than 2.
 #[test]
 fn the_natural_gradient_solves_the_explicit_system() {
     let mut stream = stream(2);
@@ -251,7 +253,8 @@ fn the_natural_gradient_solves_the_explicit_system() {
     }
 }
 
-/// Fails when the first factors are averaged with zeros, or when the weights of old and new are swapped.
+/// Fails when the first factors are averaged with zeros, or when the weights of old and new are
+/// swapped.
 #[test]
 fn factors_are_averaged() {
     let mut stream = stream(3);
@@ -272,9 +275,9 @@ fn factors_are_averaged() {
     assert_vectors(&natural, &solved(&mixed, 0.05, &gradient), "average");
 }
 
-/// Two steps with different gradients: the trust region limits the first, the largest rate the second. Fails when the
-/// factor 2 or the root is missing, when the longer rate is taken, when momentum is left out, lengthens steps, or applies
-/// to the gradient instead of the step.
+/// Two steps with different gradients: the trust region limits the first, the largest rate the
+/// second. Fails when the factor 2 or the root is missing, when the longer rate is taken, when
+/// momentum is left out, lengthens steps, or applies to the gradient instead of the step.
 #[test]
 fn two_steps_by_hand() {
     let mut stream = stream(4);
