@@ -12,9 +12,9 @@ use std::ops::Range;
 pub struct PolicyConfig {
     /// Sizes of the tanh layers. Paper A.3: `[32, 32]`.
     pub hidden: Vec<usize>,
-    /// Standard deviation of every action component at the start. Authors' policy: 1.
+    /// Initial standard deviation of every action component. Authors' policy: 1.
     pub initial_std: f64,
-    /// The standard deviation never falls below this. Authors' policy: 1e-6.
+    /// Lower bound of the standard deviation. Authors' policy: 1e-6.
     pub min_std: f64,
     /// Factor on the initial weights of the last layer; near 0, the initial mean action is near 0.
     /// Authors' policy: 1.
