@@ -66,7 +66,8 @@ pub(crate) struct NamedRange {
 }
 
 impl GaussianMlp {
-    /// The architecture for observations of `observation_dim` and actions of `action_dim` components.
+    /// The architecture for observations of `observation_dim` and actions of `action_dim`
+    /// components.
     pub fn new(config: &Checked<PolicyConfig>, observation_dim: usize, action_dim: usize) -> Self {
         let mut sizes = vec![observation_dim];
         sizes.extend(&config.hidden);
@@ -249,8 +250,8 @@ impl Forward<'_> {
             + constant_like(&self.mean, constant)
     }
 
-    /// ∇_θ Σ_i w_i log π_θ(a_i|s_i) `[parameters]`, as an expression that is itself differentiable in
-    /// θ: the vanilla policy gradient (paper, eq. 1 and 3) when the weights `[rows, 1]` are
+    /// ∇_θ Σ_i w_i log π_θ(a_i|s_i) `[parameters]`, as an expression that is itself differentiable
+    /// in θ: the vanilla policy gradient (paper, eq. 1 and 3) when the weights `[rows, 1]` are
     /// advantages over the number of rows.
     pub fn policy_gradient(&self, actions: Tensor<2>, weights: Tensor<2>) -> Tensor<1> {
         let z = self.standardize(actions);
@@ -259,8 +260,8 @@ impl Forward<'_> {
         self.vjp(z * over_std * weights, by_log_std.sum_dim(0))
     }
 
-    /// Vector-Jacobian product, the backward pass: the gradient by θ `[parameters]` of a function of
-    /// the outputs, from its gradients by the mean `[rows, action]` and by log σ `[1, action]`.
+    /// Vector-Jacobian product, the backward pass: the gradient by θ `[parameters]` of a function
+    /// of the outputs, from its gradients by the mean `[rows, action]` and by log σ `[1, action]`.
     pub fn vjp(&self, by_mean: Tensor<2>, by_log_std: Tensor<2>) -> Tensor<1> {
         let mut parts = Vec::new();
         for (input, delta) in self.inputs.iter().zip(self.deltas(by_mean)) {

@@ -222,8 +222,8 @@ mod tests {
         (0..n).map(|_| stream.random_range(-1.5..1.5)).collect()
     }
 
-    /// Fails when the CPU is not recognised, or when a device that takes the whole batch in one chunk
-    /// computes other sums than one that takes several.
+    /// Fails when the CPU is not recognised, or when a device that takes the whole batch in one
+    /// chunk computes other sums than one that takes several.
     #[test]
     fn one_chunk_agrees_with_many() {
         const ROWS: usize = 2_345;
