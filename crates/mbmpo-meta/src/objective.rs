@@ -1,8 +1,8 @@
 //! The inner step and the meta-objective of eq. 3 of the paper, with its exact second-order
 //! gradient.
 //!
-//! With θ'_k(θ) = θ + α ∇J_k(θ), the gradient of any F_k(θ'_k(θ)) is g_k + α H_k g_k, where g_k =
-//! ∇F_k at θ'_k and H_k is the Hessian of J_k at θ. All of these are sums over samples
+//! With θ'_k(θ) = θ + α ∇J_k(θ), the gradient of any F_k(θ'_k(θ)) is g_k + α H_k g_k, where
+//! g_k = ∇F_k at θ'_k and H_k is the Hessian of J_k at θ. All of these are sums over samples
 //! ([`mbmpo_policy::batch`]), computed for the tasks in parallel and added in order.
 
 use mbmpo_core::Result;
