@@ -1,7 +1,7 @@
 //! Deep deterministic policy gradient (Lillicrap et al. 2016), exploring by noise on the actor's parameters whose size
 //! adapts to what it does to the actions (Plappert et al. 2018), as in OpenAI's baselines.
 
-use crate::replay::Replay;
+use crate::replay::{Replay, TensorBatch};
 use burn::tensor::{Device, Tensor};
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
@@ -152,8 +152,23 @@ impl Learner {
         }
     }
 
+    /// The output of the target network, without a graph.
+    fn target_output(
+        &self,
+        observations: Tensor<2>,
+        actions: Option<Tensor<2>>,
+        device: &Device,
+    ) -> Tensor<2> {
+        let parameters = Mlp::tensor(&self.target, device);
+        self.network.forward(&parameters, observations, actions)
+    }
+
+    fn ascend(&mut self, gradient: &[f64]) {
+        self.adam.ascend(&mut self.parameters, gradient);
+    }
+
     /// θ' ← τθ + (1 - τ)θ'
-    fn follow(&mut self, rate: f64) {
+    fn soft_update(&mut self, rate: f64) {
         for (target, parameter) in self.target.iter_mut().zip(&self.parameters) {
             *target += rate * (parameter - *target);
         }
@@ -243,76 +258,66 @@ impl Ddpg {
         Ok(mean(&paths.returns()))
     }
 
-    /// One gradient step of critic and actor on a minibatch; the critic's mean squared error.
+    /// One gradient step of critic and actor on a minibatch, after which the target networks move; returns the squared
+    /// error of the critic.
     fn train_step(&mut self, stream: &mut Stream) -> Result<f64> {
-        let config = &self.config;
-        let batch = self.replay.sample(config.batch_size, stream);
+        let batch = self.replay.sample(self.config.batch_size, stream);
         let normalizer = self.observations.now();
-        let batch = batch.on(&self.device, &normalizer, config.reward_scale);
-
-        // y = r + γ Q'(s', μ'(s')), without the second term where the task ended the episode
-        let target = |learner: &Learner| Mlp::tensor(&learner.target, &self.device);
-        let next = batch.next_observations.clone();
-        let next_actions = self.actor.network.forward(&target(&self.actor), next, None);
-        let next = batch.next_observations.clone();
-        let next_values =
-            self.critic
-                .network
-                .forward(&target(&self.critic), next, Some(next_actions));
-        let targets = bellman_targets(batch.rewards, batch.ended, next_values, config.discount);
-
-        // the critic goes down Σ (y - Q(s, a))² / N
-        let leaf = self.leaf(&self.critic.parameters);
-        let lift = |x: &Tensor<2>| Tensor::from_inner(x.clone());
-        let values = self.critic.network.forward(
-            &leaf,
-            lift(&batch.observations),
-            Some(lift(&batch.actions)),
-        );
-        let difference = values - Tensor::from_inner(targets);
-        let loss = (difference.clone() * difference).mean();
-        let error = f64::from(host(loss.clone().inner())?[0]);
-        require_finite(&[error], "the loss of DDPG's critic")?;
-        let mut gradient = gradient(loss.neg(), &leaf)?;
-        let weights = self.critic.network.is_weight();
-        let decayed = self.critic.parameters.iter().zip(weights);
-        for (g, (parameter, is_weight)) in gradient.iter_mut().zip(decayed) {
-            // of λ/2 Σ w² (TensorFlow's l2_regularizer)
-            *g -= if is_weight {
-                config.critic_weight_decay * parameter
-            } else {
-                0.0
-            };
-        }
-        require_finite(&gradient, "the gradient of DDPG's critic")?;
-        self.critic
-            .adam
-            .ascend(&mut self.critic.parameters, &gradient);
-
-        // the actor goes up Σ Q(s, μ(s)) / N
-        let leaf = self.leaf(&self.actor.parameters);
-        let actions = self
-            .actor
-            .network
-            .forward(&leaf, lift(&batch.observations), None);
-        let critic = Tensor::from_inner(Mlp::tensor(&self.critic.parameters, &self.device));
-        let values = self
-            .critic
-            .network
-            .forward(&critic, lift(&batch.observations), Some(actions));
-        let gradient = self::gradient(values.mean(), &leaf)?;
-        require_finite(&gradient, "the gradient of DDPG's actor")?;
-        self.actor
-            .adam
-            .ascend(&mut self.actor.parameters, &gradient);
-
-        self.critic.follow(self.config.target_rate);
-        self.actor.follow(self.config.target_rate);
+        let batch = batch.on(&self.device, &normalizer, self.config.reward_scale);
+        let error = self.update_critic(&batch)?;
+        self.update_actor(&batch)?;
+        self.critic.soft_update(self.config.target_rate);
+        self.actor.soft_update(self.config.target_rate);
         self.train_steps += 1;
         if self.train_steps.is_multiple_of(self.config.noise_interval) {
             self.adapt_noise(&batch.observations, stream)?;
         }
         Ok(error)
+    }
+
+    /// Minimises Σ (y - Q(s, a))² / N with the targets y = r + γ Q'(s', μ'(s')); returns the loss.
+    fn update_critic(&mut self, batch: &TensorBatch) -> Result<f64> {
+        let device = &self.device;
+        let next = batch.next_observations.clone();
+        let next_actions = self.actor.target_output(next.clone(), None, device);
+        let next_values = self.critic.target_output(next, Some(next_actions), device);
+        let (rewards, ended) = (batch.rewards.clone(), batch.ended.clone());
+        let targets = bellman_targets(rewards, ended, next_values, self.config.discount);
+
+        let leaf = leaf(&self.critic.parameters, device);
+        let (s, a) = (constant(&batch.observations), constant(&batch.actions));
+        let values = self.critic.network.forward(&leaf, s, Some(a));
+        let difference = values - Tensor::from_inner(targets);
+        let loss = (difference.clone() * difference).mean();
+        let error = f64::from(host(loss.clone().inner())?[0]);
+        require_finite(&[error], "the loss of DDPG's critic")?;
+        let mut gradient = gradient(loss.neg(), &leaf)?;
+        // of λ/2 Σ w² (TensorFlow's l2_regularizer)
+        let weights = self.critic.network.is_weight();
+        let decayed = self.critic.parameters.iter().zip(weights);
+        for (g, (parameter, is_weight)) in gradient.iter_mut().zip(decayed) {
+            *g -= if is_weight {
+                self.config.critic_weight_decay * parameter
+            } else {
+                0.0
+            };
+        }
+        require_finite(&gradient, "the gradient of DDPG's critic")?;
+        self.critic.ascend(&gradient);
+        Ok(error)
+    }
+
+    /// Maximises Σ Q(s, μ(s)) / N.
+    fn update_actor(&mut self, batch: &TensorBatch) -> Result<()> {
+        let leaf = leaf(&self.actor.parameters, &self.device);
+        let s = constant(&batch.observations);
+        let actions = self.actor.network.forward(&leaf, s.clone(), None);
+        let critic = Tensor::from_inner(Mlp::tensor(&self.critic.parameters, &self.device));
+        let values = self.critic.network.forward(&critic, s, Some(actions));
+        let gradient = gradient(values.mean(), &leaf)?;
+        require_finite(&gradient, "the gradient of DDPG's actor")?;
+        self.actor.ascend(&gradient);
+        Ok(())
     }
 
     /// More noise where noise on the parameters moves the actions by less than it shall, less where by more (Plappert et
@@ -339,11 +344,16 @@ impl Ddpg {
         }
         Ok(())
     }
+}
 
-    /// Parameters by which to differentiate.
-    fn leaf(&self, parameters: &[f64]) -> Tensor<1> {
-        Tensor::from_inner(Mlp::tensor(parameters, &self.device)).require_grad()
-    }
+/// Parameters with respect to which an objective is differentiated.
+fn leaf(parameters: &[f64], device: &Device) -> Tensor<1> {
+    Tensor::from_inner(Mlp::tensor(parameters, device)).require_grad()
+}
+
+/// A constant of the autodiff graph.
+fn constant(x: &Tensor<2>) -> Tensor<2> {
+    Tensor::from_inner(x.clone())
 }
 
 /// y = r + γ (1 - d) Q' `[rows, 1]`. d is 1 where the task ended the episode; where only the time ran out it is 0, and
@@ -470,30 +480,14 @@ mod tests {
     #[test]
     fn the_noise_is_steered_by_what_it_does_to_the_actions() {
         let config = DdpgConfig {
-            horizon: None,
-            cycles: 1,
-            rollout_steps: 30,
-            train_steps: 0,
-            evaluation_episodes: 1,
             actor_hidden: vec![8],
-            actor_activation: Activation::Tanh,
             critic_hidden: vec![8],
-            layer_norm: true,
-            actor_learning_rate: 1e-3,
-            critic_learning_rate: 1e-3,
-            critic_weight_decay: 0.0,
-            discount: 0.99,
-            target_rate: 0.01,
-            batch_size: 8,
-            replay_capacity: 100,
-            reward_scale: 1.0,
-            observation_clip: 5.0,
-            parameter_noise: 0.2,
-            noise_interval: 1,
+            ..DdpgConfig::default()
         };
         let point = mbmpo_envs::make("point-2d", mbmpo_envs::Variant::Paper).unwrap();
         let device = Device::flex();
-        let mut ddpg = Ddpg::new(config.check().unwrap(), point, 1, &device).unwrap();
+        let setup = Setup::without_task(point, 1);
+        let mut ddpg = Ddpg::new(config.check().unwrap(), setup, &device).unwrap();
         let observations = Tensor::from_data([[1.0, -1.0], [0.5, 2.0]], &device);
         let mut stream = mbmpo_core::Streams::new(1).stream(Purpose::Test, 0, 0);
         for (noise, factor) in [(1e-4, 1.01), (10.0, 1.0 / 1.01)] {
@@ -525,7 +519,7 @@ mod tests {
         let mut learner = Learner::new(network, 0.1, &mut stream);
         learner.target = vec![1.0, 2.0];
         learner.parameters = vec![3.0, 0.0];
-        learner.follow(0.1);
+        learner.soft_update(0.1);
         assert_eq!(learner.target, [1.2, 1.8]);
     }
 }

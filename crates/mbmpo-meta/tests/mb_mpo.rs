@@ -1,102 +1,79 @@
-//! The whole loop in small: it learns, counts what it should, and gives the same bits at any number of threads.
+//! The whole loop with small settings: it learns, counts real steps, and gives the same bits at any number of threads.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use mbmpo_core::{
-    Algorithm, BoxSpace, Check, Environment, IterationMetrics, PhaseSeconds, Result, Silent, Step,
-    Stream, Task,
+    Algorithm, Archive, BoxSpace, Check, DynamicsModel, Environment, FitReport, IterationMetrics,
+    LearnedModel, Persist, Result, Seconds, Setup, Silent, State, Step, Stream, Streams, Task,
+    Tasked, Trajectories,
 };
 use mbmpo_envs::{Variant, make};
 use mbmpo_meta::{MbMpo, MbMpoConfig};
-use mbmpo_models::{EnsembleConfig, Shuffle};
+use mbmpo_models::EnsembleConfig;
 use mbmpo_policy::PolicyConfig;
-use mbmpo_policy::advantage::AdvantageConfig;
-use mbmpo_policy::trust_region::{FisherProducts, TrustRegionConfig};
+use rand::RngExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-fn config(horizon: usize) -> MbMpoConfig {
+fn config() -> MbMpoConfig {
     MbMpoConfig {
-        horizon: Some(horizon),
         initial_random_steps: 600,
         real_steps_per_iteration: 300,
-        buffer_capacity: 300_000,
         tasks_per_model: 2,
         imagined_rollouts_per_task: 20,
-        meta_steps: 30,
-        inner_learning_rate: 0.001,
-        observation_clip: 1000.0,
-        evaluation_episodes: 100,
         policy: PolicyConfig {
             hidden: vec![16, 16],
-            initial_std: 1.0,
-            min_std: 1e-6,
-            output_scale: 1.0,
-        },
-        advantage: AdvantageConfig {
-            discount: 0.99,
-            gae_lambda: 1.0,
-            baseline_ridge: 1e-5,
-        },
-        trust_region: TrustRegionConfig {
-            max_kl: 0.01,
-            cg_iterations: 10,
-            cg_tolerance: 1e-10,
-            cg_damping: 1e-5,
-            fisher: FisherProducts::Analytic,
-            fisher_step: 0.01,
-            backtrack_ratio: 0.8,
-            max_backtracks: 15,
+            ..PolicyConfig::default()
         },
         ensemble: EnsembleConfig {
             members: 2,
             hidden: vec![32, 32],
-            weight_normalization: true,
-            learning_rate: 1e-3,
-            adam_epsilon: 1e-8,
             batch_size: 50,
             max_epochs: 40,
-            validation_share: 0.2,
-            rolling_persistence: 0.95,
-            rolling_start: 1.5,
-            shuffle: Shuffle::Rows,
+            ..EnsembleConfig::default()
         },
+        ..MbMpoConfig::default()
     }
 }
 
-fn iterate(
-    config: MbMpoConfig,
-    environment: Box<dyn Environment>,
-    count: usize,
-) -> Vec<IterationMetrics> {
-    let mut algorithm =
-        MbMpo::new(config.check().unwrap(), environment, 7, &Device::flex()).unwrap();
+fn setup(environment: Box<dyn Tasked>, evaluation_episodes: usize) -> Setup {
+    Setup {
+        evaluation_episodes,
+        ..Setup::new(environment, 7)
+    }
+}
+
+fn point() -> Box<dyn Tasked> {
+    make("point-2d", Variant::Paper).unwrap()
+}
+
+fn iterate(config: MbMpoConfig, setup: Setup, count: usize) -> Vec<IterationMetrics> {
+    let mut algorithm = MbMpo::new(config.check().unwrap(), setup, &Device::flex()).unwrap();
     (0..count)
         .map(|_| algorithm.iterate(&mut Silent).unwrap())
         .collect()
 }
 
-/// Doing nothing gives about -80 and the optimum is about -15. Fails when any link of the loop is broken: a sign, the
-/// adaptation, the model's normalisation, a policy that is not the one that was trained.
+/// An untrained policy gives about -80 and the optimum is about -15. Fails when any part of the loop is broken: a sign,
+/// the adaptation, the normalisation of the model, the choice of the reported policy.
 #[test]
 fn it_learns_the_point() {
     let untrained = MbMpoConfig {
         meta_steps: 0,
-        ..config(30)
+        ..config()
     };
-    let before =
-        iterate(untrained, make("point-2d", Variant::Paper).unwrap(), 1)[0].return_pre_mean;
-    let after = iterate(config(30), make("point-2d", Variant::Paper).unwrap(), 3);
+    let before = iterate(untrained, setup(point(), 100), 1)[0].return_pre_mean;
+    let after = iterate(config(), setup(point(), 100), 3);
     let last = after.last().unwrap();
     assert!(before < -60.0, "{before}");
     assert!(last.return_pre_mean > -25.0, "{last:?}");
-    let adapted = last.meta.as_ref().unwrap().return_post_mean;
+    let adapted = last.return_post_mean.unwrap();
     assert!(adapted > -25.0, "{last:?}");
 }
 
-/// Tasks that are cut into several chunks, matrix products that are split among threads. Fails when work is divided by
-/// the number of threads, or added up in the order in which it is done.
+/// With tasks of several chunks and matrix products that are split among threads. Fails when work is divided by the
+/// number of threads, or when sums are taken in order of completion.
 #[test]
 fn same_bits_at_any_number_of_threads() {
     let run = |threads| {
@@ -105,16 +82,19 @@ fn same_bits_at_any_number_of_threads() {
             .build()
             .unwrap();
         pool.install(|| {
-            let mut config = config(100);
+            let mut config = config();
             config.meta_steps = 2;
-            config.evaluation_episodes = 4;
             config.ensemble.hidden = vec![256, 256];
             config.ensemble.max_epochs = 2;
-            let metrics = iterate(config, make("half-cheetah", Variant::Paper).unwrap(), 2);
+            let setup = Setup {
+                horizon: 100,
+                ..setup(make("half-cheetah", Variant::Paper).unwrap(), 4)
+            };
+            let metrics = iterate(config, setup, 2);
             metrics
                 .into_iter()
                 .map(|metrics| IterationMetrics {
-                    seconds: PhaseSeconds::default(),
+                    seconds: Seconds::default(),
                     ..metrics
                 })
                 .collect::<Vec<_>>()
@@ -125,9 +105,10 @@ fn same_bits_at_any_number_of_threads() {
     assert_eq!(one, run(3));
 }
 
-/// An environment that counts the steps anybody takes in it, and may spoil them.
+/// The 2D point, which counts all steps taken in it and may spoil them.
 struct Counting {
     inner: Box<dyn Environment>,
+    task: Task,
     steps: Arc<AtomicUsize>,
     spoil: fn(&mut Step),
 }
@@ -148,9 +129,6 @@ impl Environment for Counting {
     fn control_time_step(&self) -> f64 {
         self.inner.control_time_step()
     }
-    fn task(&self) -> &Task {
-        self.inner.task()
-    }
     fn reset(&mut self, stream: &mut Stream) -> Vec<f32> {
         self.inner.reset(stream)
     }
@@ -160,50 +138,56 @@ impl Environment for Counting {
         (self.spoil)(&mut step);
         Ok(step)
     }
-    fn snapshot(&self) -> Vec<u8> {
-        self.inner.snapshot()
-    }
-    fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
-        self.inner.restore(snapshot)
-    }
     fn boxed_clone(&self) -> Box<dyn Environment> {
         Box::new(Self {
             inner: self.inner.boxed_clone(),
+            task: self.task.clone(),
             steps: Arc::clone(&self.steps),
             spoil: self.spoil,
         })
     }
 }
 
+impl Tasked for Counting {
+    fn task(&self) -> &Task {
+        &self.task
+    }
+}
+
+fn counting(spoil: fn(&mut Step)) -> (Box<dyn Tasked>, Arc<AtomicUsize>) {
+    let (inner, steps) = (point(), Arc::default());
+    let counting = Counting {
+        task: inner.task().clone(),
+        inner,
+        steps: Arc::clone(&steps),
+        spoil,
+    };
+    (Box::new(counting), steps)
+}
+
 /// Fails when evaluation episodes are counted or learned from, when imagination touches the real environment, or when
 /// the first iteration takes as many steps as the later ones.
 #[test]
 fn only_data_counts_as_real_steps() {
-    let steps = Arc::new(AtomicUsize::new(0));
-    let environment = Box::new(Counting {
-        inner: make("point-2d", Variant::Paper).unwrap(),
-        steps: Arc::clone(&steps),
-        spoil: |_| {},
-    });
-    let mut config = config(30);
+    let (environment, steps) = counting(|_| {});
+    let mut config = config();
     config.meta_steps = 1;
-    config.evaluation_episodes = 5;
-    let metrics = iterate(config, environment, 2);
+    let metrics = iterate(config, setup(environment, 5), 2);
     // 600 and 300 steps are 5 and 3 rounds of four policies.
     assert_eq!(metrics[0].real_steps, 600);
     assert_eq!(metrics[1].real_steps, 600 + 360);
     assert_eq!(steps.load(Ordering::Relaxed), 960 + 2 * 2 * 5 * 30);
     // 4 tasks, 20 rollouts of 30 steps, before and after adapting
     assert_eq!(
-        metrics[0].meta.as_ref().unwrap().imagined_steps,
+        metrics[0].model.as_ref().unwrap().imagined_steps,
         2 * 4 * 20 * 30
     );
     assert_eq!(metrics[0].episode_length_mean, 30.0);
 }
 
-/// Fails when a number that is none gets into the data, or is not called by its name.
+/// Fails when a NaN or an infinity gets into the data, or the error does not say where it is.
 #[test]
-fn what_an_environment_must_not_give_is_an_error() {
+fn numbers_of_an_environment_that_are_not_finite_are_an_error() {
     type Spoil = fn(&mut Step);
     let spoiled: [(Spoil, &str); 2] = [
         (|step| step.reward = f32::NAN, "the reward is NaN"),
@@ -213,17 +197,103 @@ fn what_an_environment_must_not_give_is_an_error() {
         ),
     ];
     for (spoil, name) in spoiled {
-        let environment = Box::new(Counting {
-            inner: make("point-2d", Variant::Paper).unwrap(),
-            steps: Arc::default(),
-            spoil,
-        });
-        let config = config(30).check().unwrap();
-        let mut algorithm = MbMpo::new(config, environment, 7, &Device::flex()).unwrap();
+        let (environment, _) = counting(spoil);
+        let config = config().check().unwrap();
+        let setup = setup(environment, 5);
+        let mut algorithm = MbMpo::new(config, setup, &Device::flex()).unwrap();
         let message = algorithm.iterate(&mut Silent).unwrap_err().to_string();
         assert!(
             message.starts_with("point-2d: ") && message.contains(name),
             "{message}"
         );
     }
+}
+
+/// Noisy dynamics of the 2D point, s' = s + gain · clip(a) + noise, of which a fit learns the gain by least squares.
+struct Gain {
+    gain: f64,
+}
+
+struct FrozenGain(f64);
+
+impl Persist for Gain {
+    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
+        archive.number("gain", &mut self.gain)
+    }
+}
+
+impl LearnedModel for Gain {
+    type Frozen = FrozenGain;
+
+    fn members(&self) -> usize {
+        2
+    }
+
+    fn fit(&mut self, data: &Trajectories, _: &Streams, _: u64) -> Result<FitReport> {
+        let pairs = (0..data.len()).flat_map(|i| {
+            let change = data.next_observation(i).iter().zip(data.observation(i));
+            let change = change.map(|(next, s)| f64::from(next - s));
+            let clipped = data.action(i).iter().map(|a| f64::from(a.clamp(-1.0, 1.0)));
+            clipped.zip(change).collect::<Vec<_>>()
+        });
+        let sums = pairs.fold([0.0; 2], |[aa, ab], (a, b)| [aa + a * a, ab + a * b]);
+        self.gain = sums[1] / sums[0];
+        Ok(FitReport {
+            train_loss: vec![0.0; 2],
+            validation_loss: vec![0.0; 2],
+            epochs: vec![1; 2],
+        })
+    }
+
+    fn freeze(&self) -> Result<FrozenGain> {
+        Ok(FrozenGain(self.gain))
+    }
+}
+
+impl DynamicsModel for FrozenGain {
+    fn members(&self) -> usize {
+        2
+    }
+
+    fn step(&self, _: usize, s: Tensor<2>, a: Tensor<2>, noise: &mut Stream) -> Result<Tensor<2>> {
+        let shift: f64 = noise.random_range(-0.01..0.01);
+        Ok(s + a.clamp(-1.0, 1.0) * self.0 + shift)
+    }
+}
+
+/// Fails when MB-MPO depends on the ensemble of networks, does not save the model, or does not give a stochastic
+/// model its own random numbers.
+#[test]
+fn any_learned_model_will_do() {
+    let make = || {
+        let config = config().check().unwrap();
+        let model = Gain { gain: 0.0 };
+        MbMpo::with_model(config, model, setup(point(), 100), &Device::flex()).unwrap()
+    };
+    let mut algorithm = make();
+    // in the middle of the second iteration
+    algorithm.iterate(&mut Silent).unwrap();
+    for _ in 0..5 {
+        algorithm.advance(&mut Silent).unwrap();
+    }
+    let saved = State::of(&mut algorithm).unwrap();
+    let mut other = make();
+    saved.restore(&mut other).unwrap();
+    let last = algorithm.iterate(&mut Silent).unwrap();
+    assert!(last.return_pre_mean > -25.0, "{last:?}");
+    let untimed = |metrics: IterationMetrics| IterationMetrics {
+        seconds: Seconds::default(),
+        ..metrics
+    };
+    let again = other.iterate(&mut Silent).unwrap();
+    assert_eq!(untimed(again), untimed(last));
+}
+
+/// Fails when an environment without a task is accepted, or the error does not say what is missing.
+#[test]
+fn imagination_needs_a_task() {
+    let config = config().check().unwrap();
+    let setup = Setup::without_task(point(), 7);
+    let error = MbMpo::new(config, setup, &Device::flex()).err().unwrap();
+    assert!(error.to_string().contains("needs a task"), "{error}");
 }

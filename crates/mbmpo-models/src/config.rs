@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// | `validation_share` | 0.2 (A.3) | share held out | 0.01 to 0.9 |
 /// | `rolling_persistence` | 0.95 (A.3); 0.99 (authors' scripts) | memory of the stopping rule | 0 to 1, below 1 |
 /// | `rolling_start` | 1.5 (authors' `dynamics_ensemble.py`) | where the rolling average begins | positive |
-/// | `shuffle` | `Rows` (A.3); `Minibatches` (authors) | what an epoch reorders | |
+/// | `shuffle` | `Rows` (A.3); `Minibatches` (authors) | what is shuffled before each epoch | |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnsembleConfig {
@@ -33,9 +33,9 @@ pub struct EnsembleConfig {
     pub adam_epsilon: f64,
     /// Transitions in a gradient step, 1 to 100,000. Paper A.3: 500.
     pub batch_size: usize,
-    /// Most passes over the training split in one fit, 1 to 1,000,000. Authors' scripts: 500.
+    /// Largest number of passes over the training split in one fit, 1 to 1,000,000. Authors' scripts: 500.
     pub max_epochs: usize,
-    /// Share of the transitions that only decide when to stop, 0.01 to 0.9. Paper A.3: 0.2.
+    /// Share of the transitions that are held out to decide when to stop, 0.01 to 0.9. Paper A.3: 0.2.
     pub validation_share: f64,
     /// Weight of the past in the rolling average of validation losses, from 0 to below 1.
     /// Paper A.3: 0.95; authors' scripts: 0.99.
@@ -43,7 +43,7 @@ pub struct EnsembleConfig {
     /// The rolling average starts at this multiple of the first epoch's loss, positive. Larger values train longer.
     /// Authors' `dynamics_ensemble.py`: 1.5.
     pub rolling_start: f64,
-    /// What an epoch puts in a new order. Paper A.3: [`Shuffle::Rows`].
+    /// What is shuffled before each epoch. Paper A.3: [`Shuffle::Rows`].
     pub shuffle: Shuffle,
 }
 
@@ -66,12 +66,12 @@ impl Default for EnsembleConfig {
     }
 }
 
-/// What an epoch puts in a new order.
+/// What is shuffled before each epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shuffle {
-    /// The training split, so that its minibatches are new ones (paper, A.3: "on the shuffled training split").
+    /// The rows of the training split, so that every epoch has other minibatches (paper, A.3: "on the shuffled training split").
     Rows,
-    /// Only the minibatches, which are cut once a fit (authors' `dynamics_ensemble.py`: `batch` before `shuffle`).
+    /// Only the order of the minibatches, which are cut once in a fit (authors' `dynamics_ensemble.py`: `batch` before `shuffle`).
     Minibatches,
 }
 
@@ -79,7 +79,7 @@ impl Check for EnsembleConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("members", self.members, 1..=1000);
         checker.layers("hidden", &self.hidden, 8192);
-        // Seven numbers for each weight are in memory (its value, Adam's moments, folded and packed both ways, its
+        // Seven numbers are in memory for each weight (its value, Adam's moments, folded and packed both ways, its
         // gradient), twice during a fit.
         let all = hidden_weights(&self.hidden).saturating_mul(self.members);
         checker.demand_together(

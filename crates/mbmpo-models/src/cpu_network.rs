@@ -1,18 +1,18 @@
-//! A dynamics network as slices in this process's memory: the same arithmetic as in `tensor_network`, in fewer passes
-//! over memory, which `tests` holds equal to it.
+//! A dynamics network on slices of this process's memory: the same computation as in `tensor_network`, in fewer
+//! passes over memory.
 //!
-//! A batch is cut into pieces of rows, and a layer's weights into pieces of rows, that idle threads may take; where
-//! pieces are added up they are in order, so the bits do not depend on the number of threads.
+//! Batches and the weights of a layer are cut into pieces of rows that threads work on in parallel. Sums over
+//! pieces are taken in a fixed order, so the bits do not depend on the number of threads.
 
 use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use mbmpo_core::{Archive, Persist, Result};
 use mbmpo_kernels::{Panels, Strips, TILE_ROWS, add_to_rows, sum_rows, vectorized};
 use rayon::prelude::*;
 
-/// Rows of a piece: no tile is cut, and the paper's batch is four pieces.
+/// Rows of a piece: whole tiles, and four pieces in the batch of the paper.
 const ROWS: usize = 21 * TILE_ROWS;
 
-/// See [`Network`].
+/// A [`Network`] on slices.
 #[derive(Debug, Clone)]
 pub(crate) struct CpuNetwork {
     layers: Vec<Layer>,
@@ -44,7 +44,7 @@ struct Layer {
     backward: Panels,
 }
 
-/// Numbers that are learned, with Adam's memory of their gradients.
+/// Trainable numbers with Adam's moments of their gradients.
 #[derive(Debug, Clone)]
 struct Parameter {
     value: Vec<f32>,
@@ -54,30 +54,30 @@ struct Parameter {
     second: Vec<f32>,
 }
 
-/// What a step computes on its way, kept to be overwritten by the next.
+/// Buffers of a training step, reused by the next.
 #[derive(Debug, Default)]
 struct Scratch {
     pieces: Vec<Piece>,
     activations: Strips,
-    signals: Panels,
+    deltas: Panels,
     by_weights: Vec<f32>,
 }
 
-/// A copy starts empty: it would be overwritten.
+/// A copy starts with empty buffers: their contents do not matter.
 impl Clone for Scratch {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-/// Some rows of a batch on their way through the network and back.
+/// Activations and gradients of some rows of a batch.
 #[derive(Debug, Clone, Default)]
 struct Piece {
     /// Outputs `[rows, out]` of each layer.
     activations: Vec<Vec<f32>>,
-    /// Gradients `[rows, out]` by each layer's sums, before the ReLU.
-    signals: Vec<Vec<f32>>,
-    /// Their sums over the rows `[out]`.
+    /// Gradients `[rows, out]` with respect to the pre-activations of each layer.
+    deltas: Vec<Vec<f32>>,
+    /// Sums of the deltas over the rows `[out]`.
     by_bias: Vec<Vec<f32>>,
     squared_error: f64,
 }
@@ -92,8 +92,8 @@ impl CpuNetwork {
         }
     }
 
-    /// Passes forward and backward, piece by piece: errors, and gradients by what the layers add up.
-    fn signals(&mut self, batch: &Batch) {
+    /// Forward and backward passes of all pieces: squared errors and deltas.
+    fn forward_and_backward(&mut self, batch: &Batch) {
         let layers = &self.layers;
         let factor = 2.0 / batch.targets.len() as f32;
         let inputs = batch.inputs.par_chunks(ROWS * layers[0].inputs);
@@ -115,13 +115,13 @@ impl CpuNetwork {
 
 impl Network for CpuNetwork {
     fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64) {
-        self.signals(batch);
+        self.forward_and_backward(batch);
         self.steps += 1;
         let adam = Adam::new(learning_rate, epsilon, self.steps);
         let Scratch {
             pieces,
             activations,
-            signals,
+            deltas,
             by_weights,
         } = &mut self.scratch;
         self.squared_error += pieces.iter().map(|piece| piece.squared_error).sum::<f64>();
@@ -132,12 +132,12 @@ impl Network for CpuNetwork {
                 let outputs = pieces.iter().map(|piece| &piece.activations[i - 1][..]);
                 activations.pack(layer.inputs, outputs);
             }
-            signals.pack(
+            deltas.pack(
                 layer.outputs,
-                pieces.iter().map(|piece| &piece.signals[i][..]),
+                pieces.iter().map(|piece| &piece.deltas[i][..]),
             );
             let by_bias = total(pieces.iter().map(|piece| &piece.by_bias[i][..]));
-            layer.descend(activations, signals, by_weights, &by_bias, adam);
+            layer.descend(activations, deltas, by_weights, &by_bias, adam);
         }
     }
 
@@ -182,7 +182,7 @@ impl Persist for CpuNetwork {
             archive.part(&format!("layers.{i}"), layer)?;
         }
         archive.number("steps", &mut self.steps)?;
-        // there is none between two fits
+        // 0 between two fits
         self.squared_error = 0.0;
         Ok(())
     }
@@ -195,7 +195,7 @@ impl Persist for Layer {
             archive.part("gain", gain)?;
         }
         archive.part("bias", &mut self.bias)?;
-        // its last bit depends on the order in which squares were added up
+        // saved because its last bit depends on the order in which squares were summed
         archive.array("inverse_length", &mut self.inverse_length)?;
         if archive.restoring() {
             self.fold();
@@ -232,7 +232,7 @@ impl Piece {
         }
     }
 
-    /// Turns the last layer's outputs into errors, and adds up their squares.
+    /// Replaces the outputs of the last layer by errors and sums their squares.
     fn compare(&mut self, targets: &[f32]) {
         self.squared_error = 0.0;
         let errors = self.activations.last_mut().into_iter().flatten();
@@ -242,29 +242,29 @@ impl Piece {
         }
     }
 
-    /// Takes `factor` times the errors back from the last layer to the first.
+    /// Backpropagates `factor` times the errors.
     fn backward(&mut self, layers: &[Layer], factor: f32) {
         let last = layers.len() - 1;
-        self.signals.resize(layers.len(), Vec::new());
-        self.signals[last].clear();
-        self.signals[last].extend(self.activations[last].iter().map(|error| error * factor));
+        self.deltas.resize(layers.len(), Vec::new());
+        self.deltas[last].clear();
+        self.deltas[last].extend(self.activations[last].iter().map(|error| error * factor));
         self.by_bias.resize(layers.len(), Vec::new());
         for (i, layer) in layers.iter().enumerate().rev() {
-            let (before, after) = self.signals.split_at_mut(i);
-            let signal = &after[0];
+            let (before, after) = self.deltas.split_at_mut(i);
+            let delta = &after[0];
             let by_bias = &mut self.by_bias[i];
             by_bias.clear();
             by_bias.resize(layer.outputs, 0.0);
-            sum_rows(by_bias, signal);
+            sum_rows(by_bias, delta);
             if let Some(back) = before.last_mut() {
                 let input = &self.activations[i - 1];
                 back.resize(input.len(), 0.0);
                 layer.backward.product(
-                    signal,
+                    delta,
                     back,
                     #[inline(always)]
                     |first, rows| {
-                        // a ReLU's slope is 1 where its output is positive; NaN is in the loss already
+                        // the slope of the ReLU; a NaN already shows in the loss
                         let input = &input[first * layer.inputs..];
                         for (back, input) in rows.iter_mut().zip(input) {
                             *back = if *input > 0.0 { *back } else { 0.0 };
@@ -276,7 +276,7 @@ impl Piece {
     }
 }
 
-/// y = x W + b, and the ReLU of it where asked for.
+/// y = x W + b, followed by a ReLU if `relu`.
 pub(crate) fn dense(weights: &Panels, bias: &[f32], relu: bool, x: &[f32], y: &mut [f32]) {
     weights.product(
         x,
@@ -286,7 +286,7 @@ pub(crate) fn dense(weights: &Panels, bias: &[f32], relu: bool, x: &[f32], y: &m
             add_to_rows(rows, bias);
             if relu {
                 for y in rows {
-                    // unlike `max`, this lets NaN through
+                    // unlike `max`, this propagates NaN
                     *y = if *y < 0.0 { 0.0 } else { *y };
                 }
             }
@@ -321,11 +321,11 @@ impl Layer {
         layer
     }
 
-    /// One step of Adam along the gradient by W = (activations)ᵀ (signals) and the gradient by b.
+    /// One step of Adam with the gradients ∂W = (activations)ᵀ (deltas) and ∂b.
     fn descend(
         &mut self,
         activations: &Strips,
-        signals: &Panels,
+        deltas: &Panels,
         by_weights: &mut Vec<f32>,
         by_bias: &[f32],
         adam: Adam,
@@ -338,12 +338,12 @@ impl Layer {
             .enumerate()
             .with_max_len(1)
             .map(|(i, (by_weights, direction))| {
-                activations.product(i * ROWS, signals, by_weights);
+                activations.product(i * ROWS, deltas, by_weights);
                 sum_products(self.outputs, by_weights, direction)
             })
             .collect();
 
-        // by v: g/‖v‖ (∂W - ∂g v/‖v‖), with ∂g = Σᵢ ∂W[i,j] v[i,j] / ‖v[:,j]‖ (ibid., eq. 3)
+        // ∂v = g/‖v‖ (∂W - ∂g v/‖v‖), with ∂g = Σᵢ ∂W[i,j] v[i,j] / ‖v[:,j]‖ (ibid., eq. 3)
         let mut along = vec![0.0; self.outputs];
         if let Some(gain) = &mut self.gain {
             let mut by_gain = total(dots.iter().map(Vec::as_slice));
@@ -374,7 +374,7 @@ impl Layer {
                         for ((value, (first, second)), by_weights) in
                             rows.zip(by_weights.chunks_exact_mut(columns))
                         {
-                            pull_back(by_weights, value, scale, &along);
+                            weight_norm_vjp(by_weights, value, scale, &along);
                             adam.step(value, first, second, by_weights);
                             add_products(&mut squares, value, value);
                         }
@@ -387,7 +387,7 @@ impl Layer {
         self.fold();
     }
 
-    /// The lengths of the columns from Σᵢ v[i,j]².
+    /// Computes the inverse lengths of the columns from Σᵢ v[i,j]².
     fn measure(&mut self, squares: &[f32]) {
         if self.gain.is_some() {
             for (inverse, square) in self.inverse_length.iter_mut().zip(squares) {
@@ -396,7 +396,7 @@ impl Layer {
         }
     }
 
-    /// W and its factors from v, g and the lengths of the columns.
+    /// Computes W and its packed forms from v, g and the lengths of the columns.
     fn fold(&mut self) {
         if let Some(gain) = &self.gain {
             let lengths = gain.value.iter().zip(&self.inverse_length);
@@ -442,7 +442,7 @@ impl Parameter {
 }
 
 impl Adam {
-    /// Moves some numbers along their gradient.
+    /// Updates parameters and moments.
     #[inline(always)]
     fn step(self, value: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
         let (beta_1, beta_2) = (BETA_1 as f32, BETA_2 as f32);
@@ -456,9 +456,9 @@ impl Adam {
     }
 }
 
-/// ∂v = scale ∂W - along v, in place of ∂W, for a row `[out]`.
+/// Replaces ∂W by ∂v = scale ∂W - along v, for a row `[out]`.
 #[inline(always)]
-fn pull_back(by_weights: &mut [f32], direction: &[f32], scale: &[f32], along: &[f32]) {
+fn weight_norm_vjp(by_weights: &mut [f32], direction: &[f32], scale: &[f32], along: &[f32]) {
     let factors = scale.iter().zip(along);
     for ((d, v), (scale, along)) in by_weights.iter_mut().zip(direction).zip(factors) {
         *d = *d * scale - v * along;
@@ -486,7 +486,7 @@ fn sum_products(columns: usize, a: &[f32], b: &[f32]) -> Vec<f32> {
     sums
 }
 
-/// The sum of what pieces have, in their order.
+/// The sum over pieces, in order.
 fn total<'a>(parts: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
     let mut parts = parts.map(<[f32]>::to_vec);
     let first = parts.next().unwrap_or_default();
@@ -525,8 +525,8 @@ mod tests {
         }
     }
 
-    /// Fails when any gradient, moment or step differs from the tensors', at batches and layers that fill pieces, exceed
-    /// them by a few rows or consist of one; or when something of a larger batch remains in a smaller one that follows.
+    /// Fails when a gradient, moment or step differs from those of the tensors, with batches and layers of whole
+    /// pieces, of a few rows more, and of one row; or when buffers of a larger batch leak into a smaller one.
     #[test]
     fn equals_the_tensor_network() {
         for (hidden, weight_normalization) in [
@@ -571,9 +571,9 @@ mod tests {
         }
     }
 
-    /// Fails when a ReLU makes a number of what is none.
+    /// Fails when a ReLU turns NaN into a number.
     #[test]
-    fn not_a_number_comes_through() {
+    fn nan_is_propagated() {
         let mut stream = Streams::new(3).stream(Purpose::Test, 0, 0);
         let mut network = CpuNetwork::new(Initial::layers(&[5, 8, 3], true, &mut stream));
         let mut batch = batch(4, &mut stream);

@@ -1,15 +1,17 @@
+use crate::cpu_network::CpuNetwork;
 use crate::fit::{self, MemberReport};
-use crate::network::{Initial, Network, network};
+use crate::network::{Initial, Network};
 use crate::normalizer::Normalization;
+use crate::tensor_network::TensorNetwork;
 use crate::{EnsembleConfig, Predictor};
 use burn::tensor::Device;
 use mbmpo_core::{
     Archive, Checked, Error, FitReport, LearnedModel, Persist, Purpose, Result, Streams,
-    Trajectories,
+    Trajectories, is_cpu,
 };
 use rayon::prelude::*;
 
-/// K dynamics networks that are trained on different splits of the same data (section 4.1 of the paper).
+/// K dynamics networks trained on different splits of the same data (section 4.1 of the paper).
 #[derive(Debug, Clone)]
 pub struct Ensemble {
     config: Checked<EnsembleConfig>,
@@ -21,7 +23,7 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Networks that have seen no data, with Glorot-uniform weights from [`Purpose::ModelWeights`].
+    /// Untrained networks, with Glorot-uniform weights from the streams of [`Purpose::ModelWeights`].
     pub fn new(
         config: Checked<EnsembleConfig>,
         observation_dim: usize,
@@ -35,7 +37,11 @@ impl Ensemble {
         let networks = (0..config.members).map(|member| {
             let mut stream = streams.stream(Purpose::ModelWeights, 0, member as u64);
             let initial = Initial::layers(&sizes, config.weight_normalization, &mut stream);
-            network(initial, device)
+            if is_cpu(device) {
+                Box::new(CpuNetwork::new(initial)) as Box<dyn Network>
+            } else {
+                Box::new(TensorNetwork::new(&initial, device))
+            }
         });
         Self {
             networks: networks.collect(),
@@ -55,9 +61,9 @@ impl LearnedModel for Ensemble {
         self.networks.len()
     }
 
-    /// Fits every member to `data`, from where the last fit left weights and Adam's moments (A.3: "warm starts").
+    /// Fits every member to `data`, starting from the weights and Adam's moments of the last fit (A.3: "warm starts").
     ///
-    /// Statistics for standardising are measured anew. Every member splits the data by its own stream
+    /// The statistics for standardising are those of `data`. Every member splits the data by its own stream
     /// ([`Purpose::Fit`], `iteration`, member) and stops by its own validation loss. Members train in parallel; the
     /// result does not depend on the number of threads.
     ///

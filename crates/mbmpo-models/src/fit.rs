@@ -6,7 +6,7 @@ use crate::{EnsembleConfig, RollingStop, Shuffle};
 use mbmpo_core::{Error, Result, Stream};
 use rand::seq::SliceRandom;
 
-/// How a member's training went.
+/// The outcome of training one member.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemberReport {
     pub train_loss: f64,
@@ -14,7 +14,8 @@ pub(crate) struct MemberReport {
     pub epochs: usize,
 }
 
-/// How many of `rows` transitions train; the others validate. Rounded as the authors do, but neither part is empty.
+/// The number of `rows` transitions in the training split; the others validate. Rounded as in the authors' code, but
+/// neither split is empty.
 ///
 /// # Errors
 /// With fewer than two transitions.
@@ -31,7 +32,7 @@ pub(crate) fn split_point(rows: usize, validation_share: f64) -> Result<usize> {
     Ok(train.clamp(1, rows - 1))
 }
 
-/// Trains until the validation loss says stop.
+/// Trains a member until the validation loss stops it (see [`RollingStop`]).
 ///
 /// # Errors
 /// When the data are too few to split, or a loss is not finite.
@@ -88,7 +89,7 @@ pub(crate) fn fit(
 }
 
 impl Standardized {
-    /// Puts inputs and targets of some transitions into `batch`.
+    /// Copies inputs and targets of the transitions `rows` into `batch`.
     fn gather(&self, rows: &[usize], batch: &mut Batch) {
         let gather = |table: &[f32], dim: usize, out: &mut Vec<f32>| {
             out.clear();

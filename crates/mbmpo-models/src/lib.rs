@@ -1,15 +1,15 @@
-//! Ensembles of dynamics networks: normalisation, fitting with early stopping, prediction (section 4.1 and
-//! appendix A.3 of the paper).
+//! Learned models of the dynamics, and imagination in them (section 4.1 and appendix A.3 of the paper).
 //!
-//! An [`Ensemble`] learns Δs = s' - s from real [`Trajectories`](mbmpo_core::Trajectories); its [`Predictor`] is the
-//! [`DynamicsModel`](mbmpo_core::DynamicsModel) that imagination steps. Both work on any Burn device, every random
-//! number comes from named [`Streams`](mbmpo_core::Streams), and on the CPU results are the same bits at any number
-//! of threads.
+//! An [`Ensemble`] learns Δs = s' - s from real [`Trajectories`](mbmpo_core::Trajectories). It is a
+//! [`LearnedModel`](mbmpo_core::LearnedModel); frozen it is a [`Predictor`], the
+//! [`DynamicsModel`](mbmpo_core::DynamicsModel) in which [`imagination`] runs rollouts of any controller. All of it
+//! works on any Burn device, every random number comes from named [`Streams`](mbmpo_core::Streams), and on the CPU
+//! results are the same bits at any number of threads.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
-//! use mbmpo_core::{Check, DynamicsModel, Purpose, Streams, Trajectories};
-//! use mbmpo_models::{Ensemble, EnsembleConfig, Shuffle};
+//! use mbmpo_core::{Check, DynamicsModel, LearnedModel, Purpose, Streams, Trajectories};
+//! use mbmpo_models::{Ensemble, EnsembleConfig};
 //! use rand::RngExt;
 //!
 //! // 400 transitions of s' = 0.9 s + 0.5 a
@@ -25,15 +25,10 @@
 //! let config = EnsembleConfig {
 //!     members: 2,
 //!     hidden: vec![32],
-//!     weight_normalization: true,
 //!     learning_rate: 1e-2,
-//!     adam_epsilon: 1e-8,
 //!     batch_size: 50,
 //!     max_epochs: 60,
-//!     validation_share: 0.2,
-//!     rolling_persistence: 0.95,
-//!     rolling_start: 1.5,
-//!     shuffle: Shuffle::Rows,
+//!     ..EnsembleConfig::default()
 //! };
 //! let device = Device::flex();
 //! let mut ensemble = Ensemble::new(config.check()?, 1, 1, &streams, &device);
@@ -41,7 +36,7 @@
 //!
 //! let s = Tensor::from_data([[0.4]], &device);
 //! let a = Tensor::from_data([[-0.2]], &device);
-//! let next = ensemble.predictor()?.predict(1, s, a).into_scalar::<f32>();
+//! let next = ensemble.freeze()?.step(1, s, a, &mut random)?.into_scalar::<f32>();
 //! assert!((next - 0.26).abs() < 0.03);
 //! # Ok::<(), mbmpo_core::Error>(())
 //! ```
@@ -50,16 +45,16 @@
 
 mod config;
 mod cpu_network;
+mod early_stopping;
 mod ensemble;
 mod fit;
 pub mod imagination;
 mod network;
 mod normalizer;
 mod predictor;
-mod stop;
 mod tensor_network;
 
 pub use config::{EnsembleConfig, Shuffle};
+pub use early_stopping::RollingStop;
 pub use ensemble::Ensemble;
 pub use predictor::Predictor;
-pub use stop::RollingStop;

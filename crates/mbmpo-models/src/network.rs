@@ -1,29 +1,26 @@
-//! What a dynamics network is, whatever computes it: a perceptron with ReLU units, weight normalisation and a linear
-//! output (paper, A.3), trained by Adam.
+//! The dynamics network: a multi-layer perceptron with ReLU units, weight normalisation and a linear output
+//! (paper, A.3), trained by Adam. `cpu_network` and `tensor_network` implement it.
 
-use crate::cpu_network::CpuNetwork;
-use crate::tensor_network::TensorNetwork;
-use burn::tensor::Device;
-use mbmpo_core::{Persist, Result, Stream, is_cpu};
+use mbmpo_core::{Persist, Result, Stream};
 use rand::RngExt;
 use std::fmt::Debug;
 
-/// A network in training, with the optimiser's memory.
+/// A network in training, with the state of its optimiser.
 pub(crate) trait Network: Debug + Send + Sync + Persist {
     /// One step of Adam on the mean squared error of a batch (eq. 2 of the paper, in standardised units and averaged
     /// over the components as well).
     fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64);
 
-    /// Sum of the squared errors of all batches since this was last asked, each before its step.
+    /// Returns and resets the sum of the squared errors of the training batches, each before its step.
     fn take_squared_error(&mut self) -> f64;
 
     /// Sum of the squared errors of a batch.
     fn squared_error(&self, batch: &Batch) -> f64;
 
-    /// The layers, with weight normalisation folded away.
+    /// The layers with weight normalisation folded into plain weights.
     ///
     /// # Errors
-    /// When a device does not give them.
+    /// When the device fails.
     fn affine(&self) -> Result<Vec<Affine>>;
 
     fn boxed_clone(&self) -> Box<dyn Network>;
@@ -35,16 +32,7 @@ impl Clone for Box<dyn Network> {
     }
 }
 
-/// A network on `device`.
-pub(crate) fn network(initial: Vec<Initial>, device: &Device) -> Box<dyn Network> {
-    if is_cpu(device) {
-        Box::new(CpuNetwork::new(initial))
-    } else {
-        Box::new(TensorNetwork::new(&initial, device))
-    }
-}
-
-/// Some transitions in standardised units.
+/// A batch of transitions in standardised units.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Batch {
     /// `[rows, in]`
@@ -64,7 +52,7 @@ pub(crate) struct Affine {
     pub bias: Vec<f32>,
 }
 
-/// A layer before training.
+/// The initial parameters of a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Initial {
     pub inputs: usize,
@@ -112,7 +100,7 @@ impl Adam {
     pub fn new(learning_rate: f64, epsilon: f64, step: u64) -> Self {
         let t = step as f64;
         let correction = (1.0 - BETA_2.powf(t)).sqrt() / (1.0 - BETA_1.powf(t));
-        // the moments leave out the factors (1-β), which are put in here: that saves two passes a step
+        // the moments omit the factors (1-β), which are applied here: that saves two passes in each step
         let scale = (1.0 - BETA_2).sqrt();
         Self {
             rate: learning_rate * correction * (1.0 - BETA_1) / scale,

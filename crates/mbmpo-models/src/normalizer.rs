@@ -65,7 +65,7 @@ pub(crate) struct Normalization {
     pub target: Normalizer,
 }
 
-/// The data as the networks see it, standardised; row-major.
+/// Standardised training data; row-major.
 #[derive(Debug)]
 pub(crate) struct Standardized {
     /// Number of transitions n.
@@ -91,7 +91,7 @@ impl Persist for Normalization {
 }
 
 impl Normalization {
-    /// Statistics that change nothing, for networks that have not seen data.
+    /// Mean 0 and deviation 1, for untrained networks.
     pub fn identity(observation_dim: usize, action_dim: usize) -> Self {
         let unit = |dim| Normalizer {
             mean: vec![0.0; dim],

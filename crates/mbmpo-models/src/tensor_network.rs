@@ -1,14 +1,13 @@
-//! A dynamics network as tensors of any device.
+//! A dynamics network on tensors of any device.
 //!
-//! The gradient is written out because a graph would keep copies that forbid working in place, and because
-//! everything here is a handful of matrix products; `tests` holds it equal to Burn's automatic differentiation and
-//! to finite differences.
+//! The gradient is written by hand: an autodiff graph would keep copies of tensors that are otherwise updated in
+//! place. The tests compare it with Burn's automatic differentiation and with finite differences.
 
 use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use mbmpo_core::{Archive, Persist, Result, host};
 
-/// A layer's parameters, or anything of the same shape.
+/// The parameters of a layer, or their gradients.
 #[derive(Debug, Clone)]
 struct Layer<T> {
     /// Weights `[in, out]`; under weight normalisation only the directions of the columns count.
@@ -19,7 +18,7 @@ struct Layer<T> {
     bias: T,
 }
 
-/// A number that is learned, with Adam's memory of its gradients.
+/// Trainable numbers with Adam's moments of their gradients.
 #[derive(Debug, Clone)]
 struct Parameter {
     value: Tensor<2>,
@@ -52,14 +51,14 @@ impl Parameter {
     }
 }
 
-/// See [`Network`].
+/// A [`Network`] on tensors.
 #[derive(Debug, Clone)]
 pub(crate) struct TensorNetwork {
     layers: Vec<Layer<Parameter>>,
     /// Gradient steps taken so far.
     steps: u64,
-    /// Squared errors since they were last asked for, where there are any; adding them up there spares the wait for a
-    /// device after every step.
+    /// Sum of squared errors since [`Network::take_squared_error`]; kept on the device, so that no step waits for a
+    /// transfer.
     squared_error: Option<Tensor<1>>,
     device: Device,
 }
@@ -87,7 +86,7 @@ impl TensorNetwork {
         }
     }
 
-    /// A batch on the device: inputs `[rows, in]` and targets `[rows, out]`.
+    /// Uploads a batch: inputs `[rows, in]` and targets `[rows, out]`.
     fn load(&self, inputs: &[f32], targets: &[f32]) -> [Tensor<2>; 2] {
         let [inputs_dim, _] = self.layers[0].direction.value.dims();
         let rows = inputs.len() / inputs_dim;
@@ -132,11 +131,11 @@ impl TensorNetwork {
             let bias = delta.clone().sum_dim(0);
             if i > 0 {
                 let back = delta.clone().matmul(weights.effective.clone().transpose());
-                // a ReLU's slope is 1 where its output is positive; `mask_fill` is 15 times slower on the CPU
+                // the slope of the ReLU; `mask_fill` is 15 times slower on the CPU
                 let slope = input.greater_elem(0.0).float().cast(back.dtype());
                 delta = back * slope;
             }
-            let (direction, gain) = weights.pull_back(layer, by_weights);
+            let (direction, gain) = weights.vjp(layer, by_weights);
             gradients.push(Layer {
                 direction,
                 gain,
@@ -174,7 +173,7 @@ impl Persist for TensorNetwork {
             archive.part(&format!("layers.{i}.bias"), &mut layer.bias)?;
         }
         archive.number("steps", &mut self.steps)?;
-        // there is none between two fits
+        // none between two fits
         self.squared_error = None;
         Ok(())
     }
@@ -247,10 +246,10 @@ impl Network for TensorNetwork {
     }
 }
 
-/// Rows that validation runs through a network at once: few enough for the activations to stay in a cache.
+/// Rows that validation runs through the network at once: few enough for the activations to stay in a cache.
 const ROWS: usize = 500;
 
-/// A value that cannot be read back counts as one that is not a number.
+/// Reads a sum back; NaN where the device fails.
 fn read(sum: Tensor<1>) -> f64 {
     f64::from(sum.try_into_scalar::<f32>().unwrap_or(f32::NAN))
 }
@@ -267,7 +266,7 @@ pub(crate) fn forward(layers: &[(Tensor<2>, Tensor<2>)], inputs: Tensor<2>) -> T
         })
 }
 
-/// A layer's weights W[:,j] = g[j] v[:,j] / ‖v[:,j]‖ (Salimans and Kingma 2016, eq. (2)).
+/// Weights of a layer W[:,j] = g[j] v[:,j] / ‖v[:,j]‖ (Salimans and Kingma 2016, eq. (2)).
 struct Weights {
     effective: Tensor<2>,
     /// 1 / ‖v[:,j]‖, `[1, out]`.
@@ -291,9 +290,9 @@ impl Weights {
         }
     }
 
-    /// Gradients by v and g from the gradient by W (ibid., eq. (3)):
+    /// Gradients with respect to v and g from that with respect to W (ibid., eq. (3)):
     /// ∂g = Σᵢ ∂W v / ‖v‖, ∂v = g/‖v‖ (∂W - ∂g v/‖v‖).
-    fn pull_back(
+    fn vjp(
         self,
         layer: &Layer<Parameter>,
         by_weights: Tensor<2>,

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::{Device, Tensor, TensorData};
-use mbmpo_core::{Check, DynamicsModel, Error, Purpose, Streams, Trajectories};
+use mbmpo_core::{Check, DynamicsModel, Error, LearnedModel, Purpose, Streams, Trajectories};
 use mbmpo_models::{Ensemble, EnsembleConfig, Predictor, Shuffle};
 use rand::RngExt;
 
@@ -13,15 +13,10 @@ fn small() -> EnsembleConfig {
     EnsembleConfig {
         members: 3,
         hidden: vec![32, 32],
-        weight_normalization: true,
         learning_rate: 3e-3,
-        adam_epsilon: 1e-8,
         batch_size: 100,
         max_epochs: 4,
-        validation_share: 0.2,
-        rolling_persistence: 0.95,
-        rolling_start: 1.5,
-        shuffle: Shuffle::Rows,
+        ..EnsembleConfig::default()
     }
 }
 
@@ -58,16 +53,18 @@ fn predict(model: &Predictor, member: usize, data: &Trajectories) -> Vec<f32> {
         let shape = [data.len(), dim];
         Tensor::<2>::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
     };
-    let next = model.predict(
+    let next = model.step(
         member,
         tensor(&data.observations, 3),
         tensor(&data.actions, 2),
+        &mut Streams::new(0).stream(Purpose::Test, 0, 0),
     );
+    let next = next.unwrap();
     next.into_data().try_into_vec().unwrap()
 }
 
 fn all_predictions(ensemble: &Ensemble, data: &Trajectories) -> Vec<Vec<f32>> {
-    let model = ensemble.predictor().unwrap();
+    let model = ensemble.freeze().unwrap();
     (0..model.members())
         .map(|member| predict(&model, member, data))
         .collect()

@@ -1,14 +1,16 @@
-//! Imagined rollouts must be what acting in the model gives: the model's transitions, the task's rewards, paths that
-//! hang together, episodes that end and begin where the task says.
+//! Imagined rollouts are those of a controller that acts in the model: the transitions of the model, the rewards
+//! of the task, contiguous paths, episodes that end and begin where the task says.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::task::{RewardTerm, Task, TerminationTerm, Transition};
-use mbmpo_core::{Check, DynamicsModel, Purpose, Streams, Trajectories};
-use mbmpo_envs::{Variant, make};
-use mbmpo_meta::imagine::{Imagination, Randomness};
-use mbmpo_policy::{GaussianMlp, PolicyConfig};
+use mbmpo_core::{
+    Actor, BoxSpace, DynamicsModel, Environment, Error, Purpose, Result, Step, Stream, Streams,
+    Trajectories,
+};
+use mbmpo_models::imagination::{Imagination, Members, Randomness};
+use rand::RngExt;
 
 /// s' = s + (0.1 + member) a
 struct Linear;
@@ -18,8 +20,79 @@ impl DynamicsModel for Linear {
         2
     }
 
-    fn predict(&self, member: usize, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
-        observations + actions * (0.1 + member as f64)
+    fn step(
+        &self,
+        member: usize,
+        observations: Tensor<2>,
+        actions: Tensor<2>,
+        _noise: &mut Stream,
+    ) -> Result<Tensor<2>> {
+        Ok(observations + actions * (0.1 + member as f64))
+    }
+}
+
+/// Starts uniformly in `[-2, 2]²`; acting in it is an error, for imagination must not.
+#[derive(Clone)]
+struct Starts(BoxSpace);
+
+fn starts() -> Starts {
+    Starts(BoxSpace::unit(2))
+}
+
+impl Environment for Starts {
+    fn name(&self) -> &str {
+        "starts"
+    }
+    fn observation_dim(&self) -> usize {
+        2
+    }
+    fn action_space(&self) -> &BoxSpace {
+        &self.0
+    }
+    fn horizon(&self) -> usize {
+        HORIZON
+    }
+    fn control_time_step(&self) -> f64 {
+        1.0
+    }
+    fn reset(&mut self, stream: &mut Stream) -> Vec<f32> {
+        (0..2).map(|_| stream.random_range(-2.0..2.0)).collect()
+    }
+    fn step(&mut self, _action: &[f32]) -> Result<Step> {
+        Err(Error::Description(
+            "a step in the real environment".to_owned(),
+        ))
+    }
+    fn boxed_clone(&self) -> Box<dyn Environment> {
+        Box::new(self.clone())
+    }
+}
+
+/// a = -0.3 s + noise, plus the number of steps since its episode began over 100 in the second component.
+#[derive(Default)]
+struct Counting {
+    ages: Vec<f32>,
+}
+
+impl Actor for Counting {
+    fn begin(&mut self, rows: &[bool]) {
+        self.ages.resize(rows.len(), 0.0);
+        for (age, begins) in self.ages.iter_mut().zip(rows) {
+            *age = if *begins { 0.0 } else { *age };
+        }
+    }
+
+    fn act(&mut self, observations: Tensor<2>, noise: &mut Stream) -> Result<Tensor<2>> {
+        let rows: Vec<f32> = self
+            .ages
+            .iter_mut()
+            .flat_map(|age| {
+                *age += 1.0;
+                [noise.random_range(-0.5..0.5), (*age - 1.0) / 100.0]
+            })
+            .collect();
+        let data = TensorData::new(rows, [self.ages.len(), 2]);
+        Ok(observations * -0.3 + Tensor::from_data(data, &Device::flex()))
     }
 }
 
@@ -40,38 +113,49 @@ fn task(termination: Vec<TerminationTerm>) -> Task {
     }
 }
 
-fn imagine(task: &Task, member: usize, observation_clip: f64, seed: u64) -> Trajectories {
-    let config = PolicyConfig {
-        hidden: vec![8],
-        initial_std: 0.5,
-        min_std: 1e-6,
-        output_scale: 1.0,
-    };
-    let config = config.check().unwrap();
-    let network = GaussianMlp::new(&config, 2, 2);
-    let streams = Streams::new(seed);
-    let theta =
-        network.initial_parameters(&config, &mut streams.stream(Purpose::PolicyWeights, 0, 0));
-    let theta: Vec<f32> = theta.iter().map(|&x| x as f32).collect();
+fn imagine_in(
+    model: &impl DynamicsModel,
+    task: &Task,
+    members: Members,
+    observation_clip: f64,
+    seed: u64,
+) -> Result<Trajectories> {
     let imagination = Imagination {
-        network: &network,
         task,
         horizon: HORIZON,
         rollouts: ROLLOUTS,
         observation_clip,
         device: &Device::flex(),
     };
-    let mut environment = make("point-2d", Variant::Paper).unwrap();
+    let streams = Streams::new(seed);
     let randomness = Randomness {
         starts: streams.stream(Purpose::ImaginedStart, 0, 0),
         actions: streams.stream(Purpose::ImaginedAction, 0, 0),
+        steps: streams.stream(Purpose::ImaginedStep, 0, 0),
     };
-    imagination
-        .rollouts(&Linear, member, &theta, environment.as_mut(), randomness)
-        .unwrap()
+    let actor = &mut Counting::default();
+    imagination.rollouts(model, members, actor, &mut starts(), randomness)
 }
 
-fn assert_follows_the_model(paths: &Trajectories, task: &Task, gain: f32) {
+fn imagine(task: &Task, members: Members, observation_clip: f64, seed: u64) -> Trajectories {
+    imagine_in(&Linear, task, members, observation_clip, seed).unwrap()
+}
+
+/// The gain of the model in transition i, from its first component.
+fn gain(paths: &Trajectories, i: usize) -> f32 {
+    let change = paths.next_observation(i)[0] - paths.observation(i)[0];
+    change / paths.action(i)[0]
+}
+
+/// The member that made transition i.
+fn member(paths: &Trajectories, i: usize) -> usize {
+    let gain = gain(paths, i);
+    let member = usize::from(gain > 0.6);
+    assert!((gain - 0.1 - member as f32).abs() < 1e-2, "{gain}");
+    member
+}
+
+fn assert_follows_the_model(paths: &Trajectories, task: &Task) {
     for path in paths.paths() {
         for i in path.clone() {
             let (s, a, next) = (
@@ -79,6 +163,7 @@ fn assert_follows_the_model(paths: &Trajectories, task: &Task, gain: f32) {
                 paths.action(i),
                 paths.next_observation(i),
             );
+            let gain = 0.1 + member(paths, i) as f32;
             for j in 0..2 {
                 assert!((next[j] - s[j] - gain * a[j]).abs() < 1e-5);
             }
@@ -91,45 +176,84 @@ fn assert_follows_the_model(paths: &Trajectories, task: &Task, gain: f32) {
             let last = i + 1 == path.end;
             assert!(
                 last || paths.observation(i + 1) == next,
-                "a path must hang together"
+                "a path is contiguous"
             );
             assert!(
                 last || task.termination(&row) == 0.0,
-                "a path must end where the task says"
+                "a path ends where the task says"
+            );
+            let age = (a[1] + 0.3 * s[1]) * 100.0;
+            assert!(
+                (age - (i - path.start) as f32).abs() < 1e-3,
+                "the controller begins anew with every episode"
             );
         }
         let first = paths.observation(path.start);
-        assert!(
-            first.iter().all(|x| x.abs() <= 2.0),
-            "a path must start in p_0"
-        );
+        assert!(first.iter().all(|x| x.abs() <= 2.0), "a path starts in p_0");
     }
 }
 
-/// Fails when rows of different rollouts are mixed up, or another member is asked.
+/// Fails when rows of different rollouts are mixed up, or another member predicts.
 #[test]
 fn without_termination_every_rollout_is_one_full_path() {
     let task = task(vec![]);
-    for (member, gain) in [(0, 0.1), (1, 1.1)] {
-        let paths = imagine(&task, member, 1000.0, 1);
+    for chosen in [0, 1] {
+        let paths = imagine(&task, Members::One(chosen), 1000.0, 1);
         assert_eq!(paths.lengths, [HORIZON; ROLLOUTS]);
         assert_eq!(paths.terminated, [false; ROLLOUTS]);
-        assert_follows_the_model(&paths, &task, gain);
+        assert_follows_the_model(&paths, &task);
+        assert!((0..paths.len()).all(|i| member(&paths, i) == chosen));
     }
 }
 
-/// Fails when a terminated rollout goes on, is not restarted, or when only the episodes that fit into one horizon
+/// Fails when members are not drawn where they shall be, or predictions come back in another order than the rows.
+#[test]
+fn members_are_drawn_for_each_step_or_each_episode() {
+    let task = ending();
+    for (members, changes) in [(Members::EachStep, true), (Members::EachRollout, false)] {
+        let paths = imagine(&task, members, 1000.0, 2);
+        assert_follows_the_model(&paths, &task);
+        let drawn: Vec<Vec<usize>> = paths
+            .paths()
+            .map(|path| path.map(|i| member(&paths, i)).collect())
+            .collect();
+        let changed = drawn.iter().any(|path| path.iter().any(|m| *m != path[0]));
+        assert_eq!(changed, changes, "{drawn:?}");
+        for member in [0, 1] {
+            assert!(drawn.iter().any(|path| path[0] == member), "{drawn:?}");
+        }
+    }
+}
+
+/// Fails when a member is left out, or the members' rollouts begin in different states.
+#[test]
+fn every_rollout_in_every_member() {
+    let paths = imagine(&task(vec![]), Members::All, 1000.0, 3);
+    assert_eq!(paths.lengths, [HORIZON; 2 * ROLLOUTS]);
+    let first: Vec<usize> = paths.paths().map(|path| path.start).collect();
+    for (rollout, &i) in first.iter().enumerate() {
+        assert_eq!(member(&paths, i), rollout / ROLLOUTS);
+        let same = first[rollout % ROLLOUTS];
+        assert_eq!(paths.observation(i), paths.observation(same));
+    }
+}
+
+fn ending() -> Task {
+    let inside = |component| TerminationTerm::Outside {
+        components: vec![component],
+        low: -1.7,
+        high: 1.7,
+    };
+    task(vec![inside(0), inside(1)])
+}
+
+/// Fails when a terminated rollout goes on or is not restarted, or when only the episodes that fit into one horizon
 /// count, which would favour short ones.
 #[test]
 fn terminated_rollouts_start_again() {
-    let inside = |component| TerminationTerm::Outside {
-        components: vec![component],
-        low: -2.2,
-        high: 2.2,
-    };
-    let task = task(vec![inside(0), inside(1)]);
-    let paths = imagine(&task, 1, 1000.0, 2);
-    assert_follows_the_model(&paths, &task, 1.1);
+    let task = ending();
+    let paths = imagine(&task, Members::One(0), 1000.0, 2);
+    assert_follows_the_model(&paths, &task);
     assert!(
         paths.lengths.len() > ROLLOUTS,
         "some rollouts start again: {:?}",
@@ -138,7 +262,7 @@ fn terminated_rollouts_start_again() {
     assert!(paths.len() >= HORIZON * ROLLOUTS);
     for (path, &terminated) in paths.paths().zip(&paths.terminated) {
         let i = path.end - 1;
-        let outside = paths.next_observation(i).iter().any(|x| x.abs() > 2.2);
+        let outside = paths.next_observation(i).iter().any(|x| x.abs() > 1.7);
         assert_eq!(terminated, outside);
         assert!(
             terminated || path.len() == HORIZON,
@@ -147,15 +271,15 @@ fn terminated_rollouts_start_again() {
     }
 }
 
-/// Fails when predictions are not clipped, or the clipped state is not the one that goes on.
+/// Fails when predictions are not clipped, or the rollout goes on from the unclipped one.
 #[test]
 fn predictions_are_clipped() {
-    let paths = imagine(&task(vec![]), 1, 2.5, 3);
+    let paths = imagine(&task(vec![]), Members::One(1), 0.8, 3);
     let largest = paths
         .next_observations
         .iter()
         .fold(0.0f32, |m, x| m.max(x.abs()));
-    assert_eq!(largest, 2.5);
+    assert_eq!(largest, 0.8);
     for path in paths.paths() {
         for i in path.start..path.end - 1 {
             assert_eq!(paths.observation(i + 1), paths.next_observation(i));
@@ -167,47 +291,65 @@ fn predictions_are_clipped() {
 #[test]
 fn the_same_streams_give_the_same_paths() {
     let task = task(vec![]);
-    assert_eq!(imagine(&task, 0, 1000.0, 4), imagine(&task, 0, 1000.0, 4));
-    assert_ne!(imagine(&task, 0, 1000.0, 4), imagine(&task, 0, 1000.0, 5));
+    for members in [Members::One(0), Members::EachStep] {
+        let paths = |seed| imagine(&task, members, 1000.0, seed);
+        assert_eq!(paths(4), paths(4));
+        assert_ne!(paths(4), paths(5));
+    }
 }
 
-/// A model that predicts nonsense is an error, not a NaN in the policy.
+/// A stochastic model; fails when its noise does not come from the stream of the steps.
 #[test]
-fn a_prediction_that_is_not_a_number_is_an_error() {
-    struct Broken;
+fn a_model_may_draw_noise() {
+    struct Noisy;
+    impl DynamicsModel for Noisy {
+        fn members(&self) -> usize {
+            1
+        }
+        fn step(
+            &self,
+            _member: usize,
+            observations: Tensor<2>,
+            _actions: Tensor<2>,
+            noise: &mut Stream,
+        ) -> Result<Tensor<2>> {
+            Ok(observations.zeros_like() + noise.random_range(0.0..1.0_f64))
+        }
+    }
+    let task = task(vec![]);
+    let paths = imagine_in(&Noisy, &task, Members::One(0), 10.0, 6).unwrap();
+    let mut stream = Streams::new(6).stream(Purpose::ImaginedStep, 0, 0);
+    for i in 0..HORIZON {
+        let drawn = stream.random_range(0.0..1.0_f64) as f32;
+        assert_eq!(paths.next_observation(i), [drawn; 2]);
+    }
+}
+
+/// Fails when a prediction that is not finite reaches the policy, or an error of the model is lost.
+#[test]
+fn a_failing_model_is_an_error() {
+    struct Broken(bool);
     impl DynamicsModel for Broken {
         fn members(&self) -> usize {
             1
         }
-        fn predict(&self, _: usize, observations: Tensor<2>, _: Tensor<2>) -> Tensor<2> {
-            observations * f32::NAN
+        fn step(
+            &self,
+            _: usize,
+            observations: Tensor<2>,
+            _: Tensor<2>,
+            _: &mut Stream,
+        ) -> Result<Tensor<2>> {
+            if self.0 {
+                return Err(Error::Description("the device is lost".to_owned()));
+            }
+            Ok(observations * f32::NAN)
         }
     }
-    let config = PolicyConfig {
-        hidden: vec![],
-        initial_std: 0.5,
-        min_std: 1e-6,
-        output_scale: 1.0,
-    };
-    let network = GaussianMlp::new(&config.check().unwrap(), 2, 2);
     let task = task(vec![]);
-    let imagination = Imagination {
-        network: &network,
-        task: &task,
-        horizon: 3,
-        rollouts: 2,
-        observation_clip: 10.0,
-        device: &Device::flex(),
-    };
-    let streams = Streams::new(0);
-    let randomness = Randomness {
-        starts: streams.stream(Purpose::ImaginedStart, 0, 0),
-        actions: streams.stream(Purpose::ImaginedAction, 0, 0),
-    };
-    let mut environment = make("point-2d", Variant::Paper).unwrap();
-    let theta = vec![0.0; network.parameter_count()];
-    let error = imagination
-        .rollouts(&Broken, 0, &theta, environment.as_mut(), randomness)
-        .unwrap_err();
-    assert!(error.to_string().contains("not finite"), "{error}");
+    for (lost, message) in [(false, "not finite"), (true, "the device is lost")] {
+        let error = imagine_in(&Broken(lost), &task, Members::One(0), 10.0, 0);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }

@@ -1,9 +1,9 @@
 /// Stops a fit when the rolling average of its validation losses rises (paper, A.3; authors'
 /// `dynamics_ensemble.py`).
 ///
-/// The average starts at `start` times the first loss, above it, so that it falls at first and a single bad epoch
-/// stops nothing. (A.3 prints "as soon as the rolling validation loss average decreases"; the code stops where it
-/// increases, which is what is meant.)
+/// The average starts at `start` times the first loss, so that it falls at first and a single bad epoch does not
+/// stop the fit. (A.3 prints "as soon as the rolling validation loss average decreases"; the authors' code stops when
+/// it increases, which must be meant.)
 ///
 /// ```
 /// use mbmpo_models::RollingStop;
@@ -22,7 +22,7 @@ pub struct RollingStop {
 }
 
 impl RollingStop {
-    /// A rule that has seen no epoch yet; see
+    /// The rule before the first epoch; see
     /// [`rolling_persistence`](crate::EnsembleConfig::rolling_persistence) and
     /// [`rolling_start`](crate::EnsembleConfig::rolling_start).
     pub fn new(persistence: f64, start: f64) -> Self {
@@ -33,10 +33,10 @@ impl RollingStop {
         }
     }
 
-    /// Takes the validation loss of an epoch; true when the average rose and training should stop.
+    /// Adds the validation loss of an epoch; true when the average rose and training should stop.
     ///
-    /// The authors compare the first average with twice the first loss. That never stops with their start of 1.5,
-    /// and here it never does with any.
+    /// The first epoch never stops. (The authors compare the first average with twice the first loss, which never
+    /// stops either with their start of 1.5.)
     pub fn update(&mut self, validation_loss: f64) -> bool {
         let previous = self.average.unwrap_or(self.start * validation_loss);
         let average = self.persistence * previous + (1.0 - self.persistence) * validation_loss;
