@@ -7,7 +7,7 @@ use crate::snapshot;
 use crate::task_file::TaskDescription;
 use crate::{Frame, Simulation};
 use mbmpo_core::{
-    BoxSpace, Check, Checked, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked,
+    BoxSpace, Checked, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked,
 };
 use names::Names;
 pub(crate) use names::find;
@@ -145,10 +145,10 @@ impl RobotEnvironment {
     /// The robot of an MJCF file with the task of a RON file, both as text.
     ///
     /// # Errors
-    /// When either is wrong, a value of the task is out of range, or as [`Self::new`].
+    /// Those of [`RobotDescription::from_mjcf`], [`TaskDescription::from_ron`] and [`Self::new`].
     pub fn from_text(name: &str, mjcf: &str, task: &str) -> Result<Self> {
         let robot = RobotDescription::from_mjcf(mjcf)?;
-        let task = TaskDescription::from_ron(task)?.check()?;
+        let task = TaskDescription::from_ron(task, &format!("task of {name}"))?;
         Self::new(name, &robot, task)
     }
 

@@ -1,7 +1,7 @@
 //! Which environment: one that comes with the program, or a robot of one's own.
 
 use crate::{Error, OutOfRange, Result, preset, text};
-use mbmpo_core::{Check, Checked, Checker, Environment};
+use mbmpo_core::{Check, Checked, Checker, Environment, ron_text};
 use mbmpo_envs::{
     NAMES, Physics, PointMass, RobotDescription, RobotEnvironment, TaskDescription, Variant,
 };
@@ -195,9 +195,7 @@ impl RobotFiles {
             .and_then(|robot| robot.with_physics(physics))
             .map_err(refused(robot_file.display().to_string()))?;
         let source = text::read(&self.task)?;
-        let task: TaskDescription = text::parse(&source, &task_file)?;
-        let place = |wrong| Error::Invalid(text::place(&source, &task_file, wrong));
-        let task = task.check().map_err(place)?;
+        let task = ron_text::read::<TaskDescription>(&source, &task_file)?;
         let both = format!("{task_file} with {}", robot_file.display());
         RobotEnvironment::new(name, &robot, task).map_err(refused(both))
     }

@@ -1,5 +1,5 @@
 use crate::checkpoint::Position;
-use mbmpo_core::{InvalidValue, Violations};
+use mbmpo_core::ron_text::{OutOfRange, TextError};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -232,29 +232,22 @@ pub enum Error {
     System(String),
 }
 
-/// A value out of range, and where it comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutOfRange {
-    /// `FILE:LINE:COLUMN`, the file where it does not have the key, or `--set KEY=VALUE`.
-    pub origin: String,
-    /// The value.
-    pub value: InvalidValue,
-}
-
-impl OutOfRange {
-    /// Of the same origin.
-    pub(crate) fn all(origin: &str, violations: Violations) -> Vec<Self> {
-        let here = |value| Self {
-            origin: origin.to_owned(),
-            value,
-        };
-        violations.0.into_iter().map(here).collect()
-    }
-}
-
-impl fmt::Display for OutOfRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.origin, self.value)
+impl From<TextError> for Error {
+    fn from(error: TextError) -> Self {
+        match error {
+            TextError::Parse {
+                origin,
+                line,
+                column,
+                message,
+            } => Self::Parse {
+                file: origin,
+                line,
+                column,
+                message,
+            },
+            TextError::Invalid(values) => Self::Invalid(values),
+        }
     }
 }
 

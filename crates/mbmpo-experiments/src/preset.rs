@@ -5,7 +5,7 @@ use crate::overrides::Overridden;
 use crate::{
     AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, OutOfRange, Result, nearest, text,
 };
-use mbmpo_core::{Check, Checked};
+use mbmpo_core::{Check, Checked, ron_text};
 use std::path::Path;
 
 /// Which algorithm, with which preset.
@@ -179,7 +179,7 @@ pub fn resolve(
     }
     // an embedded preset is not a file of the user's
     let place = |violations| match is_path(preset) {
-        true => text::place(&source, &origin, violations),
+        true => OutOfRange::locate(&source, &origin, violations),
         false => OutOfRange::all(&origin, violations),
     };
     let config = config
@@ -208,9 +208,7 @@ pub fn resolve(
 /// # Errors
 /// When it is not RON, a key is unknown or missing, or a value is of the wrong type or out of range.
 pub fn read(source: &str, origin: &str) -> Result<Checked<ExperimentConfig>> {
-    let config: ExperimentConfig = text::parse(source, origin)?;
-    let place = |wrong| Error::Invalid(text::place(source, origin, wrong));
-    config.check().map_err(place)
+    Ok(ron_text::read(source, origin)?)
 }
 
 /// [`read`] from a file, whose paths are relative to its directory.
