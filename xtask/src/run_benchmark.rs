@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use mbmpo_core::{IterationMetrics, Observer, Phase};
-use mbmpo_experiments::{Progress, Safety, Signals, free_path, latest_path, suite};
+use mbmpo_experiments::{Progress, Safety, Signals, default_path, suite};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -69,10 +69,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         out,
         resume,
     } = arguments;
-    let path = if *resume { latest_path } else { free_path };
     let out = out
         .clone()
-        .unwrap_or_else(|| path(&format!("benchmark-{name}")));
+        .unwrap_or_else(|| default_path(&format!("benchmark-{name}"), *resume));
     let signals = Signals::listen()?;
     let options = suite::Options {
         seeds: seeds.0.clone(),

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use mbmpo_core::{Purpose, Stream, Streams};
-use mbmpo_experiments::AlgorithmKind;
+use mbmpo_experiments::{AlgorithmKind, Tiny};
 use rand::RngExt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -137,34 +137,14 @@ impl Victim<'_> {
 
     /// A run of some iterations that saves after every part of one, or what is left of it.
     fn start(&self, out: &Path, threads: usize) -> Result<Child> {
-        let mut settings = vec!["real_steps=360", "algorithm.evaluation_episodes=2"];
-        settings.extend(match self.algorithm {
-            AlgorithmKind::MbMpo => vec![
-                "algorithm.initial_random_steps=60",
-                "algorithm.real_steps_per_iteration=60",
-                "algorithm.imagined_rollouts_per_task=3",
-                "algorithm.meta_steps=3",
-                "algorithm.policy.hidden=[8]",
-                "algorithm.ensemble.members=2",
-                "algorithm.ensemble.hidden=[16]",
-                "algorithm.ensemble.max_epochs=3",
-            ],
-            AlgorithmKind::Ddpg => vec![
-                "algorithm.cycles=2",
-                "algorithm.rollout_steps=30",
-                "algorithm.train_steps=5",
-                "algorithm.batch_size=8",
-            ],
-            AlgorithmKind::Acktr => vec!["algorithm.batch_steps=60", "algorithm.critic_steps=2"],
-            AlgorithmKind::Ppo => vec!["algorithm.batch_steps=60", "algorithm.minibatches=3"],
-            AlgorithmKind::Trpo | AlgorithmKind::Vpg => vec!["algorithm.batch_steps=60"],
-        });
+        let Tiny { preset, settings } = self.algorithm.tiny();
         let mut command = Command::new(self.program);
         command.args(["train", "point-2d", "--algorithm", self.algorithm.name()]);
-        if self.algorithm == AlgorithmKind::MbMpo {
-            command.args(["--preset", "quick"]);
-        }
-        for setting in settings {
+        command.args(["--preset", preset]);
+        for setting in ["real_steps=360", "evaluation_episodes=2"]
+            .iter()
+            .chain(settings)
+        {
             command.args(["--set", setting]);
         }
         command

@@ -6,13 +6,13 @@ use crate::initial;
 use crate::reward_scale::RewardScale;
 
 use crate::kfac::{Kfac, KfacConfig, factors};
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
     Observer, Persist, Phase, Purpose, Result, Setup, Stream, Trainable, require_finite,
 };
 use mbmpo_policy::advantage::standardize;
-use mbmpo_policy::batch::Arithmetic;
+use mbmpo_policy::batch::Samples;
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -188,23 +188,18 @@ impl Acktr {
     /// One natural-gradient step of the actor (section 3.1), and the mean KL divergence that it made.
     fn step_actor(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
         let (network, device) = (&self.network, &self.device);
-        let arithmetic = Arithmetic {
-            network,
-            device,
-            dtype: DType::F32,
-        };
         let observations = &rows.observations;
         let seen = factors(network, &self.theta, observations, device, stream)?;
         self.actor_kfac.observe(seen);
         let n = rows.advantages.len() as f64;
         let weights: Vec<f64> = rows.advantages.iter().map(|x| x / n).collect();
-        let batch = arithmetic.weighted(observations, &rows.actions, &weights);
-        let gradient = arithmetic.policy_gradient(&self.theta, &batch)?;
-        let old = arithmetic.surrogate_weighted(observations, &rows.actions, &weights, &self.theta);
+        let samples = Samples::weighted(network, device, observations, &rows.actions, &weights);
+        let gradient = samples.policy_gradient(&self.theta)?;
+        let old = samples.surrogate(&self.theta);
         self.actor_kfac
             .ascend(&mut self.theta, &gradient, self.step_size);
         require_finite(&self.theta, "the policy of ACKTR")?;
-        let (_, kl) = arithmetic.surrogate_and_kl(&self.theta, &old)?;
+        let kl = old.mean_kl(&self.theta)?;
         let desired = self.config.desired_kl;
         if kl > 2.0 * desired {
             self.step_size = (self.step_size / 1.5).max(1e-8);
@@ -265,7 +260,7 @@ impl Algorithm for Acktr {
 
     fn policy(&self) -> GaussianPolicy {
         let policy = GaussianPolicy::new(self.network.clone(), &self.theta)
-            .with_normalizer(self.observations.now());
+            .with_normalizer(self.observations.normalizer());
         match &self.rewards {
             Some(scale) => policy.with_return_std(scale.std() as f32),
             None => policy,

@@ -58,9 +58,8 @@ impl Critic {
         weights: &[f64],
     ) -> Result<Vec<f64>> {
         let targets: Vec<f32> = targets.iter().map(|&x| x as f32).collect();
-        let arithmetic = self.network.arithmetic();
-        let batch = arithmetic.weighted(observations, &targets, weights);
-        self.network.gradient(&self.parameters, &batch)
+        self.network
+            .gradient(&self.parameters, observations, &targets, weights)
     }
 
     /// V(s) `[n]`.
@@ -105,7 +104,11 @@ pub(crate) fn judged_batch(
     let first = experience.iteration() == 0;
     let seen = normalizer.clone();
     normalizer.update(&paths.observations);
-    let now = if first { normalizer.now() } else { seen.now() };
+    let now = if first {
+        normalizer.normalizer()
+    } else {
+        seen.normalizer()
+    };
     let observations = now.apply(&paths.observations);
     let next = now.apply(&paths.next_observations);
     let judgement = critic.judge(&paths, &observations, &next)?;

@@ -226,7 +226,7 @@ impl Ddpg {
         DeterministicPolicy {
             network: self.actor.network.clone(),
             parameters: parameters.iter().map(|&x| x as f32).collect(),
-            normalizer: self.observations.now(),
+            normalizer: self.observations.normalizer(),
         }
     }
 
@@ -262,7 +262,7 @@ impl Ddpg {
     /// error of the critic.
     fn train_step(&mut self, stream: &mut Stream) -> Result<f64> {
         let batch = self.replay.sample(self.config.batch_size, stream);
-        let normalizer = self.observations.now();
+        let normalizer = self.observations.normalizer();
         let batch = batch.on(&self.device, &normalizer, self.config.reward_scale);
         let error = self.update_critic(&batch)?;
         self.update_actor(&batch)?;

@@ -69,7 +69,7 @@ pub fn factors(
         .map(|_| stream.sample(StandardNormal))
         .collect();
     let noise = Tensor::<2>::from_data(TensorData::new(noise, [rows, actions]), device);
-    let signals = forward.signals(noise * policy.log_std.clone().neg().exp());
+    let signals = forward.deltas(noise * policy.log_std.clone().neg().exp());
     let second_moment = |x: Tensor<2>| -> Result<DMatrix<f64>> {
         let [_, dim] = x.dims();
         let sums = host(x.clone().transpose().matmul(x))?;

@@ -5,15 +5,14 @@
 use crate::critic::{Critic, Rows, judged_batch, squared_error};
 use crate::initial;
 use crate::reward_scale::RewardScale;
-
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
     Observer, Persist, Phase, Purpose, Result, Setup, Stream, Trainable, require_finite,
 };
 use mbmpo_policy::advantage::standardize;
-use mbmpo_policy::batch::Arithmetic;
+use mbmpo_policy::batch::Samples;
 use mbmpo_policy::{Adam, GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -189,9 +188,9 @@ impl Ppo {
         standardize(&mut weights);
         weights.iter_mut().for_each(|weight| *weight /= n);
         let (observations, actions) = (&minibatch.observations, &minibatch.actions);
-        let arithmetic = self.arithmetic();
-        let batch = arithmetic.surrogate_weighted(observations, actions, &weights, old_policy);
-        let mut by_theta = arithmetic.clipped_gradient(&self.theta, &batch, config.clip)?;
+        let samples = self.samples(observations, actions, &weights);
+        let surrogate = samples.surrogate(old_policy);
+        let mut by_theta = surrogate.clipped_gradient(&self.theta, config.clip)?;
         // the entropy of a Gaussian is Σ log σ and a constant
         let log_std = by_theta.len() - minibatch.action_dim;
         for by_log_std in &mut by_theta[log_std..] {
@@ -219,12 +218,8 @@ impl Ppo {
         Ok((gradients, squared_error(&values, targets)))
     }
 
-    fn arithmetic(&self) -> Arithmetic<'_> {
-        Arithmetic {
-            network: &self.network,
-            device: &self.device,
-            dtype: DType::F32,
-        }
+    fn samples(&self, observations: &[f32], actions: &[f32], weights: &[f64]) -> Samples {
+        Samples::weighted(&self.network, &self.device, observations, actions, weights)
     }
 }
 
@@ -270,10 +265,8 @@ impl Algorithm for Ppo {
             .stream(Purpose::Update, iteration, 0);
         let (gradient_steps, critic_loss) = self.optimize(&rows, &mut stream)?;
         let (observations, actions) = (&rows.observations, &rows.actions);
-        let arithmetic = self.arithmetic();
-        let batch =
-            arithmetic.surrogate_weighted(observations, actions, &rows.advantages, &old_policy);
-        let (_, kl) = arithmetic.surrogate_and_kl(&self.theta, &batch)?;
+        let samples = self.samples(observations, actions, &rows.advantages);
+        let kl = samples.surrogate(&old_policy).mean_kl(&self.theta)?;
         self.experience.seconds_mut().add_since("update", clock);
 
         let learned = ModelFreeMetrics {
@@ -301,7 +294,7 @@ impl Algorithm for Ppo {
 
     fn policy(&self) -> GaussianPolicy {
         GaussianPolicy::new(self.network.clone(), &self.theta)
-            .with_normalizer(self.observations.now())
+            .with_normalizer(self.observations.normalizer())
             .with_return_std(self.rewards.std() as f32)
     }
 }

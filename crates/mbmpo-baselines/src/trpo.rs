@@ -3,15 +3,14 @@
 
 use crate::critic::{Critic, select, select_rows, squared_error};
 use crate::initial;
-
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
     Observer, Persist, Phase, Purpose, Result, Setup, Trainable, Trajectories, require_finite,
 };
 use mbmpo_policy::advantage::{AdvantageConfig, advantages, standardize};
-use mbmpo_policy::batch::{Arithmetic, SurrogateObjective};
+use mbmpo_policy::batch::Samples;
 use mbmpo_policy::trust_region::{self, TrustRegionConfig};
 use mbmpo_policy::{Adam, GaussianMlp, GaussianPolicy, PolicyConfig};
 use rand::seq::SliceRandom;
@@ -172,14 +171,9 @@ impl Algorithm for Trpo {
         observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
         let (advantages, critic_loss) = self.advantages(&paths)?;
-        let arithmetic = Arithmetic {
-            network: &self.network,
-            device: &self.device,
-            dtype: DType::F32,
-        };
         // Step 2: the surrogate and its constraint (eq. 14)
-        let batch = arithmetic.surrogate_batch(&paths, &advantages, 1.0, &self.theta);
-        let objective = SurrogateObjective { arithmetic, batch };
+        let samples = Samples::new(&self.network, &self.device, &paths, &advantages);
+        let objective = samples.surrogate(&self.theta);
         // Step 3: conjugate gradients, then a line search (appendix C)
         let trust_region = self.config.part(|config| &config.trust_region);
         let outcome = trust_region::step(&trust_region, &objective, &self.theta)?;

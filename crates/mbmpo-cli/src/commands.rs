@@ -35,12 +35,7 @@ pub fn train(arguments: &TrainArguments) -> Result<()> {
         threads,
         &command_line(),
     );
-    let open = if safety.resume {
-        RunDirectory::resume
-    } else {
-        RunDirectory::create
-    };
-    let mut directory = open(out.as_deref(), &config, info)?;
+    let mut directory = RunDirectory::open(out.as_deref(), &config, info, safety.resume)?;
 
     let title = directory.info().label();
     let signals = Signals::listen()?;

@@ -147,9 +147,9 @@ impl Bars {
 
 impl Clock {
     fn line(&self, metrics: &IterationMetrics) -> String {
-        let adapted = metrics.meta.as_ref().map_or_else(String::new, |meta| {
-            format!(", adapted {:.1}", meta.return_post_mean)
-        });
+        let adapted = metrics
+            .return_post_mean
+            .map_or_else(String::new, |mean| format!(", adapted {mean:.1}"));
         format!(
             "iteration {:>3}: {:>7} of {} real steps, return {:>8.1} ± {:.1}{adapted}, {} ({} left)",
             metrics.iteration,
@@ -191,7 +191,7 @@ fn describe(phase: Phase) -> &'static str {
     match phase {
         Phase::Collect => "collecting real rollouts",
         Phase::Fit => "fitting the models",
-        Phase::MetaOptimize => "meta-steps in imagination",
+        Phase::Imagine => "learning in imagination",
         Phase::Update => "learning from real rollouts",
         Phase::Evaluate => "evaluating on the real environment",
     }

@@ -4,29 +4,23 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use assert_cmd::Command;
+use mbmpo_experiments::AlgorithmKind;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-const ALGORITHMS: [&str; 5] = ["trpo", "ppo", "ddpg", "acktr", "vpg"];
+/// The algorithms without a model.
+fn algorithms() -> impl Iterator<Item = AlgorithmKind> {
+    AlgorithmKind::ALL.into_iter().skip(1)
+}
 
-/// Budgets that make a run short, by algorithm.
+/// Budgets that make a run short.
 fn tiny(algorithm: &str) -> Vec<String> {
-    let mut settings = vec!["real_steps=120", "algorithm.evaluation_episodes=3"];
-    settings.extend(match algorithm {
-        "ddpg" => vec![
-            "algorithm.cycles=2",
-            "algorithm.rollout_steps=30",
-            "algorithm.train_steps=5",
-            "algorithm.batch_size=8",
-        ],
-        "acktr" => vec!["algorithm.batch_steps=60", "algorithm.critic_steps=2"],
-        "ppo" => vec!["algorithm.batch_steps=60", "algorithm.minibatches=3"],
-        _ => vec!["algorithm.batch_steps=60"],
-    });
+    let algorithm: AlgorithmKind = algorithm.parse().unwrap();
+    let settings = ["real_steps=120", "evaluation_episodes=3"];
+    let settings = settings.iter().chain(algorithm.tiny().settings);
     settings
-        .into_iter()
-        .flat_map(|setting| ["--set".to_owned(), setting.to_owned()])
+        .flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()])
         .collect()
 }
 
@@ -72,7 +66,7 @@ fn metrics(run: &Path) -> Vec<Value> {
 #[test]
 fn every_algorithm_leaves_a_run_behind() {
     let parent = tempfile::tempdir().unwrap();
-    for algorithm in ALGORITHMS {
+    for algorithm in algorithms().map(AlgorithmKind::name) {
         let run = parent.path().join(algorithm);
         train("point-2d", algorithm, &run, &["--threads", "1"]);
         for file in [
@@ -169,18 +163,8 @@ fn what_does_not_fit_an_algorithm_is_refused() {
 fn adapting_shows_every_start_beside_one_from_scratch() {
     let parent = tempfile::tempdir().unwrap();
     let path = |name: &str| parent.path().join(name);
-    train(
-        "swimmer",
-        "trpo",
-        &path("trpo"),
-        &["--set", "algorithm.horizon=30"],
-    );
-    train(
-        "swimmer",
-        "ppo",
-        &path("ppo"),
-        &["--set", "algorithm.horizon=30"],
-    );
+    train("swimmer", "trpo", &path("trpo"), &["--set", "horizon=30"]);
+    train("swimmer", "ppo", &path("ppo"), &["--set", "horizon=30"]);
     let (trpo, ppo) = (path("trpo"), path("ppo"));
     let adapt = |out: &Path, more: &[&str]| {
         let mut arguments = vec![
@@ -190,7 +174,7 @@ fn adapting_shows_every_start_beside_one_from_scratch() {
             ppo.to_str().unwrap(),
         ];
         arguments.extend(["--steps", "60", "--set", "algorithm.batch_steps=30"]);
-        arguments.extend(["--set", "algorithm.evaluation_episodes=4"]);
+        arguments.extend(["--set", "evaluation_episodes=4"]);
         arguments.extend(["--out", out.to_str().unwrap()]);
         arguments.extend(more);
         mbmpo(&arguments)
@@ -249,7 +233,7 @@ fn adapting_refuses_what_cannot_learn() {
         "swimmer",
         "vpg",
         path("vpg").as_ref(),
-        &["--set", "algorithm.horizon=30"],
+        &["--set", "horizon=30"],
     );
     let message = mbmpo(&["adapt", &path("ddpg"), "--out", &path("out")]).unwrap_err();
     assert!(message.contains("acts without noise"), "{message}");
@@ -275,7 +259,7 @@ fn runs_are_compared_by_environment_and_algorithm() {
         "swimmer",
         "ppo",
         path("swimmer").as_ref(),
-        &["--set", "algorithm.horizon=30"],
+        &["--set", "horizon=30"],
     );
     let runs = ["trpo1", "trpo2", "ppo1", "swimmer"].map(path);
     let mut arguments = vec!["compare"];

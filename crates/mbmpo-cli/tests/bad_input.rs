@@ -78,9 +78,9 @@ fn unknown_key_in_an_override() {
 
 #[test]
 fn value_out_of_range() {
-    let message = refused(&["train", "point-2d", "--set", "algorithm.horizon=0"]);
+    let message = refused(&["train", "point-2d", "--set", "horizon=0"]);
     assert!(
-        message.contains("`algorithm.horizon` is 0, allowed is 1 to 100000"),
+        message.contains("`horizon` is 0, allowed is 1 to 100000"),
         "{message}"
     );
 }

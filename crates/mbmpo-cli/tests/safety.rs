@@ -16,7 +16,7 @@ fn train(out: &Path, real_steps: &str) -> Vec<String> {
         "algorithm.real_steps_per_iteration=60",
         "algorithm.imagined_rollouts_per_task=3",
         "algorithm.meta_steps=2",
-        "algorithm.evaluation_episodes=2",
+        "evaluation_episodes=2",
         "algorithm.policy.hidden=[8]",
         "algorithm.ensemble.members=2",
         "algorithm.ensemble.hidden=[16]",

@@ -14,7 +14,7 @@ const TINY: [&str; 10] = [
     "algorithm.real_steps_per_iteration=60",
     "algorithm.imagined_rollouts_per_task=4",
     "algorithm.meta_steps=2",
-    "algorithm.evaluation_episodes=3",
+    "evaluation_episodes=3",
     "algorithm.policy.hidden=[8]",
     "algorithm.ensemble.members=2",
     "algorithm.ensemble.hidden=[16]",
@@ -185,13 +185,7 @@ fn lists_environments_and_shows_configurations() {
     assert!(deeper.contains("[512, 512, 512], // paper A.3"), "{deeper}");
     let commented = mbmpo(&["config", "show", "half-cheetah"]);
     assert!(commented.contains("// paper A.3"), "{commented}");
-    let changed = mbmpo(&[
-        "config",
-        "show",
-        "half-cheetah",
-        "--set",
-        "algorithm.horizon=7",
-    ]);
+    let changed = mbmpo(&["config", "show", "half-cheetah", "--set", "horizon=7"]);
     assert!(changed.contains("horizon: 7,"), "{changed}");
 }
 

@@ -50,7 +50,7 @@ pub enum TextError {
     },
     /// Values out of range, one a line.
     #[error("{}", lines(.0))]
-    Invalid(Vec<OutOfRange>),
+    Invalid(Vec<PlacedValue>),
 }
 
 impl TextError {
@@ -66,53 +66,42 @@ impl TextError {
     }
 }
 
-/// A value out of range and where it comes from.
+/// A value out of range and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutOfRange {
+pub struct PlacedValue {
     /// `ORIGIN:LINE:COLUMN`, or the origin alone where its text does not have the key.
-    pub origin: String,
+    pub place: String,
     /// The value.
     pub value: InvalidValue,
 }
 
-impl OutOfRange {
-    /// All `violations` with the same origin.
-    pub fn all(origin: &str, violations: Violations) -> Vec<Self> {
-        let here = |value| Self {
-            origin: origin.to_owned(),
-            value,
-        };
-        violations.0.into_iter().map(here).collect()
-    }
-
-    /// Every violation with its line and column in `text`, whose name is `origin`.
-    pub fn locate(text: &str, origin: &str, violations: Violations) -> Vec<Self> {
-        let keys = violations.0.iter().map(|value| value.key.as_str());
-        let offsets = ron_spans::values(text, keys);
-        let place = |value: &InvalidValue| match offsets.get(value.key.as_str()) {
-            Some(&offset) => {
-                let (line, column) = ron_spans::line_and_column(text, offset);
-                format!("{origin}:{line}:{column}")
-            }
-            None => origin.to_owned(),
-        };
-        let places: Vec<_> = violations.0.iter().map(place).collect();
-        let values = places.into_iter().zip(violations.0);
-        values
-            .map(|(origin, value)| Self { origin, value })
-            .collect()
-    }
-}
-
-impl fmt::Display for OutOfRange {
+impl fmt::Display for PlacedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.origin, self.value)
+        write!(f, "{}: {}", self.place, self.value)
     }
 }
 
-fn lines(values: &[OutOfRange]) -> impl fmt::Display {
-    let lines: Vec<_> = values.iter().map(OutOfRange::to_string).collect();
+fn lines(values: &[PlacedValue]) -> impl fmt::Display {
+    let lines: Vec<_> = values.iter().map(PlacedValue::to_string).collect();
     lines.join("\n")
+}
+
+/// The violations with their lines and columns in `text`, which is called `origin`.
+pub fn locate(text: &str, origin: &str, violations: Violations) -> Vec<PlacedValue> {
+    let keys = violations.0.iter().map(|value| value.key.as_str());
+    let offsets = ron_spans::values(text, keys);
+    let place = |value: &InvalidValue| match offsets.get(value.key.as_str()) {
+        Some(&offset) => {
+            let (line, column) = ron_spans::line_and_column(text, offset);
+            format!("{origin}:{line}:{column}")
+        }
+        None => origin.to_owned(),
+    };
+    let places: Vec<_> = violations.0.iter().map(place).collect();
+    let values = places.into_iter().zip(violations.0);
+    values
+        .map(|(place, value)| PlacedValue { place, value })
+        .collect()
 }
 
 /// The dialect of RON for reading and writing: `Some` is left out, and the fields of a struct in a variant follow
@@ -132,8 +121,8 @@ pub fn read<T: DeserializeOwned + Check>(
     origin: &str,
 ) -> Result<Checked<T>, TextError> {
     let value: T = parse(text, origin)?;
-    let locate = |wrong| TextError::Invalid(OutOfRange::locate(text, origin, wrong));
-    value.check().map_err(locate)
+    let place = |wrong| TextError::Invalid(locate(text, origin, wrong));
+    value.check().map_err(place)
 }
 
 /// Longest text \[bytes\]: parameters take kilobytes, and every invalid value is reported with its place.
@@ -144,7 +133,23 @@ const LARGEST_TEXT: usize = 1 << 20;
 /// # Errors
 /// When it is not RON, a key is unknown, missing or there twice, or a value is of the wrong type.
 pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, TextError> {
-    let source = Source { text, origin };
+    parse_with(text, origin, &|_, _| None)
+}
+
+/// As [`parse`]; an unknown key `key` in `parent` gets the message of `advice(parent, key)`, where it has one.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_with<T: DeserializeOwned>(
+    text: &str,
+    origin: &str,
+    advice: &dyn Fn(&str, &str) -> Option<String>,
+) -> Result<T, TextError> {
+    let source = Source {
+        text,
+        origin,
+        advice,
+    };
     if text.len() > LARGEST_TEXT {
         return Err(source.error_at(0, "the text is larger than 1 MiB"));
     }
@@ -182,10 +187,11 @@ fn key(path: &Path) -> String {
     if key.is_empty() { ".".to_owned() } else { key }
 }
 
-/// A text and its name.
+/// A text, its name, and messages for unknown keys.
 struct Source<'a> {
     text: &'a str,
     origin: &'a str,
+    advice: &'a dyn Fn(&str, &str) -> Option<String>,
 }
 
 impl Source<'_> {
@@ -212,9 +218,17 @@ impl Source<'_> {
         let before = ron_spans::last_inside(text, parent, stopped);
         let message = match before.filter(|_| matches!(spanned.code, ron::Error::ExpectedComma)) {
             Some(before) => format!("expected a comma after `{before}`"),
-            None => explain(&spanned.code, key),
+            None => self.explain(&spanned.code, key),
         };
         self.error_at(self.locate(spanned, key), &message)
+    }
+
+    fn explain(&self, error: &ron::Error, key: &str) -> String {
+        let advice = match error {
+            ron::Error::NoSuchStructField { found, .. } => (self.advice)(key, found),
+            _ => None,
+        };
+        advice.unwrap_or_else(|| explain(error, key))
     }
 
     /// The offset of the offending word: the parser's position may be just before or after it.

@@ -1,7 +1,8 @@
 //! The task of a robot, as a file in RON describes it.
 
+use mbmpo_core::ron_text::{self, TextError};
 use mbmpo_core::task::{RewardTerm, Task, TerminationTerm};
-use mbmpo_core::{Check, Checked, Checker, Result, ron_text};
+use mbmpo_core::{Check, Checked, Checker};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 ///     termination: [Outside(components: ["rootz"], low: 0.7, high: inf)],
 /// )"#, "hop.ron")?;
 /// assert_eq!(task.horizon, 200);
-/// # Ok::<(), mbmpo_core::Error>(())
+/// # Ok::<(), mbmpo_core::ron_text::TextError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,8 +164,8 @@ impl TaskDescription {
     /// # Errors
     /// When the text is not RON, a key is unknown or missing, or a value is of the wrong type or out of range: with
     /// line and column.
-    pub fn from_ron(text: &str, origin: &str) -> Result<Checked<Self>> {
-        Ok(ron_text::read(text, origin)?)
+    pub fn from_ron(text: &str, origin: &str) -> Result<Checked<Self>, TextError> {
+        ron_text::read(text, origin)
     }
 
     /// Reward and termination, by labels.

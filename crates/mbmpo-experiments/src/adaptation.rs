@@ -1,19 +1,19 @@
 //! Fine-tuning trained policies on the real environment, also on one whose physics was changed (section 5 of the paper).
 
 use crate::checkpoint::Digest;
-use crate::evaluation::{deviation, mean, require_fit};
-use crate::figure::render;
+use crate::evaluation::{episodes_of, require_fit};
+use crate::figure::{COLORS, Chart, Line, line_chart};
 use crate::overrides::Overridden;
+use crate::run_directory::{Finished, default_path};
 use crate::trainer::{drive, with_threads};
 use crate::{
     AlgorithmConfig, AlgorithmKind, DeviceKind, Error, ExperimentConfig, OutOfRange, Progress,
-    Result, RunDirectory, RunInfo, Safety, Selection, free_path, latest_path, preset, read_metrics,
-    run_directory, text,
+    Result, RunDirectory, RunInfo, Safety, Selection, preset, read_metrics, text,
 };
-use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
-use mbmpo_baselines::Vpg;
-use mbmpo_core::collect::{Plan, collect};
-use mbmpo_core::{Check, Checked, Purpose, Streams};
+use burn::tensor::Device;
+use mbmpo_baselines::{Vpg, VpgConfig};
+use mbmpo_core::statistics::{deviation, mean};
+use mbmpo_core::{Algorithm, Check, Checked};
 use mbmpo_policy::{GaussianPolicy, TrainedPolicy};
 use serde::Serialize;
 use std::fs;
@@ -64,7 +64,12 @@ pub struct Adaptation {
     pub directory: PathBuf,
 }
 
-const SCRATCH: &str = "from scratch";
+/// A policy to fine-tune.
+struct Start {
+    name: String,
+    /// Nothing from scratch.
+    policy: Option<GaussianPolicy>,
+}
 
 /// Fine-tunes the policies of runs by vanilla policy gradient, and a fresh policy beside them, each on as many real steps.
 /// `watch` makes what shows the progress of one, from its label and its budget.
@@ -79,65 +84,33 @@ pub fn adapt<P: Progress>(
     let Some(first) = options.runs.first() else {
         return Err(Error::Mismatch("there is no run to adapt".to_owned()));
     };
-    let (trained, _) = run_directory::load(first)?;
-    let config = configure(&trained, options)?;
-    let environment = config.make_environment()?;
-    let mut starts: Vec<(String, Option<GaussianPolicy>)> = Vec::new();
-    for run in &options.runs {
-        let (other, policy) = run_directory::load(run)?;
-        if other.environment.name != trained.environment.name {
-            return Err(Error::Mismatch(format!(
-                "{}: its policy is for `{}`, not for `{}`",
-                run.display(),
-                other.environment.name,
-                trained.environment.name
-            )));
-        }
-        require_fit(&policy, environment.as_ref(), run)?;
-        let TrainedPolicy::Gaussian(policy) = policy else {
-            return Err(Error::Mismatch(format!(
-                "{}: its policy acts without noise, and a policy gradient needs noise to learn from",
-                run.display()
-            )));
-        };
-        starts.push((name_of(run), Some(policy)));
-    }
-    starts.push((SCRATCH.to_owned(), None));
-
-    let out = match &options.out {
-        Some(out) => out.clone(),
-        None => {
-            let name = format!("{}-adapted-seed{}", name_of(first), options.seed);
-            if options.resume {
-                latest_path(&name)
-            } else {
-                free_path(&name)
-            }
-        }
-    };
-    if out.exists() && !options.resume {
+    let trained = Finished::<AlgorithmConfig>::read(first)?;
+    let config = configure(&trained.config, options)?;
+    let starts = starts(&trained.config, &config, &options.runs)?;
+    let directory = options.out.clone().unwrap_or_else(|| {
+        let name = format!("{}-adapted-seed{}", name_of(first), options.seed);
+        default_path(&name, options.resume)
+    });
+    if directory.exists() && !options.resume {
         return Err(Error::RunExists {
-            path: out,
+            path: directory,
             found: "a directory of that name".to_owned(),
         });
     }
-    let starts = starts
-        .into_iter()
-        .enumerate()
-        .map(|(number, (start, policy))| {
-            let path = out.join(format!("{}-{}", number + 1, start.replace(' ', "-")));
-            let mut progress = watch(&start, config.real_steps);
-            let curve = fine_tune(&config, options, (&start, policy), &path, &mut progress)?;
-            Ok(Adapted {
-                start,
-                curve,
-                directory: path,
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let mut adapted = Vec::new();
+    for (number, start) in starts.into_iter().enumerate() {
+        let name = format!("{}-{}", number + 1, start.name.replace(' ', "-"));
+        let path = directory.join(name);
+        let mut progress = watch(&start.name, config.real_steps);
+        adapted.push(Adapted {
+            curve: fine_tune(&config, options, &start, &path, &mut progress)?,
+            start: start.name,
+            directory: path,
+        });
+    }
     let adaptation = Adaptation {
-        starts,
-        directory: out,
+        starts: adapted,
+        directory,
     };
     adaptation.write()?;
     Ok(adaptation)
@@ -153,12 +126,13 @@ fn configure(
         preset: None,
     };
     // the preset is for any environment; the run has its own
-    let mut config = preset::template(&selection)?;
-    config.environment = trained.environment.clone();
-    *config.algorithm.horizon_mut() = trained.algorithm.horizon();
-    if let Some(steps) = options.steps {
-        config.real_steps = steps;
-    }
+    let template = preset::template(&selection)?;
+    let config = ExperimentConfig {
+        environment: trained.environment.clone(),
+        horizon: trained.horizon,
+        real_steps: options.steps.unwrap_or(template.real_steps),
+        ..template
+    };
     let overridden = Overridden::new(config, &options.overrides)?;
     let config = overridden.config();
     if config.environment.name != trained.environment.name {
@@ -170,69 +144,83 @@ fn configure(
     overridden.complete(|wrong| OutOfRange::all("the settings of the adaptation", wrong))
 }
 
+/// The policies of the runs, which must be for the environment of the first, `trained`, and the one from scratch.
+fn starts(
+    trained: &ExperimentConfig,
+    config: &ExperimentConfig,
+    runs: &[PathBuf],
+) -> Result<Vec<Start>> {
+    let environment = config.make_environment()?;
+    let mut starts = Vec::new();
+    for run in runs {
+        let other = Finished::<AlgorithmConfig>::read(run)?;
+        let (name, wanted) = (&other.config.environment.name, &trained.environment.name);
+        if name != wanted {
+            return Err(Error::Mismatch(format!(
+                "{}: its policy is for `{name}`, not for `{wanted}`",
+                run.display(),
+            )));
+        }
+        let policy = other.policy(|bytes| {
+            TrainedPolicy::from_safetensors(bytes)
+                .map_err(|error| mbmpo_core::Error::Description(error.to_string()))
+        })?;
+        require_fit(policy.dims(), environment.as_ref(), run)?;
+        let TrainedPolicy::Gaussian(policy) = policy else {
+            return Err(Error::Mismatch(format!(
+                "{}: its policy acts without noise, and a policy gradient needs noise to learn from",
+                run.display()
+            )));
+        };
+        starts.push(Start {
+            name: name_of(run),
+            policy: Some(policy),
+        });
+    }
+    starts.push(Start {
+        name: "from scratch".to_owned(),
+        policy: None,
+    });
+    Ok(starts)
+}
+
+/// Fine-tunes one policy in a run directory, and returns (real steps, mean return, standard deviation) from 0 steps on.
 fn fine_tune(
     config: &Checked<ExperimentConfig>,
     options: &AdaptationOptions,
-    (start, policy): (&str, Option<GaussianPolicy>),
+    start: &Start,
     path: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Vec<(usize, f64, f64)>> {
-    let AlgorithmConfig::Vpg(vpg) = config.algorithm.clone() else {
-        return Err(Error::System("the preset is not for vpg".to_owned()));
+    let info = RunInfo {
+        start: Some(start.label()?),
+        ..RunInfo::begin(
+            &config.environment.name,
+            "vpg-tuned",
+            options.seed,
+            options.device,
+            options.threads,
+            &options.command,
+        )
     };
-    let mut info = RunInfo::begin(
-        &config.environment.name,
-        "vpg-tuned",
-        options.seed,
-        options.device,
-        options.threads,
-        &options.command,
-    );
-    info.start = Some(match &policy {
-        Some(policy) => {
-            let bytes = policy.to_safetensors();
-            let bytes = bytes.map_err(|error| Error::System(error.to_string()))?;
-            // a run of that name may have gone on meanwhile
-            format!("{start}, policy {}", Digest::of(&bytes).blake3)
-        }
-        None => start.to_owned(),
-    });
-    let mut directory = if options.resume {
-        RunDirectory::resume(Some(path), config, info)?
-    } else {
-        RunDirectory::create(Some(path), config, info)?
-    };
-    let make = |seed, device: &_| {
+    let mut directory = RunDirectory::open(Some(path), config, info, options.resume)?;
+    // the return of the policy before it has learned anything here
+    let before = with_threads(options.threads, || {
+        let policy = start.build(config, options, &options.device.device()?)?;
+        let policies = vec![policy.policy(); config.evaluation_episodes];
         let environment = config.make_environment()?;
-        let vpg = vpg.clone().check().map_err(mbmpo_core::Error::from)?;
-        Ok::<_, Error>(match &policy {
-            Some(policy) => Vpg::from_policy(vpg, environment, seed, device, policy)?,
-            None => Vpg::new(vpg, environment, seed, device)?,
-        })
-    };
-    // what the policy is worth before it has learned anything here
-    let start = with_threads(options.threads, || {
-        let policy = mbmpo_core::Algorithm::policy(&make(options.seed, &options.device.device()?)?);
-        let environment = config.make_environment()?;
-        let plan = Plan {
-            horizon: vpg.horizon.unwrap_or_else(|| environment.horizon()),
-            min_steps: 0,
-            purpose: Purpose::Evaluate,
-            iteration: u64::MAX,
-        };
-        let policies = vec![policy; vpg.evaluation_episodes];
-        let streams = Streams::new(options.seed);
-        Ok::<_, Error>(collect(environment.as_ref(), &policies, plan, &streams)?.returns())
+        episodes_of(&policies, config, environment.as_ref(), options.seed)
     })
-    .flatten()?;
+    .flatten()?
+    .returns();
     drive(
         config.real_steps,
         &mut directory,
         options.safety,
         progress,
-        make,
+        |device| start.build(config, options, device),
     )?;
-    let mut curve = vec![(0, mean(&start), deviation(&start))];
+    let mut curve = vec![(0, mean(&before), deviation(&before))];
     let metrics = read_metrics(path)?;
     curve.extend(
         metrics
@@ -240,6 +228,37 @@ fn fine_tune(
             .map(|m| (m.real_steps, m.return_pre_mean, m.return_pre_std)),
     );
     Ok(curve)
+}
+
+impl Start {
+    /// The start as `run.json` names it: with the digest of the policy, as a run of that name may have gone on meanwhile.
+    fn label(&self) -> Result<String> {
+        let Some(policy) = &self.policy else {
+            return Ok(self.name.clone());
+        };
+        let bytes = policy.to_safetensors();
+        let bytes = bytes.map_err(|error| Error::System(error.to_string()))?;
+        let digest = Digest::of(&bytes).blake3;
+        Ok(format!("{}, policy {digest}", self.name))
+    }
+
+    /// The algorithm with this policy.
+    fn build(
+        &self,
+        config: &ExperimentConfig,
+        options: &AdaptationOptions,
+        device: &Device,
+    ) -> Result<Vpg> {
+        let AlgorithmConfig::Vpg(vpg) = config.algorithm.clone() else {
+            return Err(Error::System("the preset is not for vpg".to_owned()));
+        };
+        let vpg: Checked<VpgConfig> = vpg.check().map_err(mbmpo_core::Error::from)?;
+        let setup = config.setup(config.make_environment()?, options.seed);
+        Ok(match &self.policy {
+            Some(policy) => Vpg::from_policy(vpg, setup, device, policy)?,
+            None => Vpg::new(vpg, setup, device)?,
+        })
+    }
 }
 
 /// What a run is called: its directory.
@@ -291,27 +310,19 @@ impl Adaptation {
 
     /// Return against real steps, a line a start.
     fn figure(&self) -> String {
-        const COLORS: [&str; 5] = ["#1f5fa8", "#d07a1c", "#3b8a4d", "#8a4db0", "#7a7a7a"];
-        let line = |(number, start): (usize, &Adapted)| {
-            let edge = |sign: f64| start.curve.iter().map(move |(_, m, std)| m + sign * std);
-            let line = LinePlot::new()
-                .with_data(start.curve.iter().map(|(steps, m, _)| (*steps as f64, *m)))
-                .with_color(COLORS[number % COLORS.len()])
-                .with_band(edge(-1.0), edge(1.0))
-                .with_stroke_width(2.0)
-                .with_legend(start.start.as_str());
-            Plot::Line(line)
+        let line = |(start, color): (&Adapted, &&'static str)| {
+            let points = start.curve.iter().map(|(steps, m, _)| (*steps as f64, *m));
+            Line {
+                band: start.curve.iter().map(|(_, _, std)| *std).collect(),
+                legend: Some(start.start.clone()),
+                ..Line::new(points, color)
+            }
         };
-        let plots: Vec<_> = self.starts.iter().enumerate().map(line).collect();
-        let layout = Layout::auto_from_plots(&plots)
-            .with_title("fine-tuning by vanilla policy gradient")
-            .with_x_label("real environment steps")
-            .with_y_label("return of an episode")
-            .with_width(760.0)
-            .with_height(440.0)
-            .with_x_axis_min(0.0)
-            .with_legend_box(false)
-            .with_legend_position(LegendPosition::OutsideBottomColumns);
-        render(plots, layout)
+        let starts = self.starts.iter().zip(COLORS.iter().cycle());
+        let lines: Vec<_> = starts.map(line).collect();
+        line_chart(
+            &Chart::of_returns("fine-tuning by vanilla policy gradient"),
+            &lines,
+        )
     }
 }

@@ -4,8 +4,8 @@ use crate::{DeviceKind, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::collect::{Plan, collect};
 use mbmpo_core::task::{TensorTransitions, Transition};
-use mbmpo_core::{Environment, Purpose, Streams, Trajectories, UniformPolicy};
-use mbmpo_envs::{CheckOutcome, CheckReport};
+use mbmpo_core::{Purpose, Streams, Tasked, Trajectories, UniformPolicy};
+use mbmpo_envs::{CheckOutcome, CheckReport, Simulated};
 
 /// Largest difference of the two rewards of a transition, over 1 plus their size.
 const TOLERANCE: f32 = 1e-5;
@@ -15,7 +15,7 @@ const TOLERANCE: f32 = 1e-5;
 ///
 /// # Errors
 /// When the backend of the CPU is not compiled in.
-pub fn check_environment(environment: &dyn Environment) -> Result<CheckReport> {
+pub fn check_environment(environment: &dyn Simulated) -> Result<CheckReport> {
     let device = DeviceKind::Cpu.device()?;
     let mut report = mbmpo_envs::check(environment);
     // matrices need rows of equal length
@@ -34,7 +34,7 @@ pub fn check_environment(environment: &dyn Environment) -> Result<CheckReport> {
     Ok(report)
 }
 
-fn evaluators(environment: &dyn Environment, device: &Device) -> Result<(), String> {
+fn evaluators(environment: &dyn Tasked, device: &Device) -> Result<(), String> {
     let policies = [UniformPolicy(environment.action_space().clone())];
     let plan = Plan {
         horizon: environment.horizon().min(1000),
@@ -52,11 +52,7 @@ fn evaluators(environment: &dyn Environment, device: &Device) -> Result<(), Stri
     compare(environment, &paths, device)
 }
 
-fn compare(
-    environment: &dyn Environment,
-    paths: &Trajectories,
-    device: &Device,
-) -> Result<(), String> {
+fn compare(environment: &dyn Tasked, paths: &Trajectories, device: &Device) -> Result<(), String> {
     let (task, rows) = (environment.task(), paths.len());
     let matrix = |data: &[f32], columns: usize| {
         Tensor::<2>::from_data(TensorData::new(data.to_vec(), [rows, columns]), device)

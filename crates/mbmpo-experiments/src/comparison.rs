@@ -1,12 +1,11 @@
 //! Runs side by side: learning curves, and how many real steps each algorithm needed (figure 1 of the paper).
 
-use crate::evaluation::{deviation, mean};
-use crate::figure::render;
+use crate::figure::{COLORS, Chart, Line, line_chart};
 use crate::{
-    AlgorithmConfig, EnvironmentConfig, Error, ExperimentConfig, Result, preset, read_metrics, text,
+    AlgorithmConfig, EnvironmentConfig, Error, ExperimentConfig, Result, read_metrics, text,
 };
-use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
 use mbmpo_core::IterationMetrics;
+use mbmpo_core::statistics::{deviation, mean};
 use std::path::PathBuf;
 
 /// Shares of the best final return that the table asks for.
@@ -52,7 +51,7 @@ pub fn compare(runs: &[PathBuf]) -> Result<Vec<Comparison>> {
             let path = run.clone();
             return Err(Error::NotARun { path, looked_for });
         }
-        let config = preset::read_file(&config)?;
+        let config = ExperimentConfig::read(&config)?;
         let metrics = read_metrics(run)?;
         if metrics.is_empty() {
             let looked_for = "iteration in metrics.jsonl".to_owned();
@@ -226,39 +225,28 @@ impl Comparison {
 
     /// An SVG of all curves over real steps, on a logarithmic axis as in the paper: a colour an algorithm, a line a run.
     pub fn figure(&self) -> String {
-        const COLORS: [&str; 6] = [
-            "#1f5fa8", "#d07a1c", "#3b8a4d", "#8a4db0", "#b03a48", "#7a7a7a",
-        ];
-        let mut plots = Vec::new();
+        let mut lines = Vec::new();
         for (compared, color) in self.algorithms.iter().zip(COLORS.iter().cycle()) {
             for (i, curve) in compared.curves.iter().enumerate() {
-                let line = LinePlot::new()
-                    .with_data(curve.iter().map(|&(steps, r)| (steps as f64, r)))
-                    .with_color(*color)
-                    .with_stroke_width(1.8);
-                plots.push(Plot::Line(if i == 0 {
-                    line.with_legend(compared.algorithm.as_str())
-                } else {
-                    line
-                }));
+                lines.push(Line {
+                    width: 1.8,
+                    legend: (i == 0).then(|| compared.algorithm.clone()),
+                    ..Line::new(curve.iter().map(|&(steps, r)| (steps as f64, r)), color)
+                });
             }
         }
-        let layout = Layout::auto_from_plots(&plots)
-            .with_title(self.environment.as_str())
-            .with_x_label("real environment steps")
-            .with_y_label("return of an episode")
-            .with_width(760.0)
-            .with_height(440.0)
-            .with_log_x()
-            .with_legend_box(false)
-            .with_legend_position(LegendPosition::OutsideBottomColumns);
-        render(plots, layout)
+        let chart = Chart {
+            log_x: true,
+            ..Chart::of_returns(&self.environment)
+        };
+        line_chart(&chart, &lines)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preset;
 
     fn compared(algorithm: &str, curves: &[&[(usize, f64)]]) -> Compared {
         let mut compared = Compared {

@@ -1,4 +1,5 @@
-use crate::{Error, Result, nearest};
+use crate::error::by_name;
+use crate::{Error, Result};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -64,12 +65,6 @@ impl FromStr for DeviceKind {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| Error::UnknownName {
-            kind: "device",
-            name: name.to_owned(),
-            nearest: nearest(name, Self::ALL.map(Self::name)).map(str::to_owned),
-            known: Self::ALL.map(|kind| kind.name().to_owned()).to_vec(),
-        })
+        by_name("device", name, Self::ALL, Self::name)
     }
 }

@@ -1,11 +1,11 @@
 //! What tells two configurations apart.
 
 use crate::text::plain_path;
-use crate::{Error, ExperimentConfig, Result};
+use crate::{AlgorithmChoice, Error, ExperimentConfig, Result};
 use serde_json::Value;
 
 /// What decides about the numbers of a run: how many real steps it takes changes none of those before.
-pub(crate) fn without_budget(config: &ExperimentConfig) -> ExperimentConfig {
+pub(crate) fn without_budget<C: Clone>(config: &ExperimentConfig<C>) -> ExperimentConfig<C> {
     ExperimentConfig {
         real_steps: 1,
         ..config.clone()
@@ -14,11 +14,11 @@ pub(crate) fn without_budget(config: &ExperimentConfig) -> ExperimentConfig {
 
 /// The first value by which two configurations lead to other numbers, as `KEY there is A, here B`; the budget of real
 /// steps does not.
-pub(crate) fn difference(
-    there: &ExperimentConfig,
-    here: &ExperimentConfig,
+pub(crate) fn difference<C: AlgorithmChoice>(
+    there: &ExperimentConfig<C>,
+    here: &ExperimentConfig<C>,
 ) -> Result<Option<String>> {
-    let tree = |config: &ExperimentConfig| {
+    let tree = |config: &ExperimentConfig<C>| {
         serde_json::to_value(without_budget(config))
             .map_err(|error| Error::System(error.to_string()))
     };

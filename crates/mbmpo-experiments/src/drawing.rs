@@ -1,7 +1,8 @@
 //! What a robot looks like, at rest and in motion.
 
 use crate::evaluation::require_fit;
-use crate::{EnvironmentChoice, Error, Result, run_directory};
+use crate::run_directory::Finished;
+use crate::{AlgorithmConfig, EnvironmentChoice, Error, Result};
 use mbmpo_core::{Environment, Policy, Purpose, Streams, UniformPolicy};
 use mbmpo_envs::{Frame, RobotEnvironment, Variant, picture};
 use std::path::Path;
@@ -47,10 +48,11 @@ pub fn draw(
 /// # Errors
 /// When `path` is not a run, its environment has no robot, or the simulation diverges.
 pub fn draw_run(path: &Path, options: DrawingOptions) -> Result<Drawing> {
-    let (config, policy) = run_directory::load(path)?;
-    let robot = config.environment.make_robot()?;
-    require_fit(&policy, &robot, path)?;
-    rollout(robot, &policy, options)
+    let run = Finished::<AlgorithmConfig>::read(path)?;
+    let policy = run.saved_policy()?;
+    let robot = run.config.environment.make_robot()?;
+    require_fit(policy.dims(), &robot, path)?;
+    rollout(robot, policy.as_ref(), options)
 }
 
 fn rollout(

@@ -1,9 +1,10 @@
 //! Which environment: one that comes with the program, or a robot of one's own.
 
-use crate::{Error, OutOfRange, Result, preset, text};
-use mbmpo_core::{Check, Checked, Checker, Environment, ron_text};
+use crate::{Error, OutOfRange, Result, text};
+use mbmpo_core::{Check, Checked, Checker};
 use mbmpo_envs::{
-    NAMES, Physics, PointMass, RobotDescription, RobotEnvironment, TaskDescription, Variant,
+    NAMES, Physics, PointMass, RobotDescription, RobotEnvironment, Simulated, TaskDescription,
+    Variant,
 };
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ impl EnvironmentChoice {
     pub(crate) fn name(&self) -> Option<String> {
         match self {
             Self::Name(name) => Some(name.clone()),
-            Self::Files(files) => Some(preset::label(&files.robot.to_string_lossy())),
+            Self::Files(files) => Some(text::stem(&files.robot.to_string_lossy())),
             Self::OfPreset => None,
         }
     }
@@ -67,7 +68,7 @@ impl EnvironmentChoice {
     ///
     /// # Errors
     /// When there is no such environment, or a file of the robot is wrong.
-    pub fn make(&self, variant: Variant) -> Result<Box<dyn Environment>> {
+    pub fn make(&self, variant: Variant) -> Result<Box<dyn Simulated>> {
         self.config(variant)?.make()
     }
 
@@ -100,12 +101,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     if NAMES.contains(&name) {
         return Ok(());
     }
-    Err(Error::UnknownName {
-        kind: "environment",
-        name: name.to_owned(),
-        nearest: crate::nearest(name, NAMES.iter().copied()).map(str::to_owned),
-        known: NAMES.iter().map(ToString::to_string).collect(),
-    })
+    Err(Error::unknown("environment", name, NAMES))
 }
 
 pub(crate) fn undecided() -> Error {
@@ -140,7 +136,7 @@ impl EnvironmentConfig {
     ///
     /// # Errors
     /// When there is none of that name, a file of the robot is wrong, or its physics names what it does not have.
-    pub fn make(&self) -> Result<Box<dyn Environment>> {
+    pub fn make(&self) -> Result<Box<dyn Simulated>> {
         if self.is_point() && self.physics.is_default() {
             return Ok(mbmpo_envs::make(&self.name, self.variant)?);
         }
@@ -195,7 +191,7 @@ impl RobotFiles {
             .and_then(|robot| robot.with_physics(physics))
             .map_err(refused(robot_file.display().to_string()))?;
         let source = text::read(&self.task)?;
-        let task = ron_text::read::<TaskDescription>(&source, &task_file)?;
+        let task = TaskDescription::from_ron(&source, &task_file)?;
         let both = format!("{task_file} with {}", robot_file.display());
         RobotEnvironment::new(name, &robot, task).map_err(refused(both))
     }

@@ -1,5 +1,5 @@
 use crate::checkpoint::Position;
-use mbmpo_core::ron_text::{OutOfRange, TextError};
+use mbmpo_core::{InvalidValue, Violations, nearest};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -232,29 +232,57 @@ pub enum Error {
     System(String),
 }
 
-impl From<TextError> for Error {
-    fn from(error: TextError) -> Self {
-        match error {
-            TextError::Parse {
-                origin,
-                line,
-                column,
-                message,
-            } => Self::Parse {
-                file: origin,
-                line,
-                column,
-                message,
-            },
-            TextError::Invalid(values) => Self::Invalid(values),
-        }
+/// A value out of range, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutOfRange {
+    /// `FILE:LINE:COLUMN`, the file where it does not have the key, or `--set KEY=VALUE`.
+    pub origin: String,
+    /// The value.
+    pub value: InvalidValue,
+}
+
+impl OutOfRange {
+    /// Of the same origin.
+    pub(crate) fn all(origin: &str, violations: Violations) -> Vec<Self> {
+        let here = |value| Self {
+            origin: origin.to_owned(),
+            value,
+        };
+        violations.0.into_iter().map(here).collect()
+    }
+}
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.value)
     }
 }
 
 /// A result whose error is [`Error`](enum@Error).
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The one of `all` with this name.
+pub(crate) fn by_name<T: Copy, const N: usize>(
+    kind: &'static str,
+    name: &str,
+    all: [T; N],
+    name_of: impl Fn(T) -> &'static str,
+) -> Result<T> {
+    let found = all.into_iter().find(|&one| name_of(one) == name);
+    found.ok_or_else(|| Error::unknown(kind, name, &all.map(name_of)))
+}
+
 impl Error {
+    /// That there is no `name` among those that are `known`.
+    pub(crate) fn unknown(kind: &'static str, name: &str, known: &[&str]) -> Self {
+        Self::UnknownName {
+            kind,
+            name: name.to_owned(),
+            nearest: nearest(name, known.iter().copied()).map(str::to_owned),
+            known: known.iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
     /// What a process ends with: 2 for wrong input as for arguments that clap refuses, 3 where a disk did not take a file,
     /// 128 and the signal where one stopped it, else 1.
     pub fn exit_code(&self) -> u8 {

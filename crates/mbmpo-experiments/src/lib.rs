@@ -17,9 +17,9 @@
 //! ```
 //! use mbmpo_experiments::preset;
 //!
-//! let overrides = ["algorithm.horizon=100".to_owned()];
+//! let overrides = ["horizon=100".to_owned()];
 //! let config = preset::resolve("half-cheetah", "paper", &overrides)?;
-//! assert_eq!(config.algorithm.horizon(), Some(100));
+//! assert_eq!(config.horizon, Some(100));
 //! # Ok::<(), mbmpo_experiments::Error>(())
 //! ```
 
@@ -39,19 +39,23 @@ mod drawing;
 mod environment;
 mod error;
 mod evaluation;
-mod figure;
+pub mod figure;
 mod lock;
 pub mod overrides;
 pub mod preset;
+mod progress;
 mod run_directory;
 mod run_info;
+mod safety;
 mod signals;
 pub mod suite;
 mod text;
 mod trainer;
 
 pub use adaptation::{Adaptation, AdaptationOptions, Adapted, adapt};
-pub use algorithm::{AlgorithmConfig, AlgorithmKind};
+pub use algorithm::{
+    AlgorithmChoice, AlgorithmConfig, AlgorithmKind, AlgorithmVisitor, Runnable, Tiny,
+};
 pub use check::check_environment;
 pub use comparison::{Compared, Comparison, SHARES, compare};
 pub use config::ExperimentConfig;
@@ -59,12 +63,14 @@ pub use curve::learning_curve;
 pub use device::DeviceKind;
 pub use drawing::{Drawing, DrawingOptions, draw, draw_run};
 pub use environment::{EnvironmentChoice, EnvironmentConfig, RobotFiles};
-pub use error::{Error, Result};
-pub use evaluation::{Evaluation, evaluate};
-pub use mbmpo_core::{nearest, ron_text::OutOfRange};
+pub use error::{Error, OutOfRange, Result};
+pub use evaluation::{Evaluation, evaluate, evaluate_run};
+pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};
 pub use preset::Selection;
-pub use run_directory::{RunDirectory, free_path, latest_path, parse_metrics, read_metrics};
+pub use progress::Progress;
+pub use run_directory::{RunDirectory, default_path, parse_metrics, read_metrics};
 pub use run_info::{RunInfo, Saved, Status};
+pub use safety::{ATTEMPTS, OnNan, Safety};
 pub use signals::Signals;
-pub use trainer::{ATTEMPTS, OnNan, Progress, Safety, run, train, with_threads};
+pub use trainer::{run, train, with_threads};

@@ -1,8 +1,9 @@
 //! Changing single values of a configuration, as `--set key.path=value` does.
 
 use crate::text::{brief, plain_path, plain_types};
-use crate::{Error, ExperimentConfig, OutOfRange, Result, nearest};
+use crate::{AlgorithmChoice, Error, ExperimentConfig, OutOfRange, Result, nearest};
 use mbmpo_core::{Check, Checked, Violations};
+use mbmpo_envs::Simulated;
 use serde_json::Value;
 
 /// What is below has maps from names, which may have dots: `mass.torso` is that of the torso, whether it was there or not.
@@ -13,21 +14,24 @@ const MAPS: &str = "environment.physics.";
 ///
 /// # Errors
 /// When a text has no `=`, a key does not exist, or a value is of the wrong type; ranges are not checked.
-pub fn apply(config: ExperimentConfig, overrides: &[String]) -> Result<ExperimentConfig> {
+pub fn apply<C: AlgorithmChoice>(
+    config: ExperimentConfig<C>,
+    overrides: &[String],
+) -> Result<ExperimentConfig<C>> {
     Ok(Overridden::new(config, overrides)?.config().clone())
 }
 
 /// A configuration with overrides, which are to blame for what was right without them.
-pub(crate) struct Overridden<'a> {
+pub(crate) struct Overridden<'a, C> {
     overrides: &'a [String],
-    first: ExperimentConfig,
+    first: ExperimentConfig<C>,
     /// After each override.
-    later: Vec<ExperimentConfig>,
+    later: Vec<ExperimentConfig<C>>,
 }
 
-impl<'a> Overridden<'a> {
+impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
     /// As [`apply`].
-    pub(crate) fn new(first: ExperimentConfig, overrides: &'a [String]) -> Result<Self> {
+    pub(crate) fn new(first: ExperimentConfig<C>, overrides: &'a [String]) -> Result<Self> {
         let mut later = Vec::new();
         for text in overrides {
             let next = apply_one(later.last().unwrap_or(&first), text);
@@ -44,7 +48,7 @@ impl<'a> Overridden<'a> {
     }
 
     /// With all overrides.
-    pub(crate) fn config(&self) -> &ExperimentConfig {
+    pub(crate) fn config(&self) -> &ExperimentConfig<C> {
         self.later.last().unwrap_or(&self.first)
     }
 
@@ -56,11 +60,11 @@ impl<'a> Overridden<'a> {
     pub(crate) fn complete(
         mut self,
         place: impl Fn(Violations) -> Vec<OutOfRange>,
-    ) -> Result<Checked<ExperimentConfig>> {
+    ) -> Result<Checked<ExperimentConfig<C>>> {
         self.check(&place)?;
         let horizon = self.make_environment()?.horizon();
         for stage in std::iter::once(&mut self.first).chain(&mut self.later) {
-            stage.algorithm.horizon_mut().get_or_insert(horizon);
+            stage.horizon.get_or_insert(horizon);
         }
         self.check(&place)
     }
@@ -68,14 +72,14 @@ impl<'a> Overridden<'a> {
     fn check(
         &self,
         place: impl Fn(Violations) -> Vec<OutOfRange>,
-    ) -> Result<Checked<ExperimentConfig>> {
+    ) -> Result<Checked<ExperimentConfig<C>>> {
         let wrong = match self.config().clone().check() {
             Ok(config) => return Ok(config),
             Err(Violations(wrong)) => wrong,
         };
         let (mut in_file, mut in_overrides) = (Vec::new(), Vec::new());
         for value in wrong {
-            let wrong_in = |stage: &ExperimentConfig| {
+            let wrong_in = |stage: &ExperimentConfig<C>| {
                 let violations = stage.clone().check().err();
                 violations.is_some_and(|Violations(all)| all.contains(&value))
             };
@@ -92,13 +96,17 @@ impl<'a> Overridden<'a> {
         Err(Error::Invalid(all))
     }
 
-    fn make_environment(&self) -> Result<Box<dyn mbmpo_core::Environment>> {
-        let make = ExperimentConfig::make_environment;
+    fn make_environment(&self) -> Result<Box<dyn Simulated>> {
+        let make = ExperimentConfig::<C>::make_environment;
         make(self.config()).map_err(|error| self.blame(error, |stage| make(stage).is_err()))
     }
 
     /// The error, said of the override after which it was `wrong`, where it is one.
-    pub(crate) fn blame(&self, error: Error, wrong: impl Fn(&ExperimentConfig) -> bool) -> Error {
+    pub(crate) fn blame(
+        &self,
+        error: Error,
+        wrong: impl Fn(&ExperimentConfig<C>) -> bool,
+    ) -> Error {
         match self.culprit(wrong) {
             Some(text) => Error::Override {
                 text: brief(text),
@@ -109,7 +117,7 @@ impl<'a> Overridden<'a> {
     }
 
     /// The override after which it was wrong to the end.
-    fn culprit(&self, wrong: impl Fn(&ExperimentConfig) -> bool) -> Option<&String> {
+    fn culprit(&self, wrong: impl Fn(&ExperimentConfig<C>) -> bool) -> Option<&String> {
         let right = self.later.iter().rposition(|stage| !wrong(stage));
         match right {
             Some(stage) => self.overrides.get(stage + 1),
@@ -119,10 +127,13 @@ impl<'a> Overridden<'a> {
     }
 }
 
-fn apply_one(config: &ExperimentConfig, text: &str) -> Result<ExperimentConfig, String> {
+fn apply_one<C: AlgorithmChoice>(
+    config: &ExperimentConfig<C>,
+    text: &str,
+) -> Result<ExperimentConfig<C>, String> {
     let (path, value) = text
         .split_once('=')
-        .ok_or("expected key.path=value, for example `algorithm.horizon=100`")?;
+        .ok_or("expected key.path=value, for example `horizon=100`")?;
     let (path, value) = (path.trim(), parse_value(value.trim())?);
     let path = match path.strip_prefix("env.") {
         Some(rest) => format!("environment.{rest}"),

@@ -1,11 +1,10 @@
 //! Configurations that come with the program, and those in files.
 
+use crate::algorithm::Preset;
 use crate::environment::{check_name, undecided};
 use crate::overrides::Overridden;
-use crate::{
-    AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, OutOfRange, Result, nearest, text,
-};
-use mbmpo_core::{Check, Checked, ron_text};
+use crate::{AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, OutOfRange, Result, text};
+use mbmpo_core::{Check, Checked};
 use std::path::Path;
 
 /// Which algorithm, with which preset.
@@ -53,7 +52,7 @@ impl Selection {
 
     /// What a run with it is called: the preset, or the name of its file, after the algorithm unless that is MB-MPO.
     pub fn label(&self) -> String {
-        let preset = label(self.preset());
+        let preset = text::stem(self.preset());
         match self.kind() {
             AlgorithmKind::MbMpo => preset,
             kind => format!("{kind}-{preset}"),
@@ -62,52 +61,33 @@ impl Selection {
 }
 
 /// Names of the embedded presets of an algorithm, the default first: `paper` is the paper's text, `authors` how it was run
-/// for the paper, `quick` a small budget, `tuned` what is known to learn.
-pub fn names(algorithm: AlgorithmKind) -> &'static [&'static str] {
-    match algorithm {
-        AlgorithmKind::MbMpo => &["paper", "quick", "authors"],
-        AlgorithmKind::Vpg => &["tuned"],
-        _ => &["tuned", "authors"],
+/// for the paper, `quick` a small budget, `tuned` settings that are known to learn.
+pub fn names(algorithm: AlgorithmKind) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for preset in algorithm.presets() {
+        if !names.contains(&preset.name) {
+            names.push(preset.name);
+        }
     }
+    names
 }
 
-macro_rules! embed {
-    ($file:literal) => {
-        include_str!(concat!("../../../configs/", $file))
-    };
-}
-
-/// The embedded preset of that name; those of robots go with any robot, those of algorithms without a model with any
-/// environment.
+/// The embedded preset of that name for an environment.
 fn embedded(
     environment: &EnvironmentChoice,
     algorithm: AlgorithmKind,
-    preset: &str,
+    name: &str,
 ) -> Option<&'static str> {
-    use AlgorithmKind::{Acktr, Ddpg, MbMpo, Ppo, Trpo, Vpg};
-    let name = match environment {
+    let environment = match environment {
         EnvironmentChoice::Name(name) => name.as_str(),
         EnvironmentChoice::Files(_) | EnvironmentChoice::OfPreset => "",
     };
-    Some(match (algorithm, preset, name) {
-        (MbMpo, "quick", "point-2d") => embed!("point-2d/quick.ron"),
-        (MbMpo, "paper", "point-2d") => embed!("point-2d/paper.ron"),
-        (MbMpo, "authors", "point-2d") => embed!("point-2d/authors.ron"),
-        (MbMpo, "quick", _) => embed!("robot/quick.ron"),
-        (MbMpo, "paper", "ant" | "walker2d") => embed!("robot/paper-ant-walker2d.ron"),
-        (MbMpo, "paper", _) => embed!("robot/paper.ron"),
-        (MbMpo, "authors", _) => embed!("robot/authors.ron"),
-        (Trpo, "tuned", _) => embed!("trpo/tuned.ron"),
-        (Trpo, "authors", _) => embed!("trpo/authors.ron"),
-        (Ppo, "tuned", _) => embed!("ppo/tuned.ron"),
-        (Ppo, "authors", _) => embed!("ppo/authors.ron"),
-        (Ddpg, "tuned", _) => embed!("ddpg/tuned.ron"),
-        (Ddpg, "authors", _) => embed!("ddpg/authors.ron"),
-        (Acktr, "tuned", _) => embed!("acktr/tuned.ron"),
-        (Acktr, "authors", _) => embed!("acktr/authors.ron"),
-        (Vpg, "tuned", _) => embed!("vpg/tuned.ron"),
-        _ => return None,
-    })
+    let fits = |preset: &&Preset| {
+        let any = preset.environments.is_empty();
+        preset.name == name && (any || preset.environments.contains(&environment))
+    };
+    let mut presets = algorithm.presets().iter();
+    presets.find(fits).map(|preset| preset.text)
 }
 
 /// An embedded preset without an environment's name.
@@ -133,14 +113,9 @@ pub fn source(
         return text::read(Path::new(preset));
     }
     let Some(text) = embedded(&environment, algorithm, preset) else {
-        let names = names(algorithm);
-        let known = names.iter().copied().chain(["FILE.ron"]);
-        return Err(Error::UnknownName {
-            kind: "preset",
-            name: preset.to_owned(),
-            nearest: nearest(preset, names.iter().copied()).map(str::to_owned),
-            known: known.map(str::to_owned).collect(),
-        });
+        let mut known = names(algorithm);
+        known.push("FILE.ron");
+        return Err(Error::unknown("preset", preset, &known));
     };
     Ok(text.to_owned())
 }
@@ -179,7 +154,7 @@ pub fn resolve(
     }
     // an embedded preset is not a file of the user's
     let place = |violations| match is_path(preset) {
-        true => OutOfRange::locate(&source, &origin, violations),
+        true => text::place(&source, &origin, violations),
         false => OutOfRange::all(&origin, violations),
     };
     let config = config
@@ -203,31 +178,12 @@ pub fn resolve(
     overridden.complete(place)
 }
 
-/// Parses and checks a configuration; `origin` is what error messages call it. Paths are left as they are.
+/// [`ExperimentConfig::from_ron`] for an algorithm that comes with the program.
 ///
 /// # Errors
 /// When it is not RON, a key is unknown or missing, or a value is of the wrong type or out of range.
 pub fn read(source: &str, origin: &str) -> Result<Checked<ExperimentConfig>> {
-    Ok(ron_text::read(source, origin)?)
-}
-
-/// [`read`] from a file, whose paths are relative to its directory.
-pub(crate) fn read_file(path: &Path) -> Result<Checked<ExperimentConfig>> {
-    let origin = path.to_string_lossy();
-    let mut config = read(&text::read(path)?, &origin)?.into_inner();
-    let directory = path.parent().unwrap_or(Path::new(""));
-    config.environment.rebase(directory);
-    let place = |wrong| Error::Invalid(OutOfRange::all(&origin, wrong));
-    config.check().map_err(place)
-}
-
-/// What a run with this preset is called: its name, or the name of its file.
-pub fn label(preset: &str) -> String {
-    let stem = Path::new(preset).file_stem();
-    stem.map_or_else(
-        || preset.to_owned(),
-        |stem| stem.to_string_lossy().into_owned(),
-    )
+    ExperimentConfig::from_ron(source, origin)
 }
 
 fn is_path(preset: &str) -> bool {

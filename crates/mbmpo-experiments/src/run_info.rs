@@ -1,4 +1,4 @@
-use crate::{DeviceKind, Error, Result, preset, text};
+use crate::{DeviceKind, Error, Result, text};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::SystemTime;
@@ -92,7 +92,7 @@ impl RunInfo {
         format!(
             "{}-{}-seed{}",
             self.environment,
-            preset::label(&self.preset),
+            text::stem(&self.preset),
             self.seed
         )
     }

@@ -1,10 +1,10 @@
 //! Several experiments with several seeds, and a table of what came out.
 
-use crate::evaluation::{deviation, mean};
 use crate::{
     DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, Safety, preset,
     run, text,
 };
+use mbmpo_core::statistics::{deviation, mean};
 use mbmpo_core::{Checked, IterationMetrics};
 use serde::Serialize;
 use std::fs;
@@ -195,11 +195,7 @@ fn one<P: Progress>(
     config: &Checked<ExperimentConfig>,
     watch: &impl Fn(&str, usize) -> P,
 ) -> Result<RunResult> {
-    let mut directory = if options.resume {
-        RunDirectory::resume(Some(path), config, info.clone())?
-    } else {
-        RunDirectory::create(Some(path), config, info.clone())?
-    };
+    let mut directory = RunDirectory::open(Some(path), config, info.clone(), options.resume)?;
     let mut progress = watch(&info.label(), config.real_steps);
     let last = run(config, &mut directory, options.safety, &mut progress)?;
     Ok(RunResult::new(&directory, &last))
@@ -241,7 +237,7 @@ impl RunResult {
             seed: info.seed,
             real_steps: last.real_steps,
             return_pre_mean: last.return_pre_mean,
-            return_post_mean: last.meta.as_ref().map(|meta| meta.return_post_mean),
+            return_post_mean: last.return_post_mean,
             wall_seconds: last.wall_seconds,
             directory: directory.path().to_owned(),
         }

@@ -1,7 +1,9 @@
 //! Text files, and text for people.
 
-use crate::{Result, disk};
-use mbmpo_core::ron_text::{self, TextError};
+use crate::config::MOVED;
+use crate::{Error, OutOfRange, Result, disk};
+use mbmpo_core::Violations;
+use mbmpo_core::ron_text::{self, PlacedValue, TextError};
 pub(crate) use mbmpo_core::ron_text::{brief, options, plain_types};
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -29,9 +31,63 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     })
 }
 
+/// The name of a file without directory and extension; a text that is no path as it is.
+pub(crate) fn stem(path: &str) -> String {
+    let stem = Path::new(path).file_stem();
+    stem.map_or_else(
+        || path.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
+}
+
 /// Parses RON; error messages call it `file`.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
-    Ok(ron_text::parse(text, file)?)
+    Ok(ron_text::parse_with(text, file, &moved)?)
+}
+
+/// The message for a key that earlier versions had in the algorithm.
+fn moved(parent: &str, key: &str) -> Option<String> {
+    (parent.starts_with("algorithm") && MOVED.contains(&key)).then(|| {
+        format!(
+            "`{key}` is no key of the algorithm any more: move it out of the parentheses, beside `algorithm`"
+        )
+    })
+}
+
+/// The violations with their lines and columns in the text of `file`.
+pub(crate) fn place(text: &str, file: &str, violations: Violations) -> Vec<OutOfRange> {
+    let placed = ron_text::locate(text, file, violations);
+    placed.into_iter().map(OutOfRange::from).collect()
+}
+
+impl From<PlacedValue> for OutOfRange {
+    fn from(PlacedValue { place, value }: PlacedValue) -> Self {
+        Self {
+            origin: place,
+            value,
+        }
+    }
+}
+
+impl From<TextError> for Error {
+    fn from(error: TextError) -> Self {
+        match error {
+            TextError::Parse {
+                origin,
+                line,
+                column,
+                message,
+            } => Self::Parse {
+                file: origin,
+                line,
+                column,
+                message,
+            },
+            TextError::Invalid(values) => {
+                Self::Invalid(values.into_iter().map(OutOfRange::from).collect())
+            }
+        }
+    }
 }
 
 /// Rows as lines with aligned columns, the first `left` of them to the left, the others to the right.

@@ -18,11 +18,11 @@ fn quick() -> ExperimentConfig {
 
 fn every_preset() -> impl Iterator<Item = Selection> {
     AlgorithmKind::ALL.into_iter().flat_map(|algorithm| {
-        let selection = move |name: &&str| Selection {
+        let selection = move |name: &str| Selection {
             algorithm: Some(algorithm),
-            preset: Some((*name).to_owned()),
+            preset: Some(name.to_owned()),
         };
-        preset::names(algorithm).iter().map(selection)
+        preset::names(algorithm).into_iter().map(selection)
     })
 }
 
@@ -61,7 +61,7 @@ fn every_preset_is_complete_and_in_range() {
             let config = preset::resolve(environment, selection.clone(), &[]).unwrap();
             let made = config.make_environment().unwrap();
             assert_eq!(made.name(), environment);
-            let horizon = config.algorithm.horizon();
+            let horizon = config.horizon;
             assert_eq!(horizon, Some(made.horizon()), "{environment} {selection:?}");
             if let Some(asked) = selection.algorithm {
                 assert_eq!(config.algorithm.kind(), asked);
@@ -98,7 +98,7 @@ fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
     for &environment in mbmpo_envs::NAMES {
         let config = preset::resolve(environment, "paper", &[]).unwrap();
         let algorithm = config.algorithm.mb_mpo().unwrap();
-        let horizon = algorithm.horizon.unwrap();
+        let horizon = config.horizon.unwrap();
         let tasks = algorithm.ensemble.members * algorithm.tasks_per_model;
         let imagined = 2 * tasks * algorithm.imagined_rollouts_per_task * horizon;
         assert!(
@@ -150,7 +150,7 @@ fn what_is_written_reads_back_the_same() {
 #[test]
 fn override_takes_numbers_lists_words_and_booleans() {
     let config = set(&[
-        "algorithm.horizon=1_00",
+        "horizon=1_00",
         "algorithm.ensemble.hidden=[3, 4]",
         "algorithm.trust_region.max_kl=1",
         "algorithm.ensemble.weight_normalization=false",
@@ -158,7 +158,7 @@ fn override_takes_numbers_lists_words_and_booleans() {
     ])
     .unwrap();
     let algorithm = config.algorithm.mb_mpo().unwrap();
-    assert_eq!(algorithm.horizon, Some(100));
+    assert_eq!(config.horizon, Some(100));
     assert_eq!(algorithm.ensemble.hidden, [3, 4]);
     assert_eq!(algorithm.trust_region.max_kl, 1.0);
     assert!(!algorithm.ensemble.weight_normalization);
@@ -183,28 +183,44 @@ fn override_of_an_unknown_key_names_the_nearest() {
     // below a value
     assert!(refused("real_steps.foo=3").contains("no key `foo` in `real_steps`"));
     // nothing similar: what there is
-    assert!(refused("zzz=3").ends_with("there are `algorithm`, `environment`, `real_steps`"));
+    assert!(refused("zzz=3").ends_with(
+        "there are `algorithm`, `environment`, `evaluation_episodes`, `horizon`, `real_steps`"
+    ));
 }
 
 #[test]
 fn override_of_the_wrong_type_says_what_is_wanted() {
-    assert_eq!(
-        set(&["algorithm.horizon=None"])
-            .unwrap()
-            .algorithm
-            .horizon(),
-        None
-    );
-    assert!(refused("algorithm.horizon=1.5").contains("`algorithm.horizon`"));
-    assert!(refused("algorithm.horizon=1.5").ends_with("expected a whole number from 0 on"));
-    assert!(refused("algorithm.horizon=-1").ends_with("expected a whole number from 0 on"));
+    assert_eq!(set(&["horizon=None"]).unwrap().horizon, None);
+    assert!(refused("horizon=1.5").contains("`horizon`"));
+    assert!(refused("horizon=1.5").ends_with("expected a whole number from 0 on"));
+    assert!(refused("horizon=-1").ends_with("expected a whole number from 0 on"));
     assert!(refused("algorithm.policy.hidden=3").ends_with("expected a list such as [128, 128]"));
     assert!(
         refused("environment.variant=Author")
             .ends_with("expected one of `Paper`, `Authors`, `Gym`")
     );
     assert!(refused("horizon").contains("key.path=value"));
-    assert!(refused("algorithm.horizon=[1").contains("cannot read the value `[1`"));
+    assert!(refused("horizon=[1").contains("cannot read the value `[1`"));
+}
+
+/// A configuration of before, when the keys were the algorithm's. Fails when the message does not say where they are now.
+#[test]
+fn keys_that_moved_are_found_again() {
+    for key in ["horizon", "evaluation_episodes"] {
+        let place = position("meta_steps");
+        assert_eq!(
+            broken("meta_steps", &format!("{key}: 30, meta_steps")),
+            format!(
+                "{place}`{key}` is no key of the algorithm any more: move it out of the parentheses, beside `algorithm`"
+            )
+        );
+        assert_eq!(
+            refused(&format!("algorithm.{key}=30")),
+            format!(
+                "--set algorithm.{key}=30: there is no key `{key}` in `algorithm`, did you mean `{key}`?"
+            )
+        );
+    }
 }
 
 #[test]

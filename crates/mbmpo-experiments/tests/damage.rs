@@ -56,7 +56,7 @@ fn run(path: &Path) -> RunDirectory {
     let parameters = network.initial_parameters(&mut stream);
     let policy = DeterministicPolicy {
         parameters: parameters.iter().map(|&x| x as f32).collect(),
-        normalizer: mbmpo_policy::RunningNormalizer::new(2, 5.0).now(),
+        normalizer: mbmpo_policy::RunningNormalizer::new(2, 5.0).normalizer(),
         network,
     };
     for x in 1..=2 {
@@ -65,7 +65,7 @@ fn run(path: &Path) -> RunDirectory {
             real_steps: 10 * x,
             ..IterationMetrics::default()
         };
-        directory.record(&metrics, policy.clone()).unwrap();
+        directory.record(&metrics, &policy).unwrap();
         directory.save(&mut small(x)).unwrap();
     }
     directory

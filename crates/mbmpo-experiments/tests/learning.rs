@@ -49,7 +49,7 @@ fn assert_learns(environment: &EnvironmentChoice, settings: &[&str], threshold: 
 
 #[test]
 fn the_point_goes_to_the_origin() {
-    let settings = ["real_steps=3000", "algorithm.evaluation_episodes=20"];
+    let settings = ["real_steps=3000", "evaluation_episodes=20"];
     assert_learns(&"point-2d".into(), &settings, -15.5);
 }
 

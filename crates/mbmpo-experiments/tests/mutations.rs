@@ -43,7 +43,7 @@ fn presets() -> Vec<Preset> {
             for name in preset::names(algorithm) {
                 let selection = Selection {
                     algorithm: Some(algorithm),
-                    preset: Some((*name).to_owned()),
+                    preset: Some(name.to_owned()),
                 };
                 let source = preset::source(*environment, selection).unwrap();
                 let named = format!("environment: (\nname: \"{environment}\",\nvariant: ");
@@ -213,7 +213,8 @@ fn misspellings(key: &str) -> BTreeSet<String> {
 /// Keys that may be left out: they have defaults.
 fn is_optional(preset: &Preset, path: &str) -> bool {
     match path {
-        "algorithm.horizon" | "algorithm.critic" | "algorithm.policy.output_scale" => true,
+        "horizon" | "evaluation_episodes" => true,
+        "algorithm.critic" | "algorithm.policy.output_scale" => true,
         "algorithm.value_clip" => preset.algorithm == AlgorithmKind::Ppo,
         "algorithm.reward_clip" => preset.algorithm == AlgorithmKind::Acktr,
         _ => false,
@@ -856,22 +857,19 @@ fn the_right_override_is_blamed() {
     };
     assert_eq!(
         resolve(&[
-            "algorithm.horizon=0",
+            "horizon=0",
             "real_steps=5000",
             "algorithm.policy.hidden=[3, 0]"
         ]),
-        "--set algorithm.horizon=0: `algorithm.horizon` is 0, allowed is 1 to 100000\n\
+        "--set horizon=0: `horizon` is 0, allowed is 1 to 100000\n\
          --set algorithm.policy.hidden=[3, 0]: `algorithm.policy.hidden[1]` is 0, allowed is 1 to 4096"
     );
     // one that is mended later is no mistake
     assert_eq!(resolve(&["real_steps=0", "real_steps=3000"]), "");
-    let (episodes, horizon) = (
-        "algorithm.evaluation_episodes=1000",
-        "algorithm.horizon=20000",
-    );
+    let (episodes, horizon) = ("evaluation_episodes=1000", "horizon=20000");
     assert_eq!(
         resolve(&[episodes, horizon, "real_steps=5000"]),
-        "--set algorithm.horizon=20000: `algorithm.evaluation_episodes` is 1000, allowed is at most \
+        "--set horizon=20000: `evaluation_episodes` is 1000, allowed is at most \
          10,000,000 steps a report (episodes times horizon)"
     );
     assert_eq!(
@@ -879,7 +877,7 @@ fn the_right_override_is_blamed() {
         "--set env.physics.mass.tors=2: half-cheetah: physics.mass: there is no body `tors`, did you mean \
          `torso`? (there are `all`, `torso`, `bthigh`, `bshin`, `bfoot`, `fthigh`, `fshin`, `ffoot`)"
     );
-    let long = format!("algorithm.horizon={}", "9".repeat(100_000));
+    let long = format!("horizon={}", "9".repeat(100_000));
     assert!(resolve(&[&long]).len() < 3_000);
 }
 

@@ -33,7 +33,7 @@ const TINY: [&str; 9] = [
     "algorithm.real_steps_per_iteration=30",
     "algorithm.imagined_rollouts_per_task=2",
     "algorithm.meta_steps=1",
-    "algorithm.evaluation_episodes=3",
+    "evaluation_episodes=3",
     "algorithm.ensemble.members=2",
     "algorithm.ensemble.hidden=[8]",
     "algorithm.ensemble.max_epochs=2",
@@ -60,7 +60,7 @@ fn a_run_needs_nothing_but_its_directory() {
     fs::create_dir(&mine).unwrap();
     let config = preset::resolve(files(&mine), "quick", &tiny()).unwrap();
     assert_eq!(config.environment.name, "cart");
-    assert_eq!(config.algorithm.horizon(), Some(12), "the task's");
+    assert_eq!(config.horizon, Some(12), "the task's");
 
     let path = parent.path().join("run");
     let info = RunInfo::begin("cart", "quick", 1, DeviceKind::Cpu, 1, &[]);

@@ -18,33 +18,13 @@ const EVERY_PART: Safety = Safety {
 
 /// Two iterations, each as short as it may be.
 fn tiny(algorithm: AlgorithmKind) -> Checked<ExperimentConfig> {
-    let mut settings = vec!["real_steps=120", "algorithm.evaluation_episodes=2"];
-    settings.extend(match algorithm {
-        AlgorithmKind::MbMpo => vec![
-            "algorithm.initial_random_steps=60",
-            "algorithm.real_steps_per_iteration=60",
-            "algorithm.imagined_rollouts_per_task=3",
-            "algorithm.meta_steps=3",
-            "algorithm.policy.hidden=[8]",
-            "algorithm.ensemble.members=2",
-            "algorithm.ensemble.hidden=[16, 8]",
-            "algorithm.ensemble.max_epochs=3",
-        ],
-        AlgorithmKind::Ddpg => vec![
-            "algorithm.cycles=2",
-            "algorithm.rollout_steps=30",
-            "algorithm.train_steps=5",
-            "algorithm.batch_size=8",
-            "algorithm.noise_interval=4",
-        ],
-        AlgorithmKind::Acktr => vec!["algorithm.batch_steps=60", "algorithm.critic_steps=2"],
-        AlgorithmKind::Ppo => vec!["algorithm.batch_steps=60", "algorithm.minibatches=3"],
-        AlgorithmKind::Trpo | AlgorithmKind::Vpg => vec!["algorithm.batch_steps=60"],
-    });
-    let settings: Vec<_> = settings.into_iter().map(str::to_owned).collect();
+    let tiny = algorithm.tiny();
+    let settings = ["real_steps=120", "evaluation_episodes=2"];
+    let settings = settings.iter().chain(tiny.settings);
+    let settings: Vec<_> = settings.map(|&setting| setting.to_owned()).collect();
     let selection = Selection {
         algorithm: Some(algorithm),
-        preset: (algorithm == AlgorithmKind::MbMpo).then(|| "quick".to_owned()),
+        preset: Some(tiny.preset.to_owned()),
     };
     preset::resolve("point-2d", selection, &settings).unwrap()
 }

@@ -19,7 +19,7 @@ use std::path::Path;
 struct Idle {
     parts: usize,
     fails_at: usize,
-    redraws: usize,
+    reseeds: usize,
     needed: usize,
 }
 
@@ -28,7 +28,7 @@ impl Idle {
         Self {
             parts: 0,
             fails_at,
-            redraws: 0,
+            reseeds: 0,
             needed,
         }
     }
@@ -37,7 +37,7 @@ impl Idle {
 impl Persist for Idle {
     fn persist(&mut self, archive: &mut Archive) -> Result<()> {
         archive.count("parts", &mut self.parts)?;
-        archive.count("redraws", &mut self.redraws)
+        archive.count("reseeds", &mut self.reseeds)
     }
 }
 
@@ -45,7 +45,7 @@ impl Algorithm for Idle {
     type Policy = GaussianPolicy;
 
     fn advance(&mut self, _observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
-        if self.parts == 2 * self.fails_at + 1 && self.redraws < self.needed {
+        if self.parts == 2 * self.fails_at + 1 && self.reseeds < self.needed {
             return Err(mbmpo_core::Error::NotFinite {
                 what: "the loss".to_owned(),
             });
@@ -59,8 +59,8 @@ impl Algorithm for Idle {
         }))
     }
 
-    fn redraw(&mut self) {
-        self.redraws += 1;
+    fn reseed(&mut self) {
+        self.reseeds += 1;
     }
 
     fn real_steps(&self) -> usize {
@@ -206,7 +206,7 @@ fn a_failure_can_be_tried_again_with_other_random_numbers() {
     let mut idle = Idle::failing(1, 2);
     train(&mut idle, 25, &mut directory, ROLLBACK, &mut notices).unwrap();
     // the second attempt draws again what the first did, once more
-    assert_eq!((idle.parts, idle.redraws), (6, 2));
+    assert_eq!((idle.parts, idle.reseeds), (6, 2));
     assert_eq!(notices.0.len(), 2, "{:?}", notices.0);
     assert!(notices.0[1].contains("(2 of 3)"), "{:?}", notices.0);
     let iterations: Vec<_> = directory.history().iter().map(|m| m.iteration).collect();
@@ -234,7 +234,7 @@ fn attempts_outlive_a_stop() {
             }
         };
         assert_eq!(
-            (idle.parts, idle.redraws),
+            (idle.parts, idle.reseeds),
             (6, 2),
             "{parts} parts at a time"
         );
@@ -252,7 +252,7 @@ fn attempts_come_to_an_end() {
     let mut idle = Idle::failing(0, usize::MAX);
     let error = train(&mut idle, 25, &mut directory, ROLLBACK, &mut notices).unwrap_err();
     assert!(matches!(error, Error::Failed { iteration: 0, .. }));
-    assert_eq!((notices.0.len(), idle.redraws), (ATTEMPTS, ATTEMPTS));
+    assert_eq!((notices.0.len(), idle.reseeds), (ATTEMPTS, ATTEMPTS));
 }
 
 #[test]

@@ -88,7 +88,7 @@ impl Actor for Counting {
             .iter_mut()
             .flat_map(|age| {
                 *age += 1.0;
-                [noise.random_range(-0.5..0.5), (*age - 1.0) / 100.0]
+                [noise.random_range(-2.0..2.0_f32), (*age - 1.0) / 100.0]
             })
             .collect();
         let data = TensorData::new(rows, [self.ages.len(), 2]);
@@ -252,7 +252,7 @@ fn ending() -> Task {
 #[test]
 fn terminated_rollouts_start_again() {
     let task = ending();
-    let paths = imagine(&task, Members::One(0), 1000.0, 2);
+    let paths = imagine(&task, Members::One(1), 1000.0, 2);
     assert_follows_the_model(&paths, &task);
     assert!(
         paths.lengths.len() > ROLLOUTS,

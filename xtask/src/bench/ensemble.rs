@@ -2,7 +2,7 @@
 
 use super::workload::{HotLoop, Sample, Workload};
 use anyhow::Result;
-use mbmpo_core::{Streams, Trajectories};
+use mbmpo_core::{LearnedModel, Streams, Trajectories};
 use mbmpo_models::Ensemble;
 use std::time::Instant;
 

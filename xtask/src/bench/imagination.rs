@@ -2,10 +2,10 @@
 
 use super::workload::{HotLoop, Sample, Workload};
 use anyhow::Result;
-use mbmpo_core::{Environment, Purpose, Streams, Task};
-use mbmpo_meta::imagine::{Imagination, Randomness};
+use mbmpo_core::{Environment, LearnedModel, Purpose, Streams, Task};
 use mbmpo_models::Predictor;
-use mbmpo_policy::GaussianMlp;
+use mbmpo_models::imagination::{Imagination, Members, Randomness};
+use mbmpo_policy::{GaussianActor, GaussianMlp};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ pub struct Rollouts {
     environment: Box<dyn Environment>,
     task: Task,
     network: GaussianMlp,
-    theta: Vec<f32>,
+    theta: Vec<f64>,
     device: burn::tensor::Device,
     streams: Streams,
     phase: u64,
@@ -33,9 +33,9 @@ impl Rollouts {
         // a model that has seen data stays near them
         ensemble.fit(&workload.transitions(1), &workload.streams, 0)?;
         let (model, policy) = (workload.model_layers(), workload.policy_layers());
-        let horizon = workload.horizon();
+        let horizon = workload.horizon;
         Ok(Self {
-            models: ensemble.predictor()?,
+            models: ensemble.freeze()?,
             members,
             rollouts,
             horizon,
@@ -43,7 +43,7 @@ impl Rollouts {
             environment: workload.environment.boxed_clone(),
             task: workload.environment.task().clone(),
             network: workload.network.clone(),
-            theta: workload.theta.iter().map(|&x| x as f32).collect(),
+            theta: workload.theta.clone(),
             device: workload.device.clone(),
             streams: workload.streams,
             phase: 0,
@@ -59,7 +59,6 @@ impl HotLoop for Rollouts {
 
     fn run(&mut self) -> Result<Sample> {
         let imagination = Imagination {
-            network: &self.network,
             task: &self.task,
             horizon: self.horizon,
             rollouts: self.rollouts,
@@ -76,9 +75,12 @@ impl HotLoop for Rollouts {
                 let randomness = Randomness {
                     starts: stream(Purpose::ImaginedStart, k),
                     actions: stream(Purpose::ImaginedAction, k),
+                    steps: stream(Purpose::ImaginedStep, k),
                 };
-                let environment = environment.as_mut();
-                imagination.rollouts(&self.models, k, &self.theta, environment, randomness)
+                let mut actor =
+                    GaussianActor::new(&self.network, &self.theta, self.horizon, &self.device);
+                let (member, environment) = (Members::One(k), environment.as_mut());
+                imagination.rollouts(&self.models, member, &mut actor, environment, randomness)
             })
             .collect::<mbmpo_core::Result<Vec<_>>>()?;
         let seconds = clock.elapsed().as_secs_f64();

@@ -6,7 +6,7 @@ use super::meta_update::MetaUpdate;
 use super::workload::{HotLoop, Workload};
 use super::{ADAM_STEPS, ROLLOUTS, median};
 use anyhow::Result;
-use kuva::prelude::{Layout, LegendPosition, LinePlot, Plot};
+use mbmpo_experiments::figure::{COLORS, Chart, Line, line_chart};
 use serde::Serialize;
 
 /// A loop at growing sizes.
@@ -79,7 +79,7 @@ pub fn measure(workload: &Workload, rounds: usize) -> Result<Vec<Curve>> {
         Ok(())
     };
 
-    let imagined = |members: usize, rollouts: usize| members * rollouts * workload.horizon();
+    let imagined = |members: usize, rollouts: usize| members * rollouts * workload.horizon;
     let rollouts = |members, rollouts| -> Result<_> {
         let hot_loop: Box<dyn HotLoop> = Box::new(Rollouts::new(workload, members, rollouts)?);
         Ok(hot_loop)
@@ -162,33 +162,25 @@ pub fn table(curves: &[Curve]) -> String {
 /// The curves as an SVG: cost of a unit against the amount of work, each divided by that of the smallest amount. Linear
 /// growth is a level line.
 pub fn figure(curves: &[Curve]) -> String {
-    const COLORS: [&str; 6] = [
-        "#1f5fa8", "#6aa3d8", "#2f8f5b", "#d07a1c", "#b04a5a", "#7a5aa8",
-    ];
-    let line = |(curve, color): (&Curve, &&str)| {
+    let line = |(curve, color): (&Curve, &&'static str)| {
         let first = &curve.points[0];
         let points = curve.points.iter().map(|point| {
             let size = point.size as f64 / first.size as f64;
             (size, point.microseconds / first.microseconds)
         });
-        let legend = format!("{} with {}", curve.name, curve.grows);
-        let line = LinePlot::new()
-            .with_data(points)
-            .with_color(*color)
-            .with_stroke_width(2.0)
-            .with_legend(legend);
-        Plot::Line(line)
+        Line {
+            legend: Some(format!("{} with {}", curve.name, curve.grows)),
+            ..Line::new(points, color)
+        }
     };
-    let plots: Vec<Plot> = curves.iter().zip(COLORS.iter().cycle()).map(line).collect();
-    let layout = Layout::auto_from_plots(&plots)
-        .with_title("Cost of a unit of work as the work grows")
-        .with_x_label("times the smallest amount")
-        .with_y_label("times the cost there")
-        .with_width(760.0)
-        .with_height(440.0)
-        .with_x_axis_min(0.0)
-        .with_y_axis_min(0.0)
-        .with_legend_box(false)
-        .with_legend_position(LegendPosition::InsideBottomRight);
-    kuva::render_to_svg(plots, layout)
+    let chart = Chart {
+        title: "Cost of a unit of work as the work grows".to_owned(),
+        x_label: "times the smallest amount".to_owned(),
+        y_label: "times the cost there".to_owned(),
+        log_x: false,
+        y_from_zero: true,
+        legend_inside: true,
+    };
+    let lines: Vec<Line> = curves.iter().zip(COLORS.iter().cycle()).map(line).collect();
+    line_chart(&chart, &lines)
 }

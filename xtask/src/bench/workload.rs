@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use mbmpo_core::{Check, Checked, Environment, Purpose, Stream, Streams, Trajectories};
+use mbmpo_core::{Check, Checked, Purpose, Stream, Streams, Trajectories};
+use mbmpo_envs::Simulated;
 use mbmpo_experiments::{DeviceKind, preset};
 use mbmpo_meta::MbMpoConfig;
 use mbmpo_models::{Ensemble, EnsembleConfig};
@@ -35,7 +36,9 @@ pub struct Sample {
 /// The `paper` preset of half-cheetah and where everything runs.
 pub struct Workload {
     pub config: Checked<MbMpoConfig>,
-    pub environment: Box<dyn Environment>,
+    pub environment: Box<dyn Simulated>,
+    /// Length of a rollout \[control steps\].
+    pub horizon: usize,
     pub device: Device,
     pub network: GaussianMlp,
     /// θ, freshly drawn.
@@ -47,6 +50,7 @@ impl Workload {
     pub fn new() -> Result<Self> {
         let config = preset::resolve("half-cheetah", "paper", &[])?;
         let environment = config.make_environment()?;
+        let horizon = config.horizon.unwrap_or(environment.horizon());
         let config = config
             .algorithm
             .mb_mpo()
@@ -62,6 +66,7 @@ impl Workload {
             device: DeviceKind::Cpu.device()?,
             config,
             environment,
+            horizon,
             network,
             streams,
         })
@@ -70,11 +75,6 @@ impl Workload {
     /// Networks of the ensemble.
     pub fn members(&self) -> usize {
         self.config.ensemble.members
-    }
-
-    /// Length of a rollout \[control steps\].
-    pub fn horizon(&self) -> usize {
-        self.config.horizon.unwrap_or(self.environment.horizon())
     }
 
     /// Random numbers for one purpose; the same in every run.
