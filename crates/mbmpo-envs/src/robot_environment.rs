@@ -2,10 +2,12 @@
 
 mod names;
 
+#[cfg(feature = "pictures")]
+use crate::Frame;
+use crate::Simulation;
 use crate::robot::{JointKind, RobotDescription};
 use crate::snapshot;
 use crate::task_file::TaskDescription;
-use crate::{Frame, Simulation};
 use mbmpo_core::{
     BoxSpace, Checked, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked,
 };
@@ -182,7 +184,8 @@ impl RobotEnvironment {
         Ok(())
     }
 
-    /// The present moment for [`crate::picture()`], with the goal where there is one.
+    /// The present state for [`crate::picture()`], with the goal where there is one.
+    #[cfg(feature = "pictures")]
     pub fn frame(&self) -> Frame {
         let time = self.steps as f64 * self.simulation.control_time_step();
         let mut frame = Frame::of(&self.simulation, time);
