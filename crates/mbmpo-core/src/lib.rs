@@ -12,6 +12,7 @@
 //! - [`Persist`] and [`State`]: the whole state of an object, saved and restored to the bit;
 //! - [`Streams`]: every random number, by name;
 //! - [`Check`]: unchecked parameters become [`Checked`] ones, and only those run;
+//! - [`ron_text`]: reading parameters from RON, with errors that name line, column and key;
 //! - [`nearest`]: the known name that is most similar to a mistyped one.
 //!
 //! The crate knows no physics, no files and no algorithm. Without the default feature `tensor` it
@@ -33,6 +34,8 @@ mod experience;
 mod metrics;
 mod nearest;
 mod policy;
+mod ron_spans;
+pub mod ron_text;
 mod space;
 mod state;
 pub mod statistics;
@@ -54,7 +57,7 @@ pub use experience::{Experience, Setup, require_finite};
 pub use metrics::{
     FitReport, IterationMetrics, ModelFreeMetrics, ModelMetrics, NamedMetrics, Seconds,
 };
-pub use nearest::nearest;
+pub use nearest::{nearest, unknown_name};
 pub use policy::{Policy, SavedPolicy, UniformPolicy};
 pub use space::BoxSpace;
 pub use state::{Archive, Array, Persist, Scalar, State};

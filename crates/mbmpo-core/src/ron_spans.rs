@@ -1,12 +1,12 @@
-//! Where the keys and values of a RON text stand. The parser does not tell, so we walk over the text once more, which
-//! need not be right.
+//! Offsets of keys and values in a RON text. The parser does not keep them, so a scanner walks over the text
+//! again; it accepts any text, also one that is not RON.
 
 use std::collections::{HashMap, HashSet};
 
-/// As deep as the parser goes.
+/// Deepest nesting that the parser accepts.
 const DEEPEST: usize = 128;
 
-/// What stands at a place.
+/// What begins at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Key,
@@ -45,7 +45,7 @@ pub(crate) fn last(text: &str, word: &str, end: usize) -> Option<usize> {
     place
 }
 
-/// The value in the midst of whose first word `offset` is: where it begins, its path, and the word.
+/// The value whose first word contains `offset`, not at its ends: the value's offset, its path and the word.
 pub(crate) fn around(text: &str, offset: usize) -> Option<(usize, String, &str)> {
     let mut place = None;
     walk(text, |part, path, begin| {
@@ -75,7 +75,7 @@ pub(crate) fn last_inside(text: &str, parent: &str, end: usize) -> Option<String
     last
 }
 
-/// The path of a key that stands twice in the same map, and the offset of the second.
+/// The path of a key that occurs twice in the same map, and the offset of the second one.
 pub(crate) fn twice(text: &str) -> Option<(String, usize)> {
     let (mut known, mut second) = (HashSet::new(), None);
     walk(text, |part, path, offset| {
@@ -86,14 +86,14 @@ pub(crate) fn twice(text: &str) -> Option<(String, usize)> {
     second
 }
 
-/// Line and column, both from 1 on.
+/// Line and column, both counted from 1.
 pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// The offset of a line and column; that of the end where there are fewer.
+/// The offset of a line and column; the end of the text where it is shorter.
 pub(crate) fn offset(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text
         .split_inclusive('\n')
@@ -111,15 +111,15 @@ fn in_word(c: char) -> bool {
 
 /// An open bracket.
 struct Open {
-    /// Length of the path of what it belongs to.
+    /// Length of the path of the value that it opens.
     path: usize,
-    /// How many commas there were.
+    /// Number of commas so far.
     index: usize,
-    /// `Some(…)`, which is no part of a path.
+    /// Opened by `Some(…)`, which is not part of a path.
     transparent: bool,
 }
 
-/// Tells `visit` every key and value with its path and its offset.
+/// Calls `visit` with every key and value, its path and its offset.
 fn walk(text: &str, mut visit: impl FnMut(Part, &str, usize)) {
     let mut path = String::new();
     let mut open: Vec<Open> = Vec::new();
@@ -204,7 +204,7 @@ pub(crate) fn skip_space(text: &str, mut at: usize) -> usize {
     }
 }
 
-/// The length of a comment that may have others inside.
+/// The length of a comment, which may contain others.
 fn block_comment(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(found) = text[at..].find(['/', '*']) {
@@ -283,7 +283,7 @@ mod tests {
         places.get(key).map(|&offset| line_and_column(text, offset))
     }
 
-    /// Fails when comments, strings, brackets or variants lead astray.
+    /// Fails when comments, strings, brackets or variants are taken for something else.
     #[test]
     fn values_are_found() {
         let text = r##"#![enable(implicit_some)]
@@ -313,6 +313,7 @@ mod tests {
         assert_eq!(of("type"), Some((8, 49)));
     }
 
+    /// Fails when a word is found beyond the end, or the same key in two maps counts as twice.
     #[test]
     fn words_and_repeated_keys_are_found() {
         let text = "(ab: 1, a: A,\n b: {\"k\": 1, \"k\": 2}, c: [(d: 1), (d: 2)])";
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!(offset("é\né", 2, 9), 5);
     }
 
-    /// Fails when text that is not RON makes it panic or takes long.
+    /// Fails when text that is not RON causes a panic or takes long.
     #[test]
     fn anything_can_be_walked() {
         let whole = r##"#![a](b/*/**/*/: r#"é"#, 'é', b"\"", c: Some({"k": [1]}))é"##;
