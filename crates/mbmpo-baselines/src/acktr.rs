@@ -2,7 +2,7 @@
 //! and critic, from the curvature of [`kfac`](crate::kfac), with a step size that holds to a trust
 //! region.
 
-use crate::critic::{self, Batch, Critic, squared_error};
+use crate::critic::{self, Critic, EstimatedBatch, squared_error};
 use crate::initial;
 use crate::reward_scale::RewardScale;
 
@@ -167,7 +167,7 @@ impl Acktr {
 
     /// Natural-gradient steps on the squared error of the critic (section 3.2); returns the error
     /// before the last.
-    fn fit_critic(&mut self, batch: &Batch, stream: &mut Stream) -> Result<f64> {
+    fn fit_critic(&mut self, batch: &EstimatedBatch, stream: &mut Stream) -> Result<f64> {
         let n = batch.targets.len() as f64;
         let observations = &batch.observations;
         // -½ Σ (V - y)² / n is the mean log likelihood of the Gaussian whose curvature this is
@@ -189,7 +189,7 @@ impl Acktr {
     }
 
     /// One natural-gradient step of the actor (section 3.1); returns its mean KL divergence.
-    fn step_actor(&mut self, batch: &Batch, stream: &mut Stream) -> Result<f64> {
+    fn step_actor(&mut self, batch: &EstimatedBatch, stream: &mut Stream) -> Result<f64> {
         let (network, device) = (&self.network, &self.device);
         let observations = &batch.observations;
         let seen = factors(network, &self.theta, observations, device, stream)?;

@@ -69,7 +69,7 @@ impl Critic {
 }
 
 /// A batch to train actor and critic on, with normalised observations and scaled rewards.
-pub(crate) struct Batch {
+pub(crate) struct EstimatedBatch {
     pub(crate) observation_dim: usize,
     pub(crate) action_dim: usize,
     /// Normalised `[n, observation]`.
@@ -93,7 +93,7 @@ pub(crate) fn collect(
     normalizer: &mut RunningNormalizer,
     rewards: Option<&mut RewardScale>,
     critic: &Critic,
-) -> Result<(Batch, f64)> {
+) -> Result<(EstimatedBatch, f64)> {
     let mut paths = experience.collect_batch(policy, min_steps, 0)?;
     let clock = Instant::now();
     let return_collect_mean = mean(&paths.returns());
@@ -115,7 +115,7 @@ pub(crate) fn collect(
     let next = now.apply(&paths.next_observations);
     let estimates = critic.estimate(&paths, &observations, &next)?;
     experience.seconds_mut().add_since("update", clock);
-    let batch = Batch {
+    let batch = EstimatedBatch {
         observation_dim: paths.observation_dim,
         action_dim: paths.action_dim,
         observations,
@@ -133,7 +133,7 @@ pub(crate) fn squared_error(values: &[f64], targets: &[f64]) -> f64 {
     squares.sum::<f64>() / values.len().max(1) as f64
 }
 
-impl Batch {
+impl EstimatedBatch {
     /// The rows with these indices.
     pub(crate) fn select(&self, indices: &[usize]) -> Self {
         Self {

@@ -2,7 +2,7 @@
 //! clipped surrogate, with a value network. Observations and rewards are normalised as in OpenAI's
 //! baselines, with which it was run for the paper on MB-MPO.
 
-use crate::critic::{self, Batch, Critic, squared_error};
+use crate::critic::{self, Critic, EstimatedBatch, squared_error};
 use crate::initial;
 use crate::reward_scale::RewardScale;
 use burn::tensor::Device;
@@ -213,7 +213,7 @@ impl Ppo {
 
     /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"); returns their number and
     /// the mean squared error of the values in the last epoch.
-    fn optimize(&mut self, batch: &Batch, old_policy: &[f64]) -> Result<(usize, f64)> {
+    fn optimize(&mut self, batch: &EstimatedBatch, old_policy: &[f64]) -> Result<(usize, f64)> {
         let iteration = self.experience.iteration() as u64;
         let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Update, iteration, 0);
@@ -243,7 +243,7 @@ impl Ppo {
     /// length.
     fn gradient(
         &self,
-        minibatch: &Batch,
+        minibatch: &EstimatedBatch,
         old_policy: &[f64],
         values: &[f64],
     ) -> Result<[Vec<f64>; 2]> {
@@ -265,7 +265,7 @@ impl Ppo {
     }
 
     /// Of L^CLIP (eq. 7), with the advantages standardised over the minibatch.
-    fn clip_gradient(&self, minibatch: &Batch, old_policy: &[f64]) -> Result<Vec<f64>> {
+    fn clip_gradient(&self, minibatch: &EstimatedBatch, old_policy: &[f64]) -> Result<Vec<f64>> {
         let n = minibatch.advantages.len() as f64;
         let mut weights = minibatch.advantages.clone();
         standardize(&mut weights);
@@ -282,7 +282,12 @@ impl Ppo {
     }
 
     /// Of -c₁ L^VF, with the error of clipped values as in `ppo2`.
-    fn value_gradient(&self, minibatch: &Batch, values: &[f64], c1: f64) -> Result<Vec<f64>> {
+    fn value_gradient(
+        &self,
+        minibatch: &EstimatedBatch,
+        values: &[f64],
+        c1: f64,
+    ) -> Result<Vec<f64>> {
         let mut weights = minibatch.value_weights(values, self.config.value_clip);
         for weight in &mut weights {
             *weight *= c1 / values.len() as f64;
@@ -291,13 +296,13 @@ impl Ppo {
         self.critic.gradient(observations, targets, &weights)
     }
 
-    fn samples(&self, batch: &Batch, weights: &[f64]) -> Samples {
+    fn samples(&self, batch: &EstimatedBatch, weights: &[f64]) -> Samples {
         let (observations, actions) = (&batch.observations, &batch.actions);
         Samples::weighted(&self.network, &self.device, observations, actions, weights)
     }
 }
 
-impl Batch {
+impl EstimatedBatch {
     /// Weights `[n]` of the squared errors of `values`: 0 where a value has moved from the old one
     /// by more than the clip and away from its target (there `ppo2`'s max((V - y)², (V_clipped -
     /// y)²) is constant), else 1.
@@ -354,7 +359,7 @@ mod tests {
         let values = [0.5, 0.5, 0.5, 0.5, 0.1];
         let old = [0.0, 0.0, 1.0, 1.0, 0.0];
         let targets = [1.0, -1.0, 0.0, 2.0, 3.0];
-        let batch = Batch {
+        let batch = EstimatedBatch {
             observation_dim: 1,
             action_dim: 1,
             observations: vec![0.0; 5],

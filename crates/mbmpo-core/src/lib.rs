@@ -12,7 +12,8 @@
 //! - [`Persist`] and [`State`]: the whole state of an object, saved and restored to the bit;
 //! - [`Streams`]: every random number, by name;
 //! - [`Check`]: unchecked parameters become [`Checked`] ones, and only those run;
-//! - [`ron_text`]: reading parameters from RON, with errors that name line, column and key;
+//! - `ron_text`: reading parameters from RON, with errors that name line, column and key (feature
+//!   `ron`);
 //! - [`nearest`]: the known name that is most similar to a mistyped one.
 //!
 //! The crate knows no physics, no files and no algorithm. Without the default feature `tensor` it
@@ -34,7 +35,9 @@ mod experience;
 mod metrics;
 mod nearest;
 mod policy;
+#[cfg(feature = "ron")]
 mod ron_spans;
+#[cfg(feature = "ron")]
 pub mod ron_text;
 mod space;
 mod state;

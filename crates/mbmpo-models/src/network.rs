@@ -88,7 +88,7 @@ impl Initial {
 
 /// Adam's constants at one step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Adam {
+pub(crate) struct AdamStep {
     pub rate: f64,
     pub epsilon: f64,
 }
@@ -96,7 +96,7 @@ pub(crate) struct Adam {
 pub(crate) const BETA_1: f64 = 0.9;
 pub(crate) const BETA_2: f64 = 0.999;
 
-impl Adam {
+impl AdamStep {
     /// The constants of step `step`, counted from 1. TensorFlow's form, which is the authors':
     /// θ ← θ - α √(1-β₂ᵗ)/(1-β₁ᵗ) m / (√v + ε).
     pub fn new(learning_rate: f64, epsilon: f64, step: u64) -> Self {

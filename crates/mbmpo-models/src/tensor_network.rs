@@ -4,7 +4,7 @@
 //! otherwise updated in place. The tests compare it with Burn's automatic differentiation and with
 //! finite differences.
 
-use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
+use crate::network::{AdamStep, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use mbmpo_core::{Archive, Persist, Result, host};
 
@@ -39,7 +39,7 @@ impl Parameter {
         }
     }
 
-    fn step(self, gradient: Tensor<2>, adam: Adam) -> Self {
+    fn step(self, gradient: Tensor<2>, adam: AdamStep) -> Self {
         let first = self.first * BETA_1 + gradient.clone();
         let second = self.second * BETA_2 + gradient.clone() * gradient;
         let denominator = second.clone().sqrt() + adam.epsilon;
@@ -152,7 +152,7 @@ impl TensorNetwork {
     /// One step of Adam along `gradients`.
     fn descend(&mut self, gradients: Vec<Layer<Tensor<2>>>, rate: f64, epsilon: f64) {
         self.steps += 1;
-        let adam = Adam::new(rate, epsilon, self.steps);
+        let adam = AdamStep::new(rate, epsilon, self.steps);
         let update = |(layer, gradient): (Layer<Parameter>, Layer<Tensor<2>>)| Layer {
             direction: layer.direction.step(gradient.direction, adam),
             gain: match (layer.gain, gradient.gain) {
@@ -490,7 +490,7 @@ mod tests {
             v = 0.999 * v + 0.001 * gradient * gradient;
             let corrected = rate * (1.0 - 0.999_f64.powi(t)).sqrt() / (1.0 - 0.9_f64.powi(t));
             theta -= corrected * m / (v.sqrt() + epsilon);
-            let adam = Adam::new(rate, epsilon, t as u64);
+            let adam = AdamStep::new(rate, epsilon, t as u64);
             parameter = parameter.step(matrix(&[gradient], [1, 1]), adam);
             assert!((values(&parameter.value)[0] - theta).abs() < 1e-12);
         }
