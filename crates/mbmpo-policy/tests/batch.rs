@@ -319,8 +319,8 @@ fn weights_are_advantages_over_the_number_of_samples() {
     paths.end_path(false);
     let advantages: Vec<f64> = p.weights.iter().map(|w| w * ROWS as f64 / 3.0).collect();
     for (placement, tolerance) in placements() {
-        let share = placement.clone();
-        let samples = Samples::with_share(&p.network, share, &paths, &advantages, 3.0);
+        let on = placement.clone();
+        let samples = Samples::with_share(&p.network, on, &paths, &advantages, 3.0);
         let (surrogate, _) = samples
             .surrogate(&p.old)
             .surrogate_and_kl(&p.moved)

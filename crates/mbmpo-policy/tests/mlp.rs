@@ -304,17 +304,18 @@ fn deterministic(layer_norm: bool) -> DeterministicPolicy {
     }
 }
 
-fn policies() -> [TrainedPolicy; 4] {
+fn policies() -> [TrainedPolicy; 5] {
     [
         gaussian().into(),
         gaussian().with_normalizer(normalizer()).into(),
+        gaussian().with_return_std(1.0 / 3.0).into(),
         deterministic(false).into(),
         deterministic(true).into(),
     ]
 }
 
-/// Fails when the file loses the normaliser, its clip or the lower bound of log σ, when it changes
-/// an activation, or when parameters are rounded.
+/// Fails when the file loses the normaliser, its clip, the lower bound of log σ or the deviation of
+/// returns, when it changes an activation, or when parameters are rounded.
 #[test]
 fn policies_round_trip_through_their_files() {
     for policy in policies() {
