@@ -47,7 +47,12 @@ fn main() -> ExitCode {
         Err(error) => {
             let known = error.downcast_ref::<mbmpo_experiments::Error>();
             match known {
-                Some(error @ mbmpo_experiments::Error::Interrupted { .. }) => eprintln!("{error}"),
+                Some(error @ mbmpo_experiments::Error::Interrupted { .. }) => {
+                    eprintln!("{error}; repeat the command with --resume to go on");
+                }
+                Some(error @ mbmpo_experiments::Error::RunExists { .. }) => {
+                    eprintln!("error: {error}; go on with it by --resume, or choose another --out");
+                }
                 Some(error) => eprintln!("error: {error}"),
                 None => eprintln!("error: {error:#}"),
             }

@@ -74,8 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .unwrap_or_else(|| default_path(&format!("benchmark-{name}"), *resume));
     let signals = Signals::listen()?;
     let options = suite::Options {
-        seeds: seeds.0.clone(),
-        jobs: usize::from(*jobs),
+        parallel: usize::from(*jobs),
         threads: available_parallelism().map_or(1, usize::from),
         out: out.clone(),
         command: std::iter::once("cargo xtask".to_owned())
@@ -89,7 +88,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         budget,
         signals: signals.clone(),
     };
-    let rows = suite::run_suite(&suite::entries(name), &options, lines)?;
+    let plan = suite::plan(&suite::entries(name), &seeds.0)?;
+    let rows = suite::run_suite(&plan, &options, lines)?;
     say(&format!(
         "\n{}\nresults in {}",
         suite::table(&rows),

@@ -1,8 +1,10 @@
 use clap::{Args, Parser, Subcommand};
 use mbmpo_experiments::{
     AlgorithmKind, DeviceKind, EnvironmentChoice, OnNan, RobotFiles, Safety, Selection, Variant,
+    preset,
 };
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
@@ -133,18 +135,43 @@ pub struct ConfigArguments {
     #[command(flatten)]
     pub environment: EnvironmentArguments,
 
-    /// mb-mpo, or one to compare with: trpo, ppo, ddpg, acktr, vpg [default: mb-mpo]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = algorithm_help())]
     pub algorithm: Option<AlgorithmKind>,
 
-    /// For mb-mpo quick (minutes), paper (the paper's text) or authors (their scripts), for others tuned or authors (how
-    /// they ran it), or the path of a RON file [default: paper, for others tuned]
-    #[arg(long, value_name = "NAME|FILE.ron")]
+    #[arg(long, value_name = "NAME|FILE.ron", help = preset_help())]
     pub preset: Option<String>,
 
     /// Change a value, for example --set algorithm.meta_steps=10
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
+}
+
+fn algorithm_help() -> String {
+    let names = AlgorithmKind::ALL.map(AlgorithmKind::name).join(", ");
+    let default = AlgorithmKind::default();
+    format!("Algorithm: {names} [default: {default}]")
+}
+
+/// The presets of each algorithm; those that have the same are taken together.
+fn preset_help() -> String {
+    let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
+    for algorithm in AlgorithmKind::ALL {
+        let presets = preset::names(algorithm).join(", ");
+        match groups.iter_mut().find(|(_, known)| *known == presets) {
+            Some((algorithms, _)) => algorithms.push(algorithm.name()),
+            None => groups.push((vec![algorithm.name()], presets)),
+        }
+    }
+    let groups = groups.iter().map(|(algorithms, presets)| {
+        let algorithms = algorithms.join(", ");
+        format!("of {algorithms}: {presets}")
+    });
+    let groups: Vec<_> = groups.collect();
+    format!(
+        "Hyper-parameters, {}; or the path of a RON file (quick: minutes; paper: the paper's text; authors: how they ran \
+         it; tuned: settings that are known to learn) [default: the first]",
+        groups.join("; ")
+    )
 }
 
 impl ConfigArguments {
@@ -192,21 +219,14 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Seed, machine and output of a command that runs an algorithm.
 #[derive(Debug, Args)]
-pub struct TrainArguments {
-    #[command(flatten)]
-    pub config: ConfigArguments,
-
+pub struct RunArguments {
     /// Decides every random number
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Directory of the run [default: runs/ENV-PRESET-seedN]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-
-    /// Backend of the tensors: cpu, ndarray, webgpu
-    #[arg(long, default_value_t = DeviceKind::Cpu)]
+    #[arg(long, default_value_t = DeviceKind::Cpu, help = device_help())]
     pub device: DeviceKind,
 
     /// Number of threads; on the cpu device it does not change the results [default: all cores]
@@ -221,11 +241,37 @@ pub struct TrainArguments {
     pub quiet: bool,
 }
 
+impl RunArguments {
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        let cores = || available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, usize::from)
+    }
+}
+
+fn device_help() -> String {
+    let names = DeviceKind::ALL.map(DeviceKind::name).join(", ");
+    format!("Backend of the tensors: {names}")
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+
+    /// Directory of the run [default: runs/ENV-PRESET-seedN]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
 #[derive(Debug, Args)]
 pub struct AdaptArguments {
     /// Directory of a run
     #[arg(value_name = "RUN")]
-    pub run: PathBuf,
+    pub trained: PathBuf,
 
     /// Another run in the same environment whose policy is fine-tuned, too; may be given again
     #[arg(long, value_name = "RUN")]
@@ -239,28 +285,12 @@ pub struct AdaptArguments {
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
 
-    /// Decides every random number
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-
     /// Directory of the results [default: runs/RUN-adapted-seedN]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Backend of the tensors: cpu, ndarray, webgpu
-    #[arg(long, default_value_t = DeviceKind::Cpu)]
-    pub device: DeviceKind,
-
-    /// Number of threads; on the cpu device it does not change the results [default: all cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-
     #[command(flatten)]
-    pub safety: SafetyArguments,
-
-    /// Print nothing but errors
-    #[arg(long, short)]
-    pub quiet: bool,
+    pub run: RunArguments,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod commands;
+mod hints;
 mod output;
 mod progress;
 
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
                 Error::Interrupted { .. } => "",
                 _ => "error: ",
             };
-            output::complain(&format!("{prefix}{error}"));
+            output::complain(&format!("{prefix}{}", hints::describe(&error)));
             ExitCode::from(error.exit_code())
         }
     }

@@ -85,7 +85,7 @@ impl EnvironmentChoice {
             check_name(name)?;
         }
         Ok(EnvironmentConfig {
-            name: self.name().ok_or_else(undecided)?,
+            name: self.name().ok_or(Error::NoEnvironment)?,
             variant,
             files: match self {
                 Self::Files(files) => Some(files.clone()),
@@ -102,14 +102,6 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::unknown("environment", name, NAMES))
-}
-
-pub(crate) fn undecided() -> Error {
-    Error::Mismatch(
-        "which environment? Name one (see `mbmpo env list`), give a robot of your own with --robot FILE.xml --task \
-         FILE.ron, or, to train, a --preset FILE.ron that names one"
-            .to_owned(),
-    )
 }
 
 impl Check for EnvironmentConfig {

@@ -45,7 +45,7 @@ pub enum Error {
         message: String,
     },
     /// A `key.path=value` that cannot be applied.
-    #[error("--set {text}: {message}")]
+    #[error("override {text}: {message}")]
     Override {
         /// As given.
         text: String,
@@ -73,19 +73,20 @@ pub enum Error {
         /// Of how many.
         checks: usize,
     },
+    /// Neither the choice of an environment nor the preset names one.
+    #[error("which environment? neither the choice nor the preset names one")]
+    NoEnvironment,
     /// Parts that do not fit together.
     #[error("{0}")]
     Mismatch(String),
     /// A device whose backend is not compiled in.
-    #[error(
-        "device `{device}` is not in this build; build with `cargo build --package mbmpo-cli --features {device}`"
-    )]
+    #[error("device `{device}` is not in this build: its Cargo feature, of the same name, is off")]
     Device {
         /// Its name, which is also the name of the Cargo feature.
         device: &'static str,
     },
     /// A directory that is not that of a run.
-    #[error("{} is not a run: there is no {looked_for} (a run is made by `mbmpo train`)", path.display())]
+    #[error("{} is not a run: there is no {looked_for}", path.display())]
     NotARun {
         /// The directory.
         path: PathBuf,
@@ -94,7 +95,7 @@ pub enum Error {
     },
     /// A directory that already has a run in it.
     #[error(
-        "{} already holds a run (found {found}); go on with it by --resume, choose another directory with --out, or remove it",
+        "{} already holds a run (found {found})",
         path.display()
     )]
     RunExists {
@@ -104,7 +105,7 @@ pub enum Error {
         found: String,
     },
     /// A directory in which a run cannot be made.
-    #[error("cannot write to {}: {source}; choose another directory with --out", path.display())]
+    #[error("cannot write to {}: {source}", path.display())]
     Unwritable {
         /// The directory or file.
         path: PathBuf,
@@ -125,7 +126,7 @@ pub enum Error {
     },
     /// A run that cannot be gone on with as asked.
     #[error(
-        "{} holds another run: {what}; repeat its command, or choose another directory with --out",
+        "{} holds another run: {what}",
         path.display()
     )]
     Differs {
@@ -144,8 +145,7 @@ pub enum Error {
     },
     /// A checkpoint of another version.
     #[error(
-        "{} is of format {found}, this mbmpo reads format {known}: go on with the mbmpo that wrote it (its version is in the \
-         file), or start anew with --out",
+        "{} is of format {found}, this mbmpo reads format {known}",
         path.display()
     )]
     Format {
@@ -158,7 +158,7 @@ pub enum Error {
     },
     /// A run none of whose checkpoints can be used.
     #[error(
-        "{}: no checkpoint is whole ({source}); start anew with another --out, the metrics and the policy so far stay here",
+        "{}: no checkpoint is whole ({source})",
         path.display()
     )]
     NoCheckpoint {
@@ -169,7 +169,7 @@ pub enum Error {
     },
     /// A file that could not be written while running.
     #[error(
-        "cannot write {}: {source}; {}",
+        "cannot write {}: {source}{}",
         path.display(),
         after_loss(kept)
     )]
@@ -192,7 +192,7 @@ pub enum Error {
     /// A run that failed while it learned.
     #[error(
         "iteration {iteration} with seed {seed}: {source}; {}",
-        after_failure(source, *attempts, kept)
+        after_failure(*attempts, kept)
     )]
     Failed {
         /// Counts from 0.
@@ -208,7 +208,7 @@ pub enum Error {
     },
     /// A run that was asked to stop, and was saved.
     #[error(
-        "stopped after {} iterations and {} real steps; saved in {} ({:.1} MB), repeat the command with --resume to go on",
+        "stopped after {} iterations and {} real steps; saved in {} ({:.1} MB)",
         position.iterations,
         position.real_steps,
         path.display(),
@@ -232,20 +232,38 @@ pub enum Error {
     System(String),
 }
 
+/// The place where a value is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// `FILE:LINE:COLUMN`, or the file where it does not have the key.
+    File(String),
+    /// `KEY=VALUE`, an override.
+    Override(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(place) => f.write_str(place),
+            Self::Override(text) => write!(f, "override {text}"),
+        }
+    }
+}
+
 /// A value out of range, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfRange {
-    /// `FILE:LINE:COLUMN`, the file where it does not have the key, or `--set KEY=VALUE`.
-    pub origin: String,
+    /// The place that set it.
+    pub origin: Origin,
     /// The value.
     pub value: InvalidValue,
 }
 
 impl OutOfRange {
-    /// Of the same origin.
-    pub(crate) fn all(origin: &str, violations: Violations) -> Vec<Self> {
+    /// All violations, in one file.
+    pub(crate) fn all(file: &str, violations: Violations) -> Vec<Self> {
         let here = |value| Self {
-            origin: origin.to_owned(),
+            origin: Origin::File(file.to_owned()),
             value,
         };
         violations.0.into_iter().map(here).collect()
@@ -324,31 +342,19 @@ fn by(holder: &str) -> impl fmt::Display {
 
 fn after_loss(kept: &Option<PathBuf>) -> impl fmt::Display {
     match kept {
-        Some(path) => format!(
-            "{} is as it was: make room, then repeat the command with --resume",
-            path.display()
-        ),
-        None => "make room, then repeat the command with --resume".to_owned(),
+        Some(path) => format!("; {} is as it was", path.display()),
+        None => String::new(),
     }
 }
 
-fn after_failure(
-    source: &mbmpo_core::Error,
-    attempts: usize,
-    kept: &Option<PathBuf>,
-) -> impl fmt::Display {
+fn after_failure(attempts: usize, kept: &Option<PathBuf>) -> impl fmt::Display {
     let kept = match kept {
         Some(path) => format!("{} has a good state", path.display()),
         None => "nothing was saved before".to_owned(),
     };
     match attempts {
-        _ if !source.is_numeric() => kept,
-        0 => format!(
-            "{kept}: repeat the command with --resume --on-nan rollback to try other random numbers"
-        ),
-        n => format!(
-            "{kept}; other random numbers did not help {n} times, change a setting and begin anew with --out"
-        ),
+        0 => kept,
+        n => format!("{kept}; other random numbers did not help {n} times"),
     }
 }
 

@@ -64,7 +64,7 @@ pub use curve::learning_curve;
 pub use device::DeviceKind;
 pub use drawing::{Drawing, DrawingOptions, draw, draw_run};
 pub use environment::{EnvironmentChoice, EnvironmentConfig, RobotFiles};
-pub use error::{Error, OutOfRange, Result};
+pub use error::{Error, Origin, OutOfRange, Result};
 pub use evaluation::{Evaluation, evaluate, evaluate_run};
 pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};

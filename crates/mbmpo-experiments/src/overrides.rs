@@ -1,7 +1,7 @@
-//! Changing single values of a configuration, as `--set key.path=value` does.
+//! Changing single values of a configuration by `key.path=value`.
 
 use crate::text::{brief, plain_path, plain_types};
-use crate::{AlgorithmChoice, Error, ExperimentConfig, OutOfRange, Result, nearest};
+use crate::{AlgorithmChoice, Error, ExperimentConfig, Origin, OutOfRange, Result, nearest};
 use mbmpo_core::{Check, Checked, Violations};
 use mbmpo_envs::Simulated;
 use serde_json::Value;
@@ -85,7 +85,7 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
             };
             match self.culprit(wrong_in) {
                 Some(text) => in_overrides.push(OutOfRange {
-                    origin: format!("--set {}", brief(text)),
+                    origin: Origin::Override(brief(text)),
                     value,
                 }),
                 None => in_file.push(value),

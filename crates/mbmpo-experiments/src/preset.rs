@@ -1,7 +1,7 @@
 //! Configurations that come with the program, and those in files.
 
 use crate::algorithm::Preset;
-use crate::environment::{check_name, undecided};
+use crate::environment::check_name;
 use crate::overrides::Overridden;
 use crate::{AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, OutOfRange, Result, text};
 use mbmpo_core::{Check, Checked};
@@ -138,7 +138,7 @@ pub fn resolve(
     let origin = match &chosen {
         _ if is_path(preset) => preset.to_owned(),
         Some(name) => format!("preset `{preset}` of {name}"),
-        None => return Err(undecided()),
+        None => return Err(Error::NoEnvironment),
     };
     let mut config: ExperimentConfig = text::parse(&source, &origin)?;
     if is_path(preset) {
@@ -146,7 +146,7 @@ pub fn resolve(
         config.environment.rebase(directory);
     }
     if config.environment.name.is_empty() {
-        config.environment.name = chosen.clone().ok_or_else(undecided)?;
+        config.environment.name = chosen.clone().ok_or(Error::NoEnvironment)?;
     }
     let asked = chosen.unwrap_or_else(|| config.environment.name.clone());
     if let EnvironmentChoice::Files(files) = environment {

@@ -7,6 +7,7 @@ mod pace;
 mod reading;
 mod restoring;
 
+pub(crate) use layout::INFO;
 pub use layout::default_path;
 pub use metrics_log::{parse_metrics, read_metrics};
 pub(crate) use reading::Finished;
@@ -15,7 +16,7 @@ use crate::checkpoint::{Checkpoints, Digest, FORMAT, Manifest, Position};
 use crate::disk::{Disk, RealDisk, temporary};
 use crate::lock::Lock;
 use crate::{Error, ExperimentConfig, Result, RunInfo, Status, learning_curve};
-use layout::{CONFIG, CURVE, INFO, METRICS, POLICY, copied_files};
+use layout::{CONFIG, CURVE, METRICS, POLICY, copied_files};
 use mbmpo_core::{IterationMetrics, Persist, SavedPolicy, State};
 use mbmpo_envs::Simulated;
 use metrics_log::MetricsLog;

@@ -1,3 +1,4 @@
+use crate::run_directory::INFO;
 use crate::{DeviceKind, Error, Result, text};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -10,7 +11,7 @@ pub struct RunInfo {
     pub version: String,
     /// Name of the environment.
     pub environment: String,
-    /// Name of the preset, or the file.
+    /// Name of the preset, after that of the algorithm unless it is MB-MPO.
     pub preset: String,
     /// The seed.
     pub seed: u64,
@@ -87,14 +88,18 @@ impl RunInfo {
         })
     }
 
+    /// `run.json` of the run in `path`; nothing where there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of(path: &Path) -> Result<Option<Self>> {
+        let file = path.join(INFO);
+        file.exists().then(|| Self::read(&file)).transpose()
+    }
+
     /// `ENVIRONMENT-PRESET-seedSEED`.
     pub fn label(&self) -> String {
-        format!(
-            "{}-{}-seed{}",
-            self.environment,
-            text::stem(&self.preset),
-            self.seed
-        )
+        format!("{}-{}-seed{}", self.environment, self.preset, self.seed)
     }
 }
 

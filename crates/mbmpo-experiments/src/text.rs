@@ -1,7 +1,7 @@
 //! RON with errors that a person can act on.
 
 use crate::config::MOVED;
-use crate::{Error, OutOfRange, Result, disk, nearest, ron_spans};
+use crate::{Error, Origin, OutOfRange, Result, disk, nearest, ron_spans};
 use mbmpo_core::{InvalidValue, Violations};
 use ron::extensions::Extensions;
 use serde::de::DeserializeOwned;
@@ -181,7 +181,10 @@ pub(crate) fn place(text: &str, file: &str, violations: Violations) -> Vec<OutOf
     };
     let origins: Vec<_> = violations.0.iter().map(origin).collect();
     let values = origins.into_iter().zip(violations.0);
-    let placed = |(origin, value)| OutOfRange { origin, value };
+    let placed = |(origin, value)| OutOfRange {
+        origin: Origin::File(origin),
+        value,
+    };
     values.map(placed).collect()
 }
 

@@ -172,7 +172,7 @@ fn override_takes_numbers_lists_words_and_booleans() {
 fn override_of_an_unknown_key_names_the_nearest() {
     assert_eq!(
         refused("algorithm.meta_step=3"),
-        "--set algorithm.meta_step=3: there is no key `meta_step` in `algorithm`, \
+        "override algorithm.meta_step=3: there is no key `meta_step` in `algorithm`, \
          did you mean `algorithm.meta_steps`?"
     );
     // at the wrong place
@@ -217,7 +217,7 @@ fn keys_that_moved_are_found_again() {
         assert_eq!(
             refused(&format!("algorithm.{key}=30")),
             format!(
-                "--set algorithm.{key}=30: there is no key `{key}` in `algorithm`, did you mean `{key}`?"
+                "override algorithm.{key}=30: there is no key `{key}` in `algorithm`, did you mean `{key}`?"
             )
         );
     }
@@ -229,7 +229,7 @@ fn override_out_of_range_says_the_range() {
     let error = preset::resolve("point-2d", "quick", &horizon).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "--set algorithm.ensemble.validation_share=1.5: \
+        "override algorithm.ensemble.validation_share=1.5: \
          `algorithm.ensemble.validation_share` is 1.5, allowed is 0.01 to 0.9"
     );
 }
@@ -258,7 +258,7 @@ fn override_takes_new_names_in_the_maps_of_the_physics() {
 
     assert_eq!(
         refused("env.physics.mas.torso=2"),
-        "--set env.physics.mas.torso=2: there is no key `mas` in `environment.physics`, \
+        "override env.physics.mas.torso=2: there is no key `mas` in `environment.physics`, \
          did you mean `environment.physics.mass`?"
     );
     assert!(refused("env.phisics.mass.all=2").ends_with("did you mean `environment.physics`?"));
@@ -337,7 +337,7 @@ fn physics_that_cannot_be_is_refused() {
     };
     assert_eq!(
         refused("hopper", "env.physics.mass.tors=2"),
-        "--set env.physics.mass.tors=2: hopper: physics.mass: there is no body `tors`, did you mean `torso`? \
+        "override env.physics.mass.tors=2: hopper: physics.mass: there is no body `tors`, did you mean `torso`? \
          (there are `all`, `torso`, `thigh`, `leg`, `foot`)"
     );
     assert!(
@@ -346,7 +346,7 @@ fn physics_that_cannot_be_is_refused() {
     );
     assert_eq!(
         refused("point-2d", "env.physics.mass.all=2"),
-        "--set env.physics.mass.all=2: `environment.physics` is set, allowed is none: point-2d has no physics to change"
+        "override env.physics.mass.all=2: `environment.physics` is set, allowed is none: point-2d has no physics to change"
     );
     let text = quick().to_ron().unwrap();
     let text = text.replacen("variant:", "physics: (mass: {\"all\": 2}), variant:", 1);

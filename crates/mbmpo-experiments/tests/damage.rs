@@ -155,10 +155,7 @@ fn nothing_whole_is_an_error() {
     let error = found.unwrap_err();
     assert!(matches!(error, Error::NoCheckpoint { .. }));
     let message = error.to_string();
-    assert!(
-        message.contains("000002.safetensors") && message.contains("--out"),
-        "{message}"
-    );
+    assert!(message.contains("000002.safetensors"), "{message}");
     assert_eq!((notices.len(), error.exit_code()), (2, 2));
     let metrics = fs::read_to_string(parent.path().join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 2);

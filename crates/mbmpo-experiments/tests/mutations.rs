@@ -769,7 +769,7 @@ fn all_at_once() {
     assert_eq!(message, expected);
 }
 
-/// The same as `--set`.
+/// The same as overrides.
 #[test]
 fn overrides() {
     let mut tally = Tally::default();
@@ -783,7 +783,7 @@ fn overrides() {
             let texts = [text.clone()];
             let error = preset::resolve(preset.environment, selection.clone(), &texts).err();
             let expected = parts.map_or(Expected::Valid, |mut parts| {
-                parts.push(format!("--set {text}: "));
+                parts.push(format!("override {text}: "));
                 Expected::Says(parts)
             });
             tally.compare(class, format!("{}: {text}", preset.label), error, expected);
@@ -861,20 +861,20 @@ fn the_right_override_is_blamed() {
             "real_steps=5000",
             "algorithm.policy.hidden=[3, 0]"
         ]),
-        "--set horizon=0: `horizon` is 0, allowed is 1 to 100000\n\
-         --set algorithm.policy.hidden=[3, 0]: `algorithm.policy.hidden[1]` is 0, allowed is 1 to 4096"
+        "override horizon=0: `horizon` is 0, allowed is 1 to 100000\n\
+         override algorithm.policy.hidden=[3, 0]: `algorithm.policy.hidden[1]` is 0, allowed is 1 to 4096"
     );
     // one that is mended later is no mistake
     assert_eq!(resolve(&["real_steps=0", "real_steps=3000"]), "");
     let (episodes, horizon) = ("evaluation_episodes=1000", "horizon=20000");
     assert_eq!(
         resolve(&[episodes, horizon, "real_steps=5000"]),
-        "--set horizon=20000: `evaluation_episodes` is 1000, allowed is at most \
+        "override horizon=20000: `evaluation_episodes` is 1000, allowed is at most \
          10,000,000 steps a report (episodes times horizon)"
     );
     assert_eq!(
         resolve(&["real_steps=5000", "env.physics.mass.tors=2"]),
-        "--set env.physics.mass.tors=2: half-cheetah: physics.mass: there is no body `tors`, did you mean \
+        "override env.physics.mass.tors=2: half-cheetah: physics.mass: there is no body `tors`, did you mean \
          `torso`? (there are `all`, `torso`, `bthigh`, `bshin`, `bfoot`, `fthigh`, `fshin`, `ffoot`)"
     );
     let long = format!("horizon={}", "9".repeat(100_000));
