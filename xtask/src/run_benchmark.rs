@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Go on from where the runs were saved
+    /// Go on from the latest checkpoints of the runs
     #[arg(long)]
     resume: bool,
 }
@@ -98,12 +98,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A line on standard output. Whoever closes the pipe early does not stop the benchmark.
+/// Prints a line on standard output. A closed pipe does not stop the benchmark.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// One line an iteration.
+/// Prints one line for each iteration.
 struct Lines {
     label: String,
     budget: usize,

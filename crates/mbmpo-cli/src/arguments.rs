@@ -9,8 +9,8 @@ use std::thread::available_parallelism;
 const EXIT_CODES: &str = "Exit codes:
   0    done
   1    the run failed: a number was not finite, the simulation diverged, a check failed
-  2    what was typed, or what a file contains, is wrong, or a run directory is in use
-  3    a file could not be written; the checkpoint before it is as it was
+  2    an argument or a file is wrong, or a run directory is in use
+  3    a file could not be written; the checkpoint before it is unchanged
   130  stopped by Ctrl-C (SIGINT) and saved, 143 by SIGTERM; --resume goes on";
 
 /// Model-based reinforcement learning via meta-policy optimisation (MB-MPO)
@@ -27,11 +27,12 @@ pub enum Command {
     Train(TrainArguments),
     /// Measure the policy of a run
     Evaluate(EvaluateArguments),
-    /// Fine-tune the policy of a run on the real environment, by vanilla policy gradient, beside one from scratch
+    /// Fine-tune the policy of a run on the real environment, by vanilla policy gradient, beside
+    /// one from scratch
     Adapt(AdaptArguments),
     /// Learning curves of runs side by side, and the real steps that each algorithm needed
     Compare(CompareArguments),
-    /// What can be learned
+    /// Environments
     #[command(subcommand)]
     Env(EnvCommand),
     /// Hyper-parameters
@@ -43,13 +44,14 @@ pub enum Command {
 pub enum EnvCommand {
     /// All environments and their sizes
     List,
-    /// Whether an environment, or a robot of your own, keeps its promises, bit for bit
+    /// Check that an environment, or a robot of your own, is deterministic, finite and consistent
+    /// with its task
     Check(CheckArguments),
     /// Draw a robot at rest and in motion, as SVG
     Show(ShowArguments),
 }
 
-/// What to learn in.
+/// The environment.
 #[derive(Debug, Args)]
 pub struct EnvironmentArguments {
     /// Environment, see `mbmpo env list`
@@ -65,7 +67,7 @@ pub struct EnvironmentArguments {
     )]
     pub robot: Option<PathBuf>,
 
-    /// What it shall do, in RON
+    /// Its task, in RON
     #[arg(long, value_name = "FILE.ron", requires = "robot")]
     pub task: Option<PathBuf>,
 }
@@ -88,7 +90,7 @@ pub struct CheckArguments {
     #[command(flatten)]
     pub environment: EnvironmentArguments,
 
-    /// Where sources differ, which to follow: paper, authors, gym
+    /// The source to follow where sources differ: paper, authors, gym
     #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot")]
     pub variant: Variant,
 }
@@ -102,7 +104,7 @@ pub struct ShowArguments {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["environment", "robot", "task", "variant"])]
     pub run: Option<PathBuf>,
 
-    /// Where sources differ, which to follow: paper, authors, gym
+    /// The source to follow where sources differ: paper, authors, gym
     #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot")]
     pub variant: Variant,
 
@@ -129,7 +131,7 @@ pub enum ConfigCommand {
     Show(ConfigArguments),
 }
 
-/// What decides about the hyper-parameters.
+/// The environment and the hyper-parameters.
 #[derive(Debug, Args)]
 pub struct ConfigArguments {
     #[command(flatten)]
@@ -152,7 +154,7 @@ fn algorithm_help() -> String {
     format!("Algorithm: {names} [default: {default}]")
 }
 
-/// The presets of each algorithm; those that have the same are taken together.
+/// The presets of each algorithm; algorithms with the same ones share an entry.
 fn preset_help() -> String {
     let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
     for algorithm in AlgorithmKind::ALL {
@@ -183,20 +185,21 @@ impl ConfigArguments {
     }
 }
 
-/// How a run is kept safe, and taken up again.
+/// Checkpoints, resumption, and the reaction to numbers that are not finite.
 #[derive(Debug, Args)]
 pub struct SafetyArguments {
-    /// Go on from where this run was saved, if it was; otherwise begin it
+    /// Go on from the latest checkpoint of this run; begin it where there is none
     #[arg(long)]
     pub resume: bool,
 
-    /// When a number is not finite or the simulation diverges: stop, or rollback to the iteration before and try again with
-    /// other random numbers
+    /// When a number is not finite or the simulation diverges: stop, or rollback to the iteration
+    /// before and try again with other random numbers
     #[arg(long, default_value_t = OnNan::Stop)]
     pub on_nan: OnNan,
 
-    /// Save when so many seconds have passed, 0 for after every part of an iteration [default: after every iteration, and
-    /// every minute within a long one, unless that would take more than 2 % of the time]
+    /// Seconds between two checkpoints, 0 for one after every part of an iteration [default: one
+    /// after every iteration, and every minute within a long one, unless that would take more than
+    /// 2 % of the time]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub checkpoint_seconds: Option<f64>,
 }
@@ -219,7 +222,7 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Seed, machine and output of a command that runs an algorithm.
+/// The arguments that all commands that run an algorithm share.
 #[derive(Debug, Args)]
 pub struct RunArguments {
     /// Decides every random number
@@ -281,7 +284,8 @@ pub struct AdaptArguments {
     #[arg(long)]
     pub steps: Option<usize>,
 
-    /// Change the environment or a setting, for example --set env.physics.mass.torso=1.5 --set algorithm.learning_rate=0.05
+    /// Change the environment or a setting, for example --set env.physics.mass.torso=1.5 --set
+    /// algorithm.learning_rate=0.05
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
 
@@ -295,11 +299,11 @@ pub struct AdaptArguments {
 
 #[derive(Debug, Args)]
 pub struct CompareArguments {
-    /// Directories of runs; several seeds of an algorithm are taken together
+    /// Directories of runs; the seeds of an algorithm form a group
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
 
-    /// Directory for ENV.svg, a figure an environment [default: none is drawn]
+    /// Directory for ENV.svg, a figure for each environment [default: none is drawn]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

@@ -95,7 +95,7 @@ pub fn adapt(arguments: &AdaptArguments) -> Result<()> {
     let adaptation = mbmpo_experiments::adapt(&options, |title, budget| {
         let display = Display::choose(run.quiet, title, budget, signals.clone());
         if display.is_lines() {
-            // a closed pipe is no reason to stop learning
+            // learning goes on when the pipe is closed
             let _ = say(&format!("{title}:"));
         }
         display
@@ -214,7 +214,7 @@ pub fn show_config(arguments: &ConfigArguments) -> Result<()> {
     say(text.trim_end())
 }
 
-/// The command line, without the place of the program.
+/// The command line, with `mbmpo` for the path of the program.
 fn command_line() -> Vec<String> {
     let arguments = std::env::args_os().skip(1);
     std::iter::once("mbmpo".to_owned())

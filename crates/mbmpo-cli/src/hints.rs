@@ -1,4 +1,4 @@
-//! Errors as a user of the command line reads them: with its flags, and with what to do next.
+//! Error messages of the command line: those of the library, with the flags and with hints.
 
 use mbmpo_experiments::{Error, Origin};
 
@@ -10,7 +10,7 @@ pub fn describe(error: &Error) -> String {
     }
 }
 
-/// The message, in which overrides are those of `--set`.
+/// The message, in which an override is shown as an argument of `--set`.
 fn message(error: &Error) -> String {
     match error {
         Error::Override { text, message } => format!("--set {text}: {message}"),
@@ -81,7 +81,8 @@ mod tests {
         }
     }
 
-    /// Fails when a message does not name the flag by which a user gets on, or names one that does not help.
+    /// Fails when the hint of an error does not name the flag or command that helps, or the library
+    /// names flags itself.
     #[test]
     fn messages_name_the_flags() {
         let (path, full) = ("run".into(), || io::Error::from(io::ErrorKind::StorageFull));

@@ -1,6 +1,6 @@
-//! An algorithm outside the crates of mbmpo: the cross-entropy method over the parameters of a linear policy (Rubinstein
-//! 1999; Mannor et al. 2003). Run directory, checkpoints, exact resumption, metrics and curve come from
-//! `mbmpo-experiments`.
+//! An algorithm outside the crates of mbmpo: the cross-entropy method over the parameters of a
+//! linear policy (Rubinstein 1999; Mannor et al. 2003). Run directory, checkpoints, exact
+//! resumption, metrics and curve come from `mbmpo-experiments`.
 //!
 //! ```sh
 //! cargo run --package mbmpo-experiments --example cross_entropy_method -- runs/cross-entropy
@@ -75,7 +75,8 @@ impl SavedPolicy for LinearPolicy {
     }
 }
 
-/// The cross-entropy method: a normal distribution over parameters is fitted to the best of its samples.
+/// The cross-entropy method: a normal distribution over parameters is fitted to the best of its
+/// samples.
 pub struct CrossEntropy {
     config: Checked<CrossEntropyConfig>,
     experience: Experience,

@@ -4,24 +4,24 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// What can go wrong in an experiment.
+/// The errors of experiments.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name that stands for nothing.
+    /// An unknown name.
     #[error(
         "there is no {kind} `{name}`{} (there are {})",
         hint(nearest),
         list(known)
     )]
     UnknownName {
-        /// What it should name.
+        /// The kind of thing that it should name.
         kind: &'static str,
         /// The name.
         name: String,
         /// The most similar one that exists.
         nearest: Option<String>,
-        /// Everything that exists.
+        /// All names that exist.
         known: Vec<String>,
     },
     /// A file that cannot be read.
@@ -32,7 +32,7 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A file that says something wrong.
+    /// A file that cannot be parsed.
     #[error("{file}:{line}:{column}: {message}")]
     Parse {
         /// Its name.
@@ -55,7 +55,7 @@ pub enum Error {
     /// Values out of range, one a line.
     #[error("{}", lines(.0))]
     Invalid(Vec<OutOfRange>),
-    /// A robot of one's own that cannot be used.
+    /// A user's robot that cannot be used.
     #[error("{origin}: {source}")]
     Robot {
         /// The file or files.
@@ -63,20 +63,20 @@ pub enum Error {
         /// What is wrong.
         source: mbmpo_core::Error,
     },
-    /// An environment that breaks promises.
+    /// An environment that fails checks.
     #[error("{environment} fails {failures} of {checks} checks")]
     ChecksFailed {
         /// Its name.
         environment: String,
-        /// How many.
+        /// Number of failed checks.
         failures: usize,
-        /// Of how many.
+        /// Number of checks.
         checks: usize,
     },
     /// Neither the choice of an environment nor the preset names one.
     #[error("which environment? neither the choice nor the preset names one")]
     NoEnvironment,
-    /// Parts that do not fit together.
+    /// Values that do not fit together.
     #[error("{0}")]
     Mismatch(String),
     /// A device whose backend is not compiled in.
@@ -85,7 +85,7 @@ pub enum Error {
         /// Its name, which is also the name of the Cargo feature.
         device: &'static str,
     },
-    /// A directory that is not that of a run.
+    /// A directory that is no run directory.
     #[error("{} is not a run: there is no {looked_for}", path.display())]
     NotARun {
         /// The directory.
@@ -121,10 +121,10 @@ pub enum Error {
     Locked {
         /// The directory.
         path: PathBuf,
-        /// The number of the process, where it is known.
+        /// The id of the process; empty where it is unknown.
         holder: String,
     },
-    /// A run that cannot be gone on with as asked.
+    /// A run that cannot be resumed with this configuration.
     #[error(
         "{} holds another run: {what}",
         path.display()
@@ -132,10 +132,10 @@ pub enum Error {
     Differs {
         /// The directory.
         path: PathBuf,
-        /// What is different.
+        /// The difference.
         what: String,
     },
-    /// A file of a checkpoint that is not what it was.
+    /// A file of a checkpoint that was changed.
     #[error("{} cannot be used: {what}", path.display())]
     Damaged {
         /// The file.
@@ -151,12 +151,12 @@ pub enum Error {
     Format {
         /// The file.
         path: PathBuf,
-        /// Of the file.
+        /// Format of the file.
         found: u64,
-        /// Of this version.
+        /// Format of this version.
         known: u64,
     },
-    /// A run none of whose checkpoints can be used.
+    /// A run without a usable checkpoint.
     #[error(
         "{}: no checkpoint is whole ({source})",
         path.display()
@@ -164,10 +164,10 @@ pub enum Error {
     NoCheckpoint {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with the newest.
+        /// The error of the newest.
         source: Box<Error>,
     },
-    /// A file that could not be written while running.
+    /// A file of a run that could not be written.
     #[error(
         "cannot write {}: {source}{}",
         path.display(),
@@ -178,7 +178,7 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
-        /// The latest checkpoint, which is as it was.
+        /// The latest checkpoint, which is unchanged.
         kept: Option<PathBuf>,
     },
     /// A file that could not be written.
@@ -189,24 +189,24 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A run that failed while it learned.
+    /// A run in which the algorithm failed.
     #[error(
         "iteration {iteration} with seed {seed}: {source}; {}",
         after_failure(*attempts, kept)
     )]
     Failed {
-        /// Counts from 0.
+        /// Its number, from 0.
         iteration: usize,
-        /// Of the run.
+        /// Seed of the run.
         seed: u64,
         /// What went wrong.
         source: mbmpo_core::Error,
-        /// How often the iteration was tried again.
+        /// Number of retries of the iteration.
         attempts: usize,
-        /// The latest checkpoint, which is as it was.
+        /// The latest checkpoint, which is unchanged.
         kept: Option<PathBuf>,
     },
-    /// A run that was asked to stop, and was saved.
+    /// A run that was stopped by a signal and saved.
     #[error(
         "stopped after {} iterations and {} real steps; saved in {} ({:.1} MB)",
         position.iterations,
@@ -215,19 +215,19 @@ pub enum Error {
         *bytes as f64 / 1e6
     )]
     Interrupted {
-        /// Its number.
+        /// Number of the signal.
         signal: i32,
-        /// How far it had come.
+        /// Progress of the run.
         position: Position,
         /// Size of the checkpoint.
         bytes: u64,
         /// The directory of the run.
         path: PathBuf,
     },
-    /// The simulation or the learning failed.
+    /// The simulation or the algorithm failed.
     #[error(transparent)]
     Learning(#[from] mbmpo_core::Error),
-    /// The system refuses something that should not fail.
+    /// The operating system, or a library, failed unexpectedly.
     #[error("{0}")]
     System(String),
 }
@@ -291,7 +291,7 @@ pub(crate) fn by_name<T: Copy, const N: usize>(
 }
 
 impl Error {
-    /// That there is no `name` among those that are `known`.
+    /// The error that `name` is not among those that are `known`.
     pub(crate) fn unknown(kind: &'static str, name: &str, known: &[&str]) -> Self {
         Self::UnknownName {
             kind,
@@ -301,8 +301,8 @@ impl Error {
         }
     }
 
-    /// What a process ends with: 2 for wrong input as for arguments that clap refuses, 3 where a disk did not take a file,
-    /// 128 and the signal where one stopped it, else 1.
+    /// The exit code of a process: 2 for wrong input (as clap for wrong arguments), 3 for a file
+    /// that could not be written, 128 plus the signal that stopped it, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted { signal, .. } => u8::try_from(128 + signal).unwrap_or(1),
@@ -313,7 +313,7 @@ impl Error {
         }
     }
 
-    /// Whether it is due to what was typed or what a file contains, and not to what happened while running.
+    /// Whether the cause is in the arguments or in a file, and not in the course of the run.
     pub fn is_input(&self) -> bool {
         match self {
             Self::Write { .. }

@@ -1,27 +1,27 @@
-//! Where the keys and values of a RON text stand. The parser does not tell, so we walk over the text once more, which
-//! need not be right.
+//! The offsets of keys and values in a RON text. The parser does not report them, so the text,
+//! which may be malformed, is scanned once more.
 
 use std::collections::{HashMap, HashSet};
 
-/// As deep as the parser goes.
+/// Largest depth of nesting, as in the parser.
 const DEEPEST: usize = 128;
 
-/// What stands at a place.
+/// The kind of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Kind {
     Key,
     Value,
 }
 
-/// The offset of the value of each of `keys` that the text has. A key is a path such as `algorithm.policy.hidden[0]`,
-/// without the names of variants.
+/// The offset of the value of each of `keys` that the text has. A key is a path such as
+/// `algorithm.policy.hidden[0]`, without the names of variants.
 pub(crate) fn values<'k>(
     text: &str,
     keys: impl Iterator<Item = &'k str>,
 ) -> HashMap<&'k str, usize> {
     let mut places: HashMap<&str, Option<usize>> = keys.map(|key| (key, None)).collect();
-    walk(text, |part, path, offset| {
-        if part == Part::Value
+    walk(text, |kind, path, offset| {
+        if kind == Kind::Value
             && let Some(place) = places.get_mut(path)
         {
             place.get_or_insert(offset);
@@ -45,55 +45,55 @@ pub(crate) fn last(text: &str, word: &str, end: usize) -> Option<usize> {
     place
 }
 
-/// The value in the midst of whose first word `offset` is: where it begins, its path, and the word.
+/// The value whose first word contains `offset`: its own offset, its path, and the word.
 pub(crate) fn around(text: &str, offset: usize) -> Option<(usize, String, &str)> {
     let mut place = None;
-    walk(text, |part, path, begin| {
+    walk(text, |kind, path, begin| {
         let word = &text[begin..skip_word(text, begin)];
         let inside = begin < offset && offset < begin + word.len();
-        if part == Part::Value && inside && !word.starts_with(['(', '[', '{']) {
+        if kind == Kind::Value && inside && !word.starts_with(['(', '[', '{']) {
             place = Some((begin, path.to_owned(), word));
         }
     });
     place
 }
 
-/// The path of the last of the keys inside `parent` that begins before `end`.
+/// The path of the last key inside `parent` that begins before `end`.
 pub(crate) fn last_inside(text: &str, parent: &str, end: usize) -> Option<String> {
     let mut last = None;
-    walk(text, |part, path, begin| {
+    walk(text, |kind, path, begin| {
         let own = path.strip_prefix(parent).unwrap_or_default();
         let own = if parent.is_empty() {
             path
         } else {
             own.strip_prefix('.').unwrap_or_default()
         };
-        if part == Part::Key && begin < end && !own.is_empty() && !own.contains('.') {
+        if kind == Kind::Key && begin < end && !own.is_empty() && !own.contains('.') {
             last = Some(path.to_owned());
         }
     });
     last
 }
 
-/// The path of a key that stands twice in the same map, and the offset of the second.
+/// The path of a key that occurs twice in one map, and the offset of its second occurrence.
 pub(crate) fn twice(text: &str) -> Option<(String, usize)> {
     let (mut known, mut second) = (HashSet::new(), None);
-    walk(text, |part, path, offset| {
-        if part == Part::Key && second.is_none() && !known.insert(path.to_owned()) {
+    walk(text, |kind, path, offset| {
+        if kind == Kind::Key && second.is_none() && !known.insert(path.to_owned()) {
             second = Some((path.to_owned(), offset));
         }
     });
     second
 }
 
-/// Line and column, both from 1 on.
+/// Line and column of an offset, both from 1 on.
 pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// The offset of a line and column; that of the end where there are fewer.
+/// The offset of a line and column; the end of the text where there are fewer.
 pub(crate) fn offset(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text
         .split_inclusive('\n')
@@ -111,16 +111,16 @@ fn in_word(c: char) -> bool {
 
 /// An open bracket.
 struct Open {
-    /// Length of the path of what it belongs to.
+    /// Length of the path of the value that it opens.
     path: usize,
-    /// How many commas there were.
+    /// Number of commas so far.
     index: usize,
     /// `Some(…)`, which is no part of a path.
     transparent: bool,
 }
 
-/// Tells `visit` every key and value with its path and its offset.
-fn walk(text: &str, mut visit: impl FnMut(Part, &str, usize)) {
+/// Calls `visit` with the path and the offset of every key and value.
+fn walk(text: &str, mut visit: impl FnMut(Kind, &str, usize)) {
     let mut path = String::new();
     let mut open: Vec<Open> = Vec::new();
     // since the last comma, colon or opening bracket
@@ -157,7 +157,7 @@ fn walk(text: &str, mut visit: impl FnMut(Part, &str, usize)) {
                         path.push('.');
                     }
                     path.push_str(word.trim_start_matches("r#").trim_matches('"'));
-                    visit(Part::Key, &path, begin);
+                    visit(Kind::Key, &path, begin);
                     (after_key, last_word) = (true, None);
                 } else {
                     if last_word.is_none() {
@@ -166,7 +166,7 @@ fn walk(text: &str, mut visit: impl FnMut(Part, &str, usize)) {
                             path.truncate(of.path);
                             path.push_str(&format!("[{}]", of.index));
                         }
-                        visit(Part::Value, &path, begin);
+                        visit(Kind::Value, &path, begin);
                     }
                     if bracket {
                         open.push(Open {
@@ -204,7 +204,7 @@ pub(crate) fn skip_space(text: &str, mut at: usize) -> usize {
     }
 }
 
-/// The length of a comment that may have others inside.
+/// The length of a block comment, which may contain others.
 fn block_comment(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(found) = text[at..].find(['/', '*']) {
@@ -283,7 +283,7 @@ mod tests {
         places.get(key).map(|&offset| line_and_column(text, offset))
     }
 
-    /// Fails when comments, strings, brackets or variants lead astray.
+    /// Fails when comments, strings, brackets or variants are misread.
     #[test]
     fn values_are_found() {
         let text = r##"#![enable(implicit_some)]
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(offset("é\né", 2, 9), 5);
     }
 
-    /// Fails when text that is not RON makes it panic or takes long.
+    /// Fails when text that is not RON panics or takes quadratic time.
     #[test]
     fn anything_can_be_walked() {
         let whole = r##"#![a](b/*/**/*/: r#"é"#, 'é', b"\"", c: Some({"k": [1]}))é"##;

@@ -1,8 +1,8 @@
 //! Several experiments with several seeds, and a table of their results.
 //!
-//! A [`plan`] is a list of [`Job`]s. The directory of a job follows from the job, any process can [run](Job::run) any
-//! job, and [`gather`] reads nothing but the directories, so the jobs of a plan may run on several machines that share
-//! a disk. [`run_suite`] runs all of them in this process.
+//! A [`plan`] is a list of [`Job`]s. The directory of a job follows from the job, any process can
+//! [run](Job::run) any job, and [`gather`] reads nothing but the directories, so the jobs of a plan
+//! may run on several machines that share a disk. [`run_suite`] runs all of them in this process.
 
 use crate::{
     DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, Safety,
@@ -49,7 +49,7 @@ pub struct Options {
     pub command: Vec<String>,
     /// Whether to go on with the runs in `out`.
     pub resume: bool,
-    /// How the runs are kept.
+    /// Checkpoints and retries.
     pub safety: Safety,
 }
 
@@ -66,7 +66,8 @@ pub struct RunResult {
     pub real_steps: usize,
     /// Mean return of the pre-update policy after the last iteration.
     pub return_pre_mean: f64,
-    /// Mean return of the adapted policies after the last iteration; absent for algorithms without adaptation.
+    /// Mean return of the adapted policies after the last iteration; absent for algorithms without
+    /// adaptation.
     pub return_post_mean: Option<f64>,
     /// Wall-clock time \[s\].
     pub wall_seconds: f64,
@@ -93,8 +94,8 @@ pub struct Row {
     pub wall_seconds: f64,
 }
 
-/// The experiments of the suite of that name: `quick`, the 2D point and half-cheetah with the quick preset, or `paper`,
-/// every environment with the paper preset.
+/// The experiments of the suite of that name: `quick`, the 2D point and half-cheetah with the quick
+/// preset, or `paper`, every environment with the paper preset.
 pub fn entries(suite: &str) -> Vec<Entry> {
     let entry = |environment: &str| Entry {
         environment: environment.to_owned(),
@@ -131,12 +132,12 @@ pub fn plan(entries: &[Entry], seeds: &[u64]) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Runs all jobs of a plan and gathers their results. `watch` makes what shows the progress of a run, from its name and
-/// its budget.
+/// Runs all jobs of a plan and gathers their results. `watch` makes the [`Progress`] of a run, from
+/// its name and its budget.
 ///
 /// # Errors
-/// When the directory of a job exists already and `options.resume` is not set, a file cannot be written, or a run
-/// fails; the others are still run, unless one was asked to stop.
+/// When the directory of a job exists already and `options.resume` is not set, a file cannot be
+/// written, or a run fails; the others are still run, unless one was asked to stop.
 pub fn run_suite<P: Progress>(
     plan: &[Job],
     options: &Options,
@@ -200,8 +201,8 @@ fn run_all<P: Progress>(
     failures.into_iter().map(|(_, error)| error).collect()
 }
 
-/// Reads the results of the finished jobs of a plan in `out`, and leaves there `results.jsonl` (one object a run) and
-/// `summary.txt` (the table). There is one row for each experiment.
+/// Reads the results of the finished jobs of a plan in `out`, and leaves there `results.jsonl` (one
+/// object a run) and `summary.txt` (the table). There is one row for each experiment.
 ///
 /// # Errors
 /// When a file cannot be read or written.
@@ -269,11 +270,12 @@ impl Job {
         out.join(self.name())
     }
 
-    /// Runs the job on so many threads, or the rest of it. `watch` makes what shows its progress, from its name and its
-    /// budget.
+    /// Runs the job on so many threads, or the rest of it. `watch` makes its [`Progress`], from its
+    /// name and its budget.
     ///
     /// # Errors
-    /// When the preset cannot be resolved, the directory holds another run, a file cannot be written, or the run fails.
+    /// When the preset cannot be resolved, the directory holds another run, a file cannot be
+    /// written, or the run fails.
     pub fn run<P: Progress>(
         &self,
         options: &Options,

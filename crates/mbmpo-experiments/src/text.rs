@@ -1,4 +1,4 @@
-//! RON with errors that a person can act on.
+//! Reading RON, with errors that name the place, the key and a correction.
 
 use crate::config::MOVED;
 use crate::{Error, Origin, OutOfRange, Result, disk, nearest, ron_spans};
@@ -20,14 +20,16 @@ fn quote(names: &[&str]) -> String {
     quoted.join(", ")
 }
 
-/// How we read and write RON: `Some` is never spelled out, and an algorithm's parameters follow its name.
+/// The dialect of RON: without `Some(…)`, and the fields of an enum's variant directly behind its
+/// name.
 pub(crate) fn options() -> ron::Options {
     ron::Options::default()
         .with_default_extension(Extensions::IMPLICIT_SOME)
         .with_default_extension(Extensions::UNWRAP_VARIANT_NEWTYPES)
 }
 
-/// A path of keys without the name of the algorithm: `algorithm.horizon` for `algorithm.Trpo.horizon`.
+/// A path of keys without the name of the algorithm: `algorithm.batch_steps` for
+/// `algorithm.Trpo.batch_steps`.
 pub(crate) fn plain_path(path: &str) -> String {
     let mut keys: Vec<_> = path.split('.').collect();
     if keys[0] == "algorithm" && keys.len() > 1 && keys[1].starts_with(char::is_uppercase) {
@@ -36,10 +38,10 @@ pub(crate) fn plain_path(path: &str) -> String {
     keys.join(".")
 }
 
-/// Files that a person writes are kilobytes, metrics of the longest runs a few megabytes.
+/// Largest text file \[bytes\]; the metrics of the longest runs have a few megabytes.
 const LARGEST_FILE: u64 = 64 << 20;
 
-/// Reads a file that a person named.
+/// Reads a text file.
 pub(crate) fn read(path: &Path) -> Result<String> {
     let bytes = disk::read(path, LARGEST_FILE)?;
     String::from_utf8(bytes).map_err(|error| {
@@ -64,10 +66,10 @@ pub(crate) fn stem(path: &str) -> String {
     )
 }
 
-/// Bytes of RON: what a person writes is kilobytes, and what is wrong with it is told value by value.
+/// Largest RON file \[bytes\]; configurations and tasks have a few kilobytes.
 const LARGEST_RON: usize = 1 << 20;
 
-/// Parses RON; `file` is what error messages call it.
+/// Parses RON; `file` is its name in error messages.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
     if text.len() > LARGEST_RON {
         return Err(Error::Parse {
@@ -122,14 +124,14 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
     })?;
     let end = deserializer.end();
     end.map_err(|code| error(deserializer.span_error(code), "."))?;
-    // of the keys of a map, the last would win
+    // in a map the parser keeps the last of two equal keys
     if let Some((key, place)) = ron_spans::twice(text) {
         return Err(error_at(place, &format!("key `{key}` is there twice")));
     }
     Ok(value)
 }
 
-/// Whether the parser looked for the end of a value that it took for one.
+/// Whether the parser read a value of another type and then did not find the expected end.
 fn is_structural(error: &ron::Error) -> bool {
     use ron::Error::{
         ExpectedArrayEnd, ExpectedComma, ExpectedMapEnd, ExpectedStructLikeEnd, TrailingCharacters,
@@ -144,7 +146,8 @@ fn is_structural(error: &ron::Error) -> bool {
     )
 }
 
-/// The offset of the offending word: RON knows where its parser stood, which may be just before or after it.
+/// The offset of the wrong word; the parser reports where it stopped, which may be just before or
+/// after it.
 fn locate(text: &str, spanned: &ron::error::SpannedError, key: &str) -> usize {
     use ron::Error::{
         DuplicateStructField, MissingStructField, NoSuchEnumVariant, NoSuchStructField,
@@ -168,7 +171,7 @@ fn locate(text: &str, spanned: &ron::error::SpannedError, key: &str) -> usize {
         .unwrap_or_else(|| ron_spans::skip_space(text, stopped))
 }
 
-/// Says of every value where it stands in the text of `file`.
+/// Adds the line and column in `file` to every value.
 pub(crate) fn place(text: &str, file: &str, violations: Violations) -> Vec<OutOfRange> {
     let keys = violations.0.iter().map(|value| value.key.as_str());
     let places = ron_spans::values(text, keys);
@@ -229,7 +232,7 @@ fn explain(error: &ron::Error, key: &str) -> String {
         }
         other => {
             let message = plain_types(&lower_first(&other.to_string()));
-            // the parser stood between two keys
+            // the parser stopped between two keys
             match key.strip_suffix(".?").unwrap_or(key) {
                 "." | "?" => message,
                 key => format!("`{key}`: {message}"),
@@ -246,7 +249,7 @@ fn lower_first(text: &str) -> String {
     }
 }
 
-/// A message of bearable length: what is wrong may be megabytes long.
+/// The beginning and the end of a long message: a wrong value may have megabytes.
 pub(crate) fn brief(message: &str) -> String {
     const END: usize = 400;
     let Some((last, _)) = message.char_indices().nth_back(END) else {
@@ -262,7 +265,7 @@ pub(crate) fn brief(message: &str) -> String {
 
 const KEYS: &str = "expected keys in parentheses, as in (key: value)";
 
-/// Says "a number" for what serde calls `f64`, and so on.
+/// Replaces the type names of serde: "a number" for `f64`, and so on.
 pub(crate) fn plain_types(message: &str) -> String {
     let names = [
         ("expected integer", "expected a whole number"),
@@ -289,7 +292,7 @@ pub(crate) fn plain_types(message: &str) -> String {
         ("expected a map", "expected a map such as {\"all\": 2}"),
         ("expected a sequence", "expected a list such as [128, 128]"),
     ];
-    // what follows is a name of ours
+    // the name of the struct is one of the code
     let message = match message.split_once("expected struct ") {
         Some((before, _)) => format!("{before}{KEYS}"),
         None => message.to_owned(),
@@ -299,7 +302,8 @@ pub(crate) fn plain_types(message: &str) -> String {
         .fold(message, |text, (serde, plain)| text.replace(serde, plain))
 }
 
-/// Rows as lines with aligned columns, the first `left` of them to the left, the others to the right.
+/// Rows as lines with aligned columns, the first `left` of them to the left, the others to the
+/// right.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]], left: usize) -> String {
     let width = |column: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());

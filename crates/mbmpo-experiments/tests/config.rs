@@ -1,5 +1,5 @@
-//! Configurations: what comes with the program is complete and in range, what is written can be read again, and
-//! whatever is wrong in a file or an override is named, with its place and what was probably meant.
+//! Configurations: the presets are complete and in range, a written configuration can be read
+//! again, and the message about a mistake in a file or an override has its place and a suggestion.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -53,7 +53,7 @@ fn position(text: &str) -> String {
     format!("my.ron:{line}:{column}: ")
 }
 
-/// Fails when a preset lacks a key, has a value out of range, or is filed under the wrong environment.
+/// Fails when a preset lacks a key, has a value out of range, or is for another environment.
 #[test]
 fn every_preset_is_complete_and_in_range() {
     for &environment in mbmpo_envs::NAMES {
@@ -70,7 +70,7 @@ fn every_preset_is_complete_and_in_range() {
     }
 }
 
-/// Fails when a value in a preset stands without its source.
+/// Fails when a value in a preset has no comment with its source.
 #[test]
 fn every_value_of_a_preset_cites_its_source() {
     for &environment in mbmpo_envs::NAMES {
@@ -92,7 +92,7 @@ fn every_value_of_a_preset_cites_its_source() {
     }
 }
 
-/// The numbers of appendix A.3 that the paper preset must not lose.
+/// Fails when the paper preset departs from the numbers of appendix A.3.
 #[test]
 fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
     for &environment in mbmpo_envs::NAMES {
@@ -108,8 +108,8 @@ fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
     }
 }
 
-/// Appendix A.3: three hidden layers of the models for ant and walker, two for the others. The two files must not drift
-/// apart otherwise.
+/// Appendix A.3: three hidden layers of the models for ant and walker, two for the others. The two
+/// files must not drift apart otherwise.
 #[test]
 fn paper_preset_of_ant_and_walker_has_deeper_models_and_no_other_difference() {
     let hidden = |environment| {
@@ -203,7 +203,8 @@ fn override_of_the_wrong_type_says_what_is_wanted() {
     assert!(refused("horizon=[1").contains("cannot read the value `[1`"));
 }
 
-/// A configuration of before, when the keys were the algorithm's. Fails when the message does not say where they are now.
+/// A configuration of before, when the keys were the algorithm's. Fails when the message does not
+/// say where they are now.
 #[test]
 fn keys_that_moved_are_found_again() {
     for key in ["horizon", "evaluation_episodes"] {
@@ -234,7 +235,7 @@ fn override_out_of_range_says_the_range() {
     );
 }
 
-/// Fails when a key below `environment.physics` cannot be set although it is not there yet, or `env.` is not understood.
+/// Fails when a new key below `environment.physics` cannot be set, or `env.` is not understood.
 #[test]
 fn override_takes_new_names_in_the_maps_of_the_physics() {
     let config = set(&[
@@ -285,7 +286,8 @@ fn physics_reads_back_the_same() {
     assert!(!quick().to_ron().unwrap().contains("physics"));
 }
 
-/// Fails when the physics does not reach the simulation, of a robot that comes with the program or of one's own.
+/// Fails when the physics does not reach the simulation, for a robot that comes with the program or
+/// a user's.
 #[test]
 fn physics_reaches_the_simulation() {
     let assets = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets"));
@@ -327,7 +329,7 @@ fn physics_reaches_the_simulation() {
     }
 }
 
-/// Fails when physics that cannot be is not refused before a run begins.
+/// Fails when impossible physics is not refused before a run begins.
 #[test]
 fn physics_that_cannot_be_is_refused() {
     let refused = |environment: &str, text: &str| {
@@ -389,7 +391,7 @@ fn file_errors_name_line_column_and_key() {
     );
 }
 
-/// Fails when a text of any size is parsed: what is wrong with it takes many times its memory.
+/// Fails when a text of any size is parsed, which can take many times its memory.
 #[test]
 fn a_file_that_nobody_wrote_is_refused() {
     let error = preset::read(&" ".repeat((1 << 20) + 1), "large.ron").unwrap_err();

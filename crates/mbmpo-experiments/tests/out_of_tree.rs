@@ -1,5 +1,6 @@
-//! Algorithms outside the crates of mbmpo: what `mbmpo-experiments` gives to ours it gives to them, without a line of
-//! theirs in it. The example is killed and resumed, and a policy that is no network, a planner, is saved and evaluated.
+//! Algorithms outside the crates of mbmpo: what `mbmpo-experiments` gives to ours it gives to them,
+//! without a line of theirs in it. The example is killed and resumed, and a policy that is no
+//! network, a planner, is saved and evaluated.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -80,8 +81,9 @@ fn remains(path: &Path) -> Vec<Vec<u8>> {
     std::iter::once(timeless).chain(files).collect()
 }
 
-/// Fails when a user's algorithm, killed at any point and resumed, ends with other bytes than undisturbed, or when the one of
-/// the example does not learn: no action gives -80, the best policy -14.7.
+/// Fails when a user's algorithm, killed at any point and resumed, ends with other bytes than
+/// undisturbed, or when the one of the example does not learn: no action gives -80, the best policy
+/// -14.7.
 #[test]
 fn a_users_algorithm_is_killed_and_resumed() {
     let parent = tempfile::tempdir().unwrap();
@@ -108,7 +110,8 @@ fn a_users_algorithm_is_killed_and_resumed() {
     assert!(learned.return_mean() > -16.0, "{}", learned.return_mean());
 }
 
-/// Fails when a user's configuration is not checked, or its overrides and errors are not those of ours.
+/// Fails when a user's configuration is not checked, or its overrides and errors are not those of
+/// ours.
 #[test]
 fn a_users_configuration_is_checked() {
     let config = experiment().unwrap();
@@ -255,7 +258,8 @@ impl Trainable for Planning {
     }
 }
 
-/// Fails when a run can only have a network for a policy: in its directory, or where it is read again.
+/// Fails when a run can only have a network for a policy: in its directory, or where it is read
+/// again.
 #[test]
 fn a_planner_is_saved_and_evaluated() {
     let parent = tempfile::tempdir().unwrap();

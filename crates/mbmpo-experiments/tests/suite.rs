@@ -1,4 +1,5 @@
-//! A suite runs every experiment with every seed, in any number of jobs, and sums up the seeds.
+//! A suite runs every experiment with every seed, any number of them at once, and averages over the
+//! seeds.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -66,7 +67,7 @@ fn results_do_not_depend_on_the_number_of_jobs() {
     let (_, in_parallel, _) = run(2, false);
     assert_eq!(in_parallel, [five, nine]);
 
-    // what is missing is run again, what is there is not
+    // missing runs are run again, finished ones are not
     std::fs::remove_dir_all(out.join("point-2d-tiny-seed9")).unwrap();
     assert_eq!(gather(&plan, &out).unwrap()[0].seeds, 1);
     let kept = out.join("point-2d-tiny-seed5/policy.safetensors");
@@ -77,7 +78,7 @@ fn results_do_not_depend_on_the_number_of_jobs() {
     assert_eq!(again[0].return_mean, rows[0].return_mean);
 }
 
-/// Fails when hours are spent before a mistake shows, or a finished run is overwritten.
+/// Fails when a mistake is found only after other jobs have run, or a finished run is overwritten.
 #[test]
 fn mistakes_show_before_anything_runs() {
     let parent = tempfile::tempdir().unwrap();
@@ -112,8 +113,8 @@ fn mistakes_show_before_anything_runs() {
     assert!(!parent.path().join("point-2d-quick-seed3").exists());
 }
 
-/// Fails when experiments that differ in an override share a directory, or when the name of a directory depends on more than
-/// the job, is too long, or is a path.
+/// Fails when experiments that differ in an override share a directory, or when the name of a
+/// directory depends on more than the job, is too long, or is a path.
 #[test]
 fn every_job_has_a_directory_of_its_own() {
     let entry = |overrides: &[&str]| Entry {
