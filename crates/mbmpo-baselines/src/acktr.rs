@@ -1,28 +1,29 @@
-//! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor and critic, from the
-//! curvature of [`kfac`](crate::kfac), with a step size that holds to a trust region.
+//! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor
+//! and critic, from the curvature of [`kfac`](crate::kfac), with a step size that holds to a trust
+//! region.
 
-use crate::critic::{Critic, Rows, judged_batch, squared_error};
+use crate::critic::{self, Batch, Critic, squared_error};
 use crate::initial;
 use crate::reward_scale::RewardScale;
 
 use crate::kfac::{Kfac, KfacConfig, factors};
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
     Observer, Persist, Phase, Purpose, Result, Setup, Stream, Trainable, require_finite,
 };
 use mbmpo_policy::advantage::standardize;
-use mbmpo_policy::batch::Arithmetic;
+use mbmpo_policy::batch::Samples;
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// The parameters of [`Acktr`]. "Authors" is the script with which ACKTR was run for the paper on MB-MPO, which is OpenAI's
-/// `acktr_cont`.
+/// The parameters of [`Acktr`]. "Authors" is the script with which ACKTR was run for the paper on
+/// MB-MPO, which is OpenAI's `acktr_cont`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcktrConfig {
-    /// Real steps of an iteration, at least; whole episodes. Authors: 5,000.
+    /// Lower bound on the real steps of an iteration; whole episodes. Authors: 5,000.
     pub batch_steps: usize,
     /// The policy network. Authors: `[32, 32]`, on this observation and the one before.
     pub policy: PolicyConfig,
@@ -32,12 +33,13 @@ pub struct AcktrConfig {
     pub discount: f64,
     /// λ of generalised advantage estimation. Authors: 0.97.
     pub gae_lambda: f64,
-    /// Whether an episode that only ran out of time goes on with the value of its last state. Authors: yes.
+    /// Whether the value of the last state is added where only the time limit ended an episode.
+    /// Authors: yes.
     pub bootstrap: bool,
     /// Largest step size of the actor at the start. Authors: 0.03.
     pub step_size: f64,
-    /// KL divergence of an iteration that the largest step size is steered to: by a factor of 1.5, where it is more than
-    /// twice as much or less than half. Authors: 0.002.
+    /// Target of the KL divergence of an iteration: the largest step size changes by a factor of
+    /// 1.5 where the divergence is above twice or below half of it. Authors: 0.002.
     pub desired_kl: f64,
     /// Curvature of the actor.
     pub actor_kfac: KfacConfig,
@@ -45,12 +47,12 @@ pub struct AcktrConfig {
     pub critic_step_size: f64,
     /// Steps of the critic in an iteration, each on the whole batch. `acktr_cont`: 25.
     pub critic_steps: usize,
-    /// Curvature of the critic, seen as the mean of a Gaussian with σ = 1 (section 3.2).
+    /// Curvature of the critic as the mean of a Gaussian with σ = 1 (section 3.2).
     pub critic_kfac: KfacConfig,
     /// Normalised observations are clipped to plus or minus this. `ZFilter`: 10.
     pub observation_clip: f64,
-    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus this; absent, they are
-    /// taken as they are. Authors: absent.
+    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus
+    /// this; where absent they are not scaled. Authors: absent.
     pub reward_clip: Option<f64>,
 }
 
@@ -132,7 +134,7 @@ pub struct Acktr {
 }
 
 impl Acktr {
-    /// A random policy that has seen nothing.
+    /// Random networks, and no experience.
     ///
     /// # Errors
     /// When a layer is out of range.
@@ -163,21 +165,22 @@ impl Acktr {
         })
     }
 
-    /// Natural-gradient steps down the critic's squared error (section 3.2); the error before the last.
-    fn fit_critic(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
-        let n = rows.targets.len() as f64;
-        let observations = &rows.observations;
+    /// Natural-gradient steps on the squared error of the critic (section 3.2); returns the error
+    /// before the last.
+    fn fit_critic(&mut self, batch: &Batch, stream: &mut Stream) -> Result<f64> {
+        let n = batch.targets.len() as f64;
+        let observations = &batch.observations;
         // -½ Σ (V - y)² / n is the mean log likelihood of the Gaussian whose curvature this is
-        let weights = vec![1.0 / n; rows.targets.len()];
+        let weights = vec![1.0 / n; batch.targets.len()];
         let mut error = 0.0;
         for _ in 0..self.config.critic_steps {
             let (network, parameters) = (self.critic.network.gaussian(), &self.critic.parameters);
             let seen = factors(network, parameters, observations, &self.device, stream)?;
             self.critic_kfac.observe(seen);
-            error = squared_error(&self.critic.values(observations)?, &rows.targets);
+            error = squared_error(&self.critic.values(observations)?, &batch.targets);
             let gradient = self
                 .critic
-                .gradient(observations, &rows.targets, &weights)?;
+                .gradient(observations, &batch.targets, &weights)?;
             let (largest, parameters) = (self.config.critic_step_size, &mut self.critic.parameters);
             self.critic_kfac.ascend(parameters, &gradient, largest);
             require_finite(parameters, "the critic of ACKTR")?;
@@ -185,26 +188,21 @@ impl Acktr {
         Ok(error)
     }
 
-    /// One natural-gradient step of the actor (section 3.1), and the mean KL divergence that it made.
-    fn step_actor(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
+    /// One natural-gradient step of the actor (section 3.1); returns its mean KL divergence.
+    fn step_actor(&mut self, batch: &Batch, stream: &mut Stream) -> Result<f64> {
         let (network, device) = (&self.network, &self.device);
-        let arithmetic = Arithmetic {
-            network,
-            device,
-            dtype: DType::F32,
-        };
-        let observations = &rows.observations;
+        let observations = &batch.observations;
         let seen = factors(network, &self.theta, observations, device, stream)?;
         self.actor_kfac.observe(seen);
-        let n = rows.advantages.len() as f64;
-        let weights: Vec<f64> = rows.advantages.iter().map(|x| x / n).collect();
-        let batch = arithmetic.weighted(observations, &rows.actions, &weights);
-        let gradient = arithmetic.policy_gradient(&self.theta, &batch)?;
-        let old = arithmetic.surrogate_weighted(observations, &rows.actions, &weights, &self.theta);
+        let n = batch.advantages.len() as f64;
+        let weights: Vec<f64> = batch.advantages.iter().map(|x| x / n).collect();
+        let samples = Samples::weighted(network, device, observations, &batch.actions, &weights);
+        let gradient = samples.policy_gradient(&self.theta)?;
+        let old = samples.surrogate(&self.theta);
         self.actor_kfac
             .ascend(&mut self.theta, &gradient, self.step_size);
         require_finite(&self.theta, "the policy of ACKTR")?;
-        let (_, kl) = arithmetic.surrogate_and_kl(&self.theta, &old)?;
+        let kl = old.mean_kl(&self.theta)?;
         let desired = self.config.desired_kl;
         if kl > 2.0 * desired {
             self.step_size = (self.step_size / 1.5).max(1e-8);
@@ -221,7 +219,7 @@ impl Algorithm for Acktr {
     fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
         observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
-        let (mut rows, return_collect_mean) = judged_batch(
+        let (mut batch, return_collect_mean) = critic::collect(
             &mut self.experience,
             &policy,
             self.config.batch_steps,
@@ -229,15 +227,15 @@ impl Algorithm for Acktr {
             self.rewards.as_mut(),
             &self.critic,
         )?;
-        standardize(&mut rows.advantages);
+        standardize(&mut batch.advantages);
 
         observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
         let iteration = self.experience.iteration() as u64;
         let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Update, iteration, 0);
-        let critic_loss = self.fit_critic(&rows, &mut stream)?;
-        let kl = self.step_actor(&rows, &mut stream)?;
+        let critic_loss = self.fit_critic(&batch, &mut stream)?;
+        let kl = self.step_actor(&batch, &mut stream)?;
         self.experience.seconds_mut().add_since("update", clock);
 
         let learned = ModelFreeMetrics {
@@ -265,7 +263,7 @@ impl Algorithm for Acktr {
 
     fn policy(&self) -> GaussianPolicy {
         let policy = GaussianPolicy::new(self.network.clone(), &self.theta)
-            .with_normalizer(self.observations.now());
+            .with_normalizer(self.observations.normalizer());
         match &self.rewards {
             Some(scale) => policy.with_return_std(scale.std() as f32),
             None => policy,

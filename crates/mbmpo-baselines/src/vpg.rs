@@ -1,16 +1,15 @@
-//! Vanilla policy gradient (section 5 of the paper on MB-MPO): θ ← θ + α ∇J(θ) on real trajectories, from scratch or from
-//! a policy that another algorithm trained. It is the inner step of MB-MPO, again and again.
+//! Vanilla policy gradient (section 5 of the paper on MB-MPO): θ ← θ + α ∇J(θ) on real
+//! trajectories, from scratch or from a trained policy. Its step is the inner step of MB-MPO.
 
 use crate::initial;
-
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Checker, Error, Experience, IterationMetrics,
     ModelFreeMetrics, Observer, Persist, Phase, Result, Setup, Trainable, require_finite,
 };
 use mbmpo_policy::advantage::{AdvantageConfig, advantages};
-use mbmpo_policy::batch::Arithmetic;
+use mbmpo_policy::batch::Samples;
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
@@ -19,11 +18,11 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VpgConfig {
-    /// Real steps of an iteration, at least; whole episodes.
+    /// Lower bound on the real steps of an iteration; whole episodes.
     pub batch_steps: usize,
     /// α
     pub learning_rate: f64,
-    /// The policy network, of a policy from scratch.
+    /// The policy network, for a policy from scratch.
     pub policy: PolicyConfig,
     /// Advantage estimation.
     pub advantage: AdvantageConfig,
@@ -60,7 +59,7 @@ pub struct Vpg {
     device: Device,
     network: GaussianMlp,
     theta: Vec<f64>,
-    /// What the policy came with, apart from its parameters.
+    /// The initial policy, with its normaliser.
     start: GaussianPolicy,
 }
 
@@ -128,15 +127,9 @@ impl Algorithm for Vpg {
         if let Some(normalizer) = self.start.normalizer() {
             paths.observations = normalizer.apply(&paths.observations);
         }
-        let arithmetic = Arithmetic {
-            network: &self.network,
-            device: &self.device,
-            dtype: DType::F32,
-        };
-        let batch = arithmetic.batch(&paths, &advantages);
-        let theta = arithmetic.adapt(&self.theta, &batch, self.config.learning_rate)?;
-        let before = arithmetic.surrogate_batch(&paths, &advantages, 1.0, &self.theta);
-        let (_, kl) = arithmetic.surrogate_and_kl(&theta, &before)?;
+        let samples = Samples::new(&self.network, &self.device, &paths, &advantages);
+        let theta = samples.adapt(&self.theta, self.config.learning_rate)?;
+        let kl = samples.surrogate(&self.theta).mean_kl(&theta)?;
         require_finite(&theta, "the policy after a step of policy gradient")?;
         self.theta = theta;
         self.experience.seconds_mut().add_since("update", clock);

@@ -182,7 +182,7 @@ fn task_of_an_own_robot() {
         ),
         (
             "(\n    reward: [Alive(bonus: yes)],\n)",
-            "my_task.ron:2:27: `reward[0].Alive.bonus`: expected a number",
+            "my_task.ron:2:27: `reward[0].bonus`: expected a number",
         ),
         (
             "(reward: [Alife(bonus: 1)])",

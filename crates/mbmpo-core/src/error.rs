@@ -1,4 +1,5 @@
 use crate::Violations;
+use crate::ron_text::TextError;
 
 /// A failure of an environment, a model or an algorithm.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,9 @@ pub enum Error {
         /// What it must be.
         wanted: String,
     },
+    /// A text that cannot be read.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// A description, file or snapshot that cannot be used; the text says why.
     #[error("{0}")]
     Description(String),

@@ -3,7 +3,8 @@ use rand::RngExt;
 
 /// A controller without memory: observation to action.
 pub trait Policy: Sync {
-    /// Draws an action for `observation`. It may lie outside the action space; the environment clips it.
+    /// Draws an action for `observation`. It may lie outside the action space; the environment
+    /// clips it.
     fn act(&self, observation: &[f32], stream: &mut Stream) -> Vec<f32>;
 }
 
@@ -13,8 +14,8 @@ impl<P: Policy + ?Sized> Policy for &P {
     }
 }
 
-/// A policy that can be stored in a file and used again without the algorithm that trained it. It need
-/// not be a network: a planner stores its model and its settings.
+/// A policy that can be stored in a file and used again without the algorithm that trained it. It
+/// need not be a network: a planner stores its model and its settings.
 pub trait SavedPolicy: Policy + Send {
     /// The policy in its file format.
     ///

@@ -8,8 +8,11 @@
 //! - [`check`]: whether an environment keeps the promises of the trait;
 //! - [`RobotDescription`]: what a robot is made of, read from an MJCF file;
 //! - [`Physics`]: the same robot heavier, weaker or on ice;
-//! - [`Simulation`]: a robot in motion;
-//! - [`picture()`]: a robot as SVG.
+//! - [`Simulation`]: a robot in motion.
+#![cfg_attr(
+    feature = "pictures",
+    doc = "- [`picture()`]: a robot as SVG (feature `pictures`)."
+)]
 //!
 //! ```
 //! use mbmpo_core::{Purpose, Streams};
@@ -29,6 +32,7 @@
 
 mod checker;
 mod physics;
+#[cfg(feature = "pictures")]
 mod picture;
 mod point_mass;
 mod registry;
@@ -42,6 +46,7 @@ mod vector;
 
 pub use checker::{CheckOutcome, CheckReport, check};
 pub use physics::Physics;
+#[cfg(feature = "pictures")]
 pub use picture::{Frame, picture};
 pub use point_mass::PointMass;
 pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};

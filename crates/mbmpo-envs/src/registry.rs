@@ -1,5 +1,5 @@
 use crate::{Physics, PointMass, RobotDescription, RobotEnvironment, Simulated, TaskDescription};
-use mbmpo_core::{Check, Checked, Error, Result, nearest};
+use mbmpo_core::{Check, Checked, Error, Result, unknown_name};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -63,21 +63,30 @@ pub struct EnvironmentInfo {
 struct Robot {
     name: &'static str,
     summary: &'static str,
-    mjcf: &'static str,
-    task: &'static str,
-    /// The task of [`Variant::Authors`] where that is another one.
-    authors_task: Option<&'static str>,
+    mjcf: Asset,
+    task: Asset,
+    /// The task of [`Variant::Authors`] where it differs.
+    authors_task: Option<Asset>,
     /// MuJoCo time step \[s\] and frame skip of [`Variant::Gym`].
     gym: Option<(f64, usize)>,
 }
 
+/// An embedded file.
+struct Asset {
+    file: &'static str,
+    text: &'static str,
+}
+
 macro_rules! asset {
     ($file:literal) => {
-        include_str!(concat!("../../../assets/", $file))
+        Asset {
+            file: concat!("assets/", $file),
+            text: include_str!(concat!("../../../assets/", $file)),
+        }
     };
 }
 
-const ROBOTS: [Robot; 6] = [
+const ROBOTS: &[Robot] = &[
     Robot {
         name: "half-cheetah",
         summary: "a planar cheetah that shall run forward",
@@ -129,15 +138,15 @@ const ROBOTS: [Robot; 6] = [
 ];
 
 /// Names of all environments, in the order of [`catalogue`].
-pub const NAMES: &[&str] = &[
-    PointMass::NAME,
-    ROBOTS[0].name,
-    ROBOTS[1].name,
-    ROBOTS[2].name,
-    ROBOTS[3].name,
-    ROBOTS[4].name,
-    ROBOTS[5].name,
-];
+pub const NAMES: &[&str] = &{
+    let mut names = [PointMass::NAME; 1 + ROBOTS.len()];
+    let mut robot = 0;
+    while robot < ROBOTS.len() {
+        names[1 + robot] = ROBOTS[robot].name;
+        robot += 1;
+    }
+    names
+};
 
 /// All environments.
 ///
@@ -190,20 +199,15 @@ impl RobotEnvironment {
     /// When there is none of that name, or as [`RobotDescription::with_physics`]; the message lists what there is.
     pub fn by_name_with(name: &str, variant: Variant, physics: &Checked<Physics>) -> Result<Self> {
         let Some(entry) = ROBOTS.iter().find(|robot| robot.name == name) else {
-            let hint = nearest(name, NAMES.iter().copied()).map_or_else(String::new, |nearest| {
-                format!(", did you mean `{nearest}`?")
-            });
-            let known: Vec<_> = NAMES.iter().map(|name| format!("`{name}`")).collect();
-            return Err(Error::Description(format!(
-                "there is no environment `{name}`{hint} (there are {})",
-                known.join(", ")
-            )));
+            let known = NAMES.iter().copied();
+            return Err(Error::Description(unknown_name("environment", name, known)));
         };
-        let mut robot = RobotDescription::from_mjcf(entry.mjcf)?.with_physics(physics)?;
-        let mut task = TaskDescription::from_ron(match (variant, entry.authors_task) {
-            (Variant::Authors, Some(authors)) => authors,
-            _ => entry.task,
-        })?;
+        let mut robot = RobotDescription::from_mjcf(entry.mjcf.text)?.with_physics(physics)?;
+        let asset = match variant {
+            Variant::Authors => entry.authors_task.as_ref().unwrap_or(&entry.task),
+            Variant::Paper | Variant::Gym => &entry.task,
+        };
+        let mut task = TaskDescription::from_ron(asset.text, asset.file)?.into_inner();
         if let (Variant::Gym, Some((time_step, frame_skip))) = (variant, entry.gym) {
             (robot.time_step, task.frame_skip) = (time_step, frame_skip);
         }

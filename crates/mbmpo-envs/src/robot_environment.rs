@@ -2,12 +2,14 @@
 
 mod names;
 
+#[cfg(feature = "pictures")]
+use crate::Frame;
+use crate::Simulation;
 use crate::robot::{JointKind, RobotDescription};
 use crate::snapshot;
 use crate::task_file::TaskDescription;
-use crate::{Frame, Simulation};
 use mbmpo_core::{
-    BoxSpace, Check, Checked, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked,
+    BoxSpace, Checked, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked,
 };
 use names::Names;
 pub(crate) use names::find;
@@ -145,10 +147,10 @@ impl RobotEnvironment {
     /// The robot of an MJCF file with the task of a RON file, both as text.
     ///
     /// # Errors
-    /// When either is wrong, a value of the task is out of range, or as [`Self::new`].
+    /// Those of [`RobotDescription::from_mjcf`], [`TaskDescription::from_ron`] and [`Self::new`].
     pub fn from_text(name: &str, mjcf: &str, task: &str) -> Result<Self> {
         let robot = RobotDescription::from_mjcf(mjcf)?;
-        let task = TaskDescription::from_ron(task)?.check()?;
+        let task = TaskDescription::from_ron(task, &format!("task of {name}"))?;
         Self::new(name, &robot, task)
     }
 
@@ -182,7 +184,8 @@ impl RobotEnvironment {
         Ok(())
     }
 
-    /// The present moment for [`crate::picture()`], with the goal where there is one.
+    /// The present state for [`crate::picture()`], with the goal where there is one.
+    #[cfg(feature = "pictures")]
     pub fn frame(&self) -> Frame {
         let time = self.steps as f64 * self.simulation.control_time_step();
         let mut frame = Frame::of(&self.simulation, time);

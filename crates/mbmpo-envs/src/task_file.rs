@@ -1,8 +1,8 @@
 //! The task of a robot, as a file in RON describes it.
 
+use mbmpo_core::ron_text::{self, TextError};
 use mbmpo_core::task::{RewardTerm, Task, TerminationTerm};
-use mbmpo_core::{Check, Checker, Error, Result};
-use ron::extensions::Extensions;
+use mbmpo_core::{Check, Checked, Checker};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ use std::collections::BTreeMap;
 ///         ControlCost(weight: 0.001),
 ///     ],
 ///     termination: [Outside(components: ["rootz"], low: 0.7, high: inf)],
-/// )"#)?;
+/// )"#, "hop.ron")?;
 /// assert_eq!(task.horizon, 200);
-/// # Ok::<(), mbmpo_core::Error>(())
+/// # Ok::<(), mbmpo_core::ron_text::TextError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,15 +159,13 @@ const LARGEST: f64 = 1e6;
 const MOST_PARTS: usize = 1000;
 
 impl TaskDescription {
-    /// Reads a task file; ranges are not checked, see [`Check`].
+    /// Reads and checks a task; error messages call the text `origin`, which may be the name of its file.
     ///
     /// # Errors
-    /// When the text is not RON, a key is unknown or missing, or a value is of the wrong type.
-    pub fn from_ron(text: &str) -> Result<Self> {
-        ron::Options::default()
-            .with_default_extension(Extensions::IMPLICIT_SOME)
-            .from_str(text)
-            .map_err(|error| Error::Description(format!("task: {error}")))
+    /// When the text is not RON, a key is unknown or missing, or a value is of the wrong type or out of range: with
+    /// line and column.
+    pub fn from_ron(text: &str, origin: &str) -> Result<Checked<Self>, TextError> {
+        ron_text::read(text, origin)
     }
 
     /// Reward and termination, by labels.

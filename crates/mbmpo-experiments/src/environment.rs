@@ -185,9 +185,7 @@ impl RobotFiles {
             .and_then(|robot| robot.with_physics(physics))
             .map_err(refused(robot_file.display().to_string()))?;
         let source = text::read(&self.task)?;
-        let task: TaskDescription = text::parse(&source, &task_file)?;
-        let place = |wrong| Error::Invalid(text::place(&source, &task_file, wrong));
-        let task = task.check().map_err(place)?;
+        let task = TaskDescription::from_ron(&source, &task_file)?;
         let both = format!("{task_file} with {}", robot_file.display());
         RobotEnvironment::new(name, &robot, task).map_err(refused(both))
     }

@@ -49,7 +49,6 @@ mod lock;
 pub mod overrides;
 pub mod preset;
 mod progress;
-mod ron_spans;
 mod run_directory;
 mod run_info;
 mod safety;

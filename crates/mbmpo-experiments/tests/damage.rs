@@ -57,7 +57,7 @@ fn run(path: &Path) -> RunDirectory {
     let parameters = network.initial_parameters(&mut stream);
     let policy = DeterministicPolicy {
         parameters: parameters.iter().map(|&x| x as f32).collect(),
-        normalizer: mbmpo_policy::RunningNormalizer::new(2, 5.0).now(),
+        normalizer: mbmpo_policy::RunningNormalizer::new(2, 5.0).normalizer(),
         network,
     };
     for x in 1..=2 {

@@ -1,4 +1,4 @@
-//! Products of the sizes that MB-MPO asks for: one thread, packing included where a factor changes every time.
+//! The kernels at the sizes that MB-MPO needs, on one thread; packing is included where a factor changes every time.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -12,7 +12,7 @@ fn matrix(rows: usize, columns: usize) -> Vec<f32> {
     (0..rows * columns).map(|i| (i % 7) as f32 - 3.0).collect()
 }
 
-/// [rows x depth] x [depth x columns] with the right factor packed before; items are floating-point operations.
+/// [rows x depth] x [depth x columns] with the right factor packed beforehand; items are floating-point operations.
 #[divan::bench(args = [[500, 512, 512], [50, 512, 512], [25, 512, 512], [500, 23, 512], [500, 512, 17], [1000, 32, 32], [1000, 17, 32], [1000, 32, 6]])]
 fn product(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
     let (a, b) = (matrix(rows, depth), matrix(depth, columns));
@@ -24,7 +24,7 @@ fn product(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
         .bench_local(|| panels.product(black_box(&a), &mut c, |_, _| {}));
 }
 
-/// As a training step has it: the weights' gradient from activations and signals that are packed first.
+/// The gradient of weights in a training step: activations and deltas are packed first.
 #[divan::bench(args = [[500, 512, 512], [500, 23, 512], [500, 512, 17], [250, 32, 32]])]
 fn transposed_product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
     let (a, b) = (matrix(rows, inputs), matrix(rows, outputs));
@@ -39,7 +39,7 @@ fn transposed_product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
         });
 }
 
-/// The same from factors as they are.
+/// The same without packing.
 #[divan::bench(args = [[100, 32, 32], [100, 17, 32], [100, 32, 6], [250, 32, 32]])]
 fn unpacked_transposed_product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
     let (a, b) = (matrix(rows, inputs), matrix(rows, outputs));

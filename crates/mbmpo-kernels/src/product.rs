@@ -1,90 +1,18 @@
-//! Matrix products, as Goto and van de Geijn 2008 arrange them: tiles of the result stay in registers while the terms of
-//! their sums stream by.
+//! Matrix products, arranged as in Goto and van de Geijn 2008: a tile of the result stays in registers while the
+//! terms of its sums are streamed from packed factors.
 
-use crate::pack::{PackRows, PackTransposed};
+use crate::packed::{GROUP, Panel, Panels, Strips, TILE_ROWS, panels};
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 
-/// Rows of a tile: with two vectors in each, the sums fill the registers and hide the latency of a multiplication. A
-/// piece of work should have a multiple of it.
-pub const TILE_ROWS: usize = 6;
-/// Terms of a sum that are added in one go: a panel of the right factor (two vectors wide) then fills the
-/// first-level cache.
+/// Terms of a sum per pass over the result: a panel of the right factor (two vectors wide) then fills the first-level
+/// cache.
 const DEPTH: usize = 512;
-/// Terms that are added without asking between them whether there are more.
-pub(crate) const GROUP: usize = 8;
-/// Rows of the left factor that meet a panel before the next one comes.
+/// Rows of the left factor that are multiplied with a panel before the next panel.
 const BLOCK_ROWS: usize = 16 * TILE_ROWS;
 
-/// The right factor B `[depth, columns]` of products A B, in the order in which they read it: panels of columns two
-/// vectors wide, the last one perhaps narrower.
-#[derive(Debug, Clone, Default)]
-pub struct Panels {
-    pub(crate) data: Vec<f32>,
-    pub(crate) depth: usize,
-    pub(crate) columns: usize,
-}
-
-/// The left factor Aᵀ of products Aᵀ B, in the order in which they read it: strips of six columns of A.
-#[derive(Debug, Clone, Default)]
-pub struct Strips {
-    data: Vec<f32>,
-    depth: usize,
-    columns: usize,
-}
-
 impl Panels {
-    /// Number of rows.
-    pub fn depth(&self) -> usize {
-        self.depth
-    }
-
-    /// Number of columns.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
-    /// Takes the rows of `parts`, each `[_, columns]` in row-major order, one below the other.
-    ///
-    /// # Panics
-    /// When a part does not consist of whole rows.
-    pub fn pack<'a>(&mut self, columns: usize, parts: impl IntoIterator<Item = &'a [f32]>) {
-        let parts: Vec<&[f32]> = parts.into_iter().collect();
-        let depth = parts.iter().map(|part| part.len() / columns.max(1)).sum();
-        assert!(
-            parts.iter().map(|part| part.len()).sum::<usize>() == depth * columns,
-            "parts must be whole rows"
-        );
-        self.resize(depth, columns);
-        Arch::new().dispatch(PackRows {
-            panels: self,
-            parts: &parts,
-        });
-    }
-
-    /// Takes the transpose of `matrix` `[columns, depth]`.
-    ///
-    /// # Panics
-    /// When `matrix` does not consist of `columns` rows of the same length.
-    pub fn pack_transposed(&mut self, columns: usize, matrix: &[f32]) {
-        let depth = matrix.len() / columns.max(1);
-        assert!(matrix.len() == depth * columns, "rows must be equally long");
-        self.resize(depth, columns);
-        Arch::new().dispatch(PackTransposed {
-            panels: self,
-            matrix,
-        });
-    }
-
-    fn resize(&mut self, depth: usize, columns: usize) {
-        self.depth = depth;
-        self.columns = columns;
-        // twice the longest vector there is (AVX-512), more than any panel needs; what stands beside the columns only
-        // reaches entries of tiles that nobody keeps
-        self.data.resize(columns.div_ceil(32) * 32 * depth, 0.0);
-    }
-
-    /// C = A B for A `[rows, depth]` and C `[rows, columns]`, in row-major order; then `finish(i, rows)` for `rows` of C
-    /// that begin with row i, until every row has been finished once.
+    /// C = A B for A `[rows, depth]` and C `[rows, columns]`, in row-major order. Calls `finish(i, rows)` for each block
+    /// of finished rows of C, which begins with row i; every row is in one block.
     ///
     /// # Panics
     /// When the sizes of `a` and `c` do not go together.
@@ -125,49 +53,11 @@ impl Panels {
 }
 
 impl Strips {
-    /// Takes the rows of `parts`, each `[_, columns]` in row-major order, one below the other.
+    /// The rows of C = Aᵀ B from row `first` on, in row-major order, as many as fit into `c`.
     ///
     /// # Panics
-    /// When a part does not consist of whole rows.
-    pub fn pack<'a>(&mut self, columns: usize, parts: impl IntoIterator<Item = &'a [f32]>) {
-        /// Strips that are filled side by side: three lines of the cache of every row.
-        const BESIDE: usize = 8;
-        let parts: Vec<&[f32]> = parts.into_iter().collect();
-        self.depth = parts.iter().map(|part| part.len() / columns.max(1)).sum();
-        self.columns = columns;
-        assert!(
-            parts.iter().map(|part| part.len()).sum::<usize>() == self.depth * columns,
-            "parts must be whole rows"
-        );
-        let strip = TILE_ROWS * self.depth;
-        self.data.resize(columns.div_ceil(TILE_ROWS) * strip, 0.0);
-        if strip == 0 {
-            return;
-        }
-        let width = BESIDE * TILE_ROWS;
-        for (group, strips) in self.data.chunks_mut(BESIDE * strip).enumerate() {
-            let first = group * width;
-            let width = width.min(columns - first);
-            let rows = parts.iter().flat_map(|part| part.chunks_exact(columns));
-            for (k, row) in rows.enumerate() {
-                let (whole, rest) = row[first..first + width].as_chunks::<TILE_ROWS>();
-                let at = k * TILE_ROWS;
-                let mut strips = strips.chunks_exact_mut(strip);
-                for (entries, strip) in whole.iter().zip(&mut strips) {
-                    strip[at..at + TILE_ROWS].copy_from_slice(entries);
-                }
-                if let Some(strip) = strips.next() {
-                    strip[at..at + rest.len()].copy_from_slice(rest);
-                }
-            }
-        }
-    }
-
-    /// The rows of C = Aᵀ B, in row-major order, that begin with row `first`, as many as fit into `c`.
-    ///
-    /// # Panics
-    /// When A and B differ in depth, or `first` is not a multiple of [`TILE_ROWS`], or `c` is not a whole number of
-    /// rows that there are.
+    /// When A and B differ in depth, `first` is not a multiple of [`TILE_ROWS`], or `c` is not a whole number of existing
+    /// rows.
     pub fn product(&self, first: usize, right: &Panels, c: &mut [f32]) {
         let rows = c.len() / right.columns.max(1);
         assert!(
@@ -195,41 +85,9 @@ impl Strips {
     }
 }
 
-/// Where a panel lies.
-pub(crate) struct Panel {
-    /// Its first column.
-    pub first: usize,
-    /// Its columns.
-    pub width: usize,
-    /// Columns that it has room for: one vector or two.
-    pub stride: usize,
-    /// Where its numbers begin.
-    pub start: usize,
-}
-
-/// The panels of a factor of this size.
-#[inline(always)]
-pub(crate) fn panels<S: Simd>(depth: usize, columns: usize) -> impl Iterator<Item = Panel> {
-    let widest = 2 * S::F32_LANES;
-    (0..columns.div_ceil(widest)).map(move |panel| {
-        let first = panel * widest;
-        let width = widest.min(columns - first);
-        Panel {
-            first,
-            width,
-            stride: if width > S::F32_LANES {
-                widest
-            } else {
-                S::F32_LANES
-            },
-            start: first * depth,
-        }
-    })
-}
-
 /// A left factor.
 trait Left: Copy {
-    /// Σ_k A[i,k] B[k,j] for R rows from row `row` on and the terms from `k` on that `b`, V vectors wide, has.
+    /// Σ_k A[i,k] B[k,j] for R rows from row `row` on, over the terms from `k` on that are in `b`, V vectors wide.
     fn sums<S: Simd, const R: usize, const V: usize>(
         self,
         simd: S,
@@ -239,7 +97,7 @@ trait Left: Copy {
     ) -> [[S::f32s; V]; R];
 }
 
-/// Row-major.
+/// A left factor in row-major order.
 #[derive(Clone, Copy)]
 struct Rows<'a> {
     data: &'a [f32],
@@ -256,7 +114,7 @@ impl Left for Rows<'_> {
         b: &[[S::f32s; V]],
     ) -> [[S::f32s; V]; R] {
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        // terms in groups of a size that the compiler knows: it then asks once a group whether they are there
+        // groups of a size that the compiler knows need one bounds check each
         let mut a: [(&[[f32; GROUP]], &[f32]); R] = [(&[], &[]); R];
         for (r, a) in a.iter_mut().enumerate() {
             *a = self.data[(row + r) * self.depth + k..][..b.len()].as_chunks();
@@ -282,7 +140,7 @@ impl Left for Rows<'_> {
     }
 }
 
-/// Strips of [`TILE_ROWS`].
+/// A left factor in strips of [`TILE_ROWS`] columns.
 #[derive(Clone, Copy)]
 struct Columns<'a> {
     data: &'a [f32],
@@ -328,7 +186,7 @@ struct Product<'a, L, F> {
     left: L,
     right: &'a Panels,
     c: &'a mut [f32],
-    /// Whether the product is added to what C holds.
+    /// Whether the product is added to C.
     add: bool,
     finish: F,
 }
@@ -351,7 +209,7 @@ impl<L: Left, F: FnMut(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
         }
         for (block, c) in c.chunks_mut(BLOCK_ROWS * columns).enumerate() {
             let rows = c.len() / columns;
-            // at least once: a product of depth 0 is 0
+            // at least one pass: a product of depth 0 is 0
             let mut k = 0;
             loop {
                 let depth = DEPTH.min(right.depth - k);
@@ -391,13 +249,13 @@ impl<L: Left, F: FnMut(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
     }
 }
 
-/// What the tiles below each other in a panel have in common.
+/// The tiles below each other in a panel.
 struct Tiles<'a, L> {
     left: L,
     b: &'a [f32],
     panel: &'a Panel,
     k: usize,
-    /// Whether the sums are added to what C holds.
+    /// Whether the sums are added to C.
     add: bool,
     columns: usize,
 }
@@ -419,7 +277,7 @@ impl<L: Left> Tiles<'_, L> {
         let (b, _) = b.as_chunks::<V>();
         let sums = self.left.sums::<S, R, V>(simd, row, self.k, b);
         if self.panel.width == V * S::F32_LANES {
-            // sizes that the compiler knows, so that the sums never leave the registers
+            // the compiler knows these sizes, and so keeps the sums in registers
             for (r, sums) in sums.iter().enumerate() {
                 let c = &mut c[r * self.columns + self.panel.first..][..V * S::F32_LANES];
                 let (c, _) = S::as_mut_simd_f32s(c);
@@ -436,7 +294,7 @@ impl<L: Left> Tiles<'_, L> {
         }
     }
 
-    /// By value: the sums of other tiles need no place in memory.
+    /// Takes the sums by value, so that those of whole tiles stay in registers.
     #[inline(always)]
     fn store_part<S: Simd, const R: usize, const V: usize>(
         &self,
@@ -456,9 +314,10 @@ impl<L: Left> Tiles<'_, L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packed::{PackRows, PackTransposed};
     use pulp::{Scalar, Scalar128b, Scalar512b};
 
-    /// Packs B, both ways, and multiplies with vectors of the length that `simd` has.
+    /// A B with B packed from rows and from its transpose, with the vector length of `simd`.
     fn products<S: Simd>(
         simd: S,
         a: &[f32],
@@ -494,7 +353,7 @@ mod tests {
         })
     }
 
-    /// Fails when a product is right only for this processor's vectors: others have longer ones, shorter ones or none.
+    /// Fails when a product is right only with this processor's vector length: others are longer, shorter or 1.
     #[test]
     fn vectors_of_any_length() {
         let sizes @ [rows, depth, columns] = [13, 21, 53];

@@ -1,9 +1,9 @@
-//! One row and many.
+//! Sums of a row with every row of a matrix, and of all rows.
 
 use crate::vectorized;
 
-/// Adds `row` `[columns]` to every row of `rows` `[_, columns]`. For the `finish` of a product, which is compiled for the
-/// processor's vectors already.
+/// Adds `row` `[columns]` to every row of `rows` `[_, columns]`. Meant for the `finish` of a product, which is already
+/// compiled for the processor's vector instructions.
 #[inline(always)]
 pub fn add_to_rows(rows: &mut [f32], row: &[f32]) {
     for sums in rows.chunks_exact_mut(row.len()) {
@@ -13,7 +13,7 @@ pub fn add_to_rows(rows: &mut [f32], row: &[f32]) {
     }
 }
 
-/// Adds every row of `rows` `[_, columns]` to `sums` `[columns]`, in their order.
+/// Adds the rows of `rows` `[_, columns]` to `sums` `[columns]`, in order.
 pub fn sum_rows(sums: &mut [f32], rows: &[f32]) {
     vectorized(
         #[inline(always)]
@@ -31,7 +31,7 @@ pub fn sum_rows(sums: &mut [f32], rows: &[f32]) {
 mod tests {
     use super::*;
 
-    /// Fails when rows and columns are mixed up, or what was there is lost.
+    /// Fails when rows and columns are mixed up, or the previous contents are lost.
     #[test]
     fn by_hand() {
         let mut rows = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];

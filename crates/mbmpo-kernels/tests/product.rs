@@ -1,5 +1,5 @@
-//! Products must be those of the textbook, for sizes that do and do not fit tiles, vectors and caches, and an entry's
-//! bits must not depend on what is computed beside it.
+//! Products must equal the textbook's, for sizes that are and are not multiples of tiles, vectors and caches, and the bits
+//! of an entry must not depend on the other entries.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -35,7 +35,7 @@ fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
 fn check([rows, depth, columns]: [usize; 3]) {
     let (a, b) = (matrix(rows, depth, 1), matrix(depth, columns, 2));
     let expected = textbook(&a, &b, [rows, depth, columns]);
-    // what was there before does not matter, neither in the result nor in the packed factor
+    // previous contents do not matter, neither of the result nor of the packed factor
     let mut panels = Panels::default();
     panels.pack(3, [&matrix(700, 3, 4)[..]]);
     let (top, bottom) = b.split_at(depth / 3 * columns);
@@ -125,7 +125,7 @@ proptest! {
     }
 }
 
-/// Fails when a row's sums are taken in another order beside other rows: then a division among threads would show.
+/// Fails when the order of a row's sums depends on the other rows: dividing rows among threads would change bits.
 #[test]
 fn a_row_alone_has_the_same_bits() {
     let (rows, depth, columns) = (23, 600, 37);
@@ -143,7 +143,7 @@ fn a_row_alone_has_the_same_bits() {
     }
 }
 
-/// Fails when an empty product leaves what was there, or divides by zero.
+/// Fails when an empty product leaves the previous contents, or divides by zero.
 #[test]
 fn empty_factors() {
     let mut panels = Panels::default();
@@ -156,7 +156,7 @@ fn empty_factors() {
     assert_eq!((panels.depth(), panels.columns()), (0, 3));
 }
 
-/// Fails when sizes that do not go together are read past their end, or silently cut.
+/// Fails when sizes that do not match are read past their end, or silently cut.
 #[test]
 #[should_panic(expected = "equally many rows")]
 fn sizes_must_agree() {

@@ -2,7 +2,7 @@
 
 use crate::MbMpoConfig;
 use crate::objective::MetaObjective;
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
     Algorithm, Archive, Checked, Checker, Error, Experience, FitReport, IterationMetrics,
@@ -12,7 +12,7 @@ use mbmpo_core::{
 use mbmpo_models::Ensemble;
 use mbmpo_models::imagination::{Imagination, Members, Randomness};
 use mbmpo_policy::advantage::advantages;
-use mbmpo_policy::batch::{Arithmetic, Batch};
+use mbmpo_policy::batch::Samples;
 use mbmpo_policy::trust_region;
 use mbmpo_policy::{GaussianActor, GaussianMlp, GaussianPolicy};
 use rayon::prelude::*;
@@ -125,8 +125,8 @@ impl MbMpo {
     /// Line 1: initialises the policy and an ensemble; the data are empty.
     ///
     /// # Errors
-    /// When the environment has no task, the task uses observations that the environment does not have, or the
-    /// horizon is out of range.
+    /// When the environment has no task, the task uses observations that the environment does not
+    /// have, or the horizon is out of range.
     pub fn new(config: Checked<MbMpoConfig>, setup: Setup, device: &Device) -> Result<Self> {
         let environment = &setup.environment;
         let (observation_dim, action_dim) = (
@@ -189,7 +189,8 @@ impl<M: LearnedModel> MbMpo<M> {
         })
     }
 
-    /// Line 3: real trajectories of the adapted policies (at first: of a uniform random controller), added to 𝒟.
+    /// Line 3: real trajectories of the adapted policies (at first: of a uniform random
+    /// controller), added to 𝒟.
     fn collect_real_trajectories(&mut self) -> Result<()> {
         let paths = if self.experience.iteration() == 0 {
             let actions = self.experience.environment().action_space().clone();
@@ -221,12 +222,6 @@ impl<M: LearnedModel> MbMpo<M> {
     fn meta_step(&mut self, step: usize, models: &M::Frozen) -> Result<()> {
         let tasks = self.adapted.len();
         let alpha = self.config.inner_learning_rate;
-        let (network, device) = (self.network.clone(), self.device.clone());
-        let arithmetic = Arithmetic {
-            network: &network,
-            device: &device,
-            dtype: DType::F32,
-        };
 
         // Line 6: imaginary trajectories T_k of π_θ
         let start = Instant::now();
@@ -236,12 +231,12 @@ impl<M: LearnedModel> MbMpo<M> {
 
         // Line 7: θ'_k = θ + α ∇J_k(θ)
         let start = Instant::now();
-        let inner: Vec<Batch> = self.with_advantages(&pre, |paths, advantages, _| {
-            arithmetic.batch(paths, advantages)
+        let inner = self.with_advantages(&pre, |paths, advantages, _| {
+            Samples::new(&self.network, &self.device, paths, advantages)
         });
         let adapted = inner
             .par_iter()
-            .map(|samples| arithmetic.adapt(&self.theta, samples, alpha))
+            .map(|samples| samples.adapt(&self.theta, alpha))
             .collect::<Result<Vec<_>>>()?;
         self.experience.seconds_mut().add_since("adapt", start);
 
@@ -254,14 +249,15 @@ impl<M: LearnedModel> MbMpo<M> {
         let start = Instant::now();
         let share = 1.0 / tasks as f64;
         let outer = self.with_advantages(&post, |paths, advantages, k| {
-            arithmetic.surrogate_batch(paths, advantages, share, &adapted[k])
+            let (network, device) = (&self.network, &self.device);
+            Samples::with_share(network, device, paths, advantages, share).surrogate(&adapted[k])
         });
         self.experience.seconds_mut().add_since("adapt", start);
 
         // Line 10: the outer step, by TRPO (appendix A.3)
         let start = Instant::now();
         let samples = inner.into_iter().zip(outer).collect();
-        let objective = MetaObjective::new(arithmetic, samples, alpha);
+        let objective = MetaObjective::new(samples, alpha);
         let trust_region_config = self.config.part(|config| &config.trust_region);
         let outcome = trust_region::step(&trust_region_config, &objective, &self.theta)?;
         self.experience
@@ -274,8 +270,8 @@ impl<M: LearnedModel> MbMpo<M> {
         Ok(())
     }
 
-    /// Trajectories of every task k, acting with `thetas[k]` in the model of the task. The streams are those of
-    /// (iteration, phase · tasks + k).
+    /// Trajectories of every task k, acting with `thetas[k]` in the model of the task. The streams
+    /// are those of (iteration, phase · tasks + k).
     fn imagine(
         &self,
         models: &M::Frozen,
@@ -328,8 +324,8 @@ impl<M: LearnedModel> MbMpo<M> {
             .collect()
     }
 
-    /// Evaluates the pre-update policy (the paper's report, section 6) and the adapted policies in turn, and closes
-    /// the iteration.
+    /// Evaluates the pre-update policy (the paper's report, section 6) and the adapted policies in
+    /// turn, and closes the iteration.
     fn report(&mut self) -> Result<IterationMetrics> {
         let episodes = self.experience.evaluation_episodes();
         let pre = vec![self.policy(); episodes];
@@ -349,7 +345,8 @@ impl<M: LearnedModel> MbMpo<M> {
             return_post_mean: Some(mean(&post.returns())),
             model: Some(ModelMetrics::new(log.fit, log.imagined_steps)),
             own: [
-                // means over the meta-steps: KL divergence and gain of the accepted steps, share of accepted ones
+                // means over the meta-steps: KL divergence and gain of the accepted steps, share of
+                // accepted ones
                 ("meta_kl", mean(&log.kl)),
                 ("meta_surrogate_gain", mean(&log.gain)),
                 ("meta_accepted", log.accepted as f64 / meta_steps),

@@ -1,8 +1,8 @@
-//! A dynamics network on slices of this process's memory: the same computation as in `tensor_network`, in fewer
-//! passes over memory.
+//! A dynamics network on slices of this process's memory: the same computation as in
+//! `tensor_network`, in fewer passes over memory.
 //!
-//! Batches and the weights of a layer are cut into pieces of rows that threads work on in parallel. Sums over
-//! pieces are taken in a fixed order, so the bits do not depend on the number of threads.
+//! Batches and the weights of a layer are cut into pieces of rows that threads work on in parallel.
+//! Sums over pieces are taken in a fixed order, so the bits do not depend on the number of threads.
 
 use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use mbmpo_core::{Archive, Persist, Result};
@@ -525,8 +525,9 @@ mod tests {
         }
     }
 
-    /// Fails when a gradient, moment or step differs from those of the tensors, with batches and layers of whole
-    /// pieces, of a few rows more, and of one row; or when buffers of a larger batch leak into a smaller one.
+    /// Fails when a gradient, moment or step differs from those of the tensors, with batches and
+    /// layers of whole pieces, of a few rows more, and of one row; or when buffers of a larger
+    /// batch leak into a smaller one.
     #[test]
     fn equals_the_tensor_network() {
         for (hidden, weight_normalization) in [

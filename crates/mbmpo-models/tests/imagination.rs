@@ -1,5 +1,6 @@
-//! Imagined rollouts are those of a controller that acts in the model: the transitions of the model, the rewards
-//! of the task, contiguous paths, episodes that end and begin where the task says.
+//! Imagined rollouts are those of a controller that acts in the model: the transitions of the
+//! model, the rewards of the task, contiguous paths, episodes that end and begin where the task
+//! says.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -68,7 +69,8 @@ impl Environment for Starts {
     }
 }
 
-/// a = -0.3 s + noise, plus the number of steps since its episode began over 100 in the second component.
+/// a = -0.3 s + noise, plus the number of steps since its episode began over 100 in the second
+/// component.
 #[derive(Default)]
 struct Counting {
     ages: Vec<f32>,
@@ -88,7 +90,7 @@ impl Actor for Counting {
             .iter_mut()
             .flat_map(|age| {
                 *age += 1.0;
-                [noise.random_range(-0.5..0.5), (*age - 1.0) / 100.0]
+                [noise.random_range(-2.0..2.0_f32), (*age - 1.0) / 100.0]
             })
             .collect();
         let data = TensorData::new(rows, [self.ages.len(), 2]);
@@ -206,7 +208,8 @@ fn without_termination_every_rollout_is_one_full_path() {
     }
 }
 
-/// Fails when members are not drawn where they shall be, or predictions come back in another order than the rows.
+/// Fails when members are not drawn where they shall be, or predictions come back in another order
+/// than the rows.
 #[test]
 fn members_are_drawn_for_each_step_or_each_episode() {
     let task = ending();
@@ -247,12 +250,12 @@ fn ending() -> Task {
     task(vec![inside(0), inside(1)])
 }
 
-/// Fails when a terminated rollout goes on or is not restarted, or when only the episodes that fit into one horizon
-/// count, which would favour short ones.
+/// Fails when a terminated rollout goes on or is not restarted, or when only the episodes that fit
+/// into one horizon count, which would favour short ones.
 #[test]
 fn terminated_rollouts_start_again() {
     let task = ending();
-    let paths = imagine(&task, Members::One(0), 1000.0, 2);
+    let paths = imagine(&task, Members::One(1), 1000.0, 2);
     assert_follows_the_model(&paths, &task);
     assert!(
         paths.lengths.len() > ROLLOUTS,

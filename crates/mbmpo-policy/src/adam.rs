@@ -1,12 +1,12 @@
 use mbmpo_core::{Archive, Persist, Result};
 
-/// Adam (Kingma and Ba 2015) on a flat parameter vector, in the paper's form: bias-corrected moments, ε outside the
-/// root.
+/// Adam (Kingma and Ba 2015) on a flat parameter vector, as in its paper: bias-corrected moments, ε
+/// outside the root.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adam {
     learning_rate: f64,
     epsilon: f64,
-    /// Mean of the gradients, and of their squares.
+    /// Moving averages of the gradients and of their squares.
     moments: [Vec<f64>; 2],
     steps: u64,
 }
@@ -14,7 +14,7 @@ pub struct Adam {
 const BETAS: [f64; 2] = [0.9, 0.999];
 
 impl Adam {
-    /// For `count` parameters.
+    /// The optimiser of `count` parameters, before its first step.
     pub fn new(count: usize, learning_rate: f64, epsilon: f64) -> Self {
         Self {
             learning_rate,
@@ -24,7 +24,7 @@ impl Adam {
         }
     }
 
-    /// Moves `theta` up the `gradient`.
+    /// One step that increases the function with this `gradient` at `theta`.
     pub fn ascend(&mut self, theta: &mut [f64], gradient: &[f64]) {
         self.steps = self.steps.saturating_add(1);
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
@@ -52,7 +52,7 @@ impl Persist for Adam {
 mod tests {
     use super::*;
 
-    /// Two steps by hand; fails when a moment, its correction or the direction is wrong.
+    /// Two steps computed by hand; fails when a moment, its correction or the direction is wrong.
     #[test]
     fn two_steps_by_hand() {
         let mut adam = Adam::new(1, 0.1, 1e-3);

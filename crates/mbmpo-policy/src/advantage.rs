@@ -1,10 +1,11 @@
-//! How much better an action was than what the policy does on average.
+//! Advantage estimation: discounted returns, generalised advantage estimation, a linear baseline.
 
 use mbmpo_core::{Check, Checked, Checker, Trajectories};
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
-/// How advantages are estimated.
+/// The parameters of advantage estimation. The default is the paper's, and where the paper is
+/// silent that of its authors' code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdvantageConfig {
@@ -35,8 +36,9 @@ impl Check for AdvantageConfig {
     }
 }
 
-/// Advantages `[n]` of a task's paths: the baseline is fitted to these very paths, then subtracted by GAE, and the
-/// result standardised to mean 0 and deviation 1 (the authors' sampler).
+/// Advantages `[n]` of a task's paths: the linear baseline is fitted to the same paths, GAE is
+/// computed with it, and the result standardised to mean 0 and standard deviation 1 (the authors'
+/// sampler).
 pub fn advantages(config: &Checked<AdvantageConfig>, paths: &Trajectories) -> Vec<f64> {
     let returns = discounted_returns(paths, config.discount);
     let values = LinearBaseline::fit(paths, &returns, config.baseline_ridge).values(paths);
@@ -46,14 +48,14 @@ pub fn advantages(config: &Checked<AdvantageConfig>, paths: &Trajectories) -> Ve
     advantages
 }
 
-/// Σ_k γ^k r_{t+k} `[n]`, each path on its own.
+/// Discounted returns Σ_k γ^k r_{t+k} `[n]`, path by path.
 pub fn discounted_returns(paths: &Trajectories, discount: f64) -> Vec<f64> {
     accumulate(paths, discount, |i, _| f64::from(paths.rewards[i]))
 }
 
-/// Generalised advantage estimation (Schulman et al. 2016, eq. 16) `[n]`, from `values` V(s_t) `[n]` and those of the
-/// states after the last step of each path, `end_values` `[paths]`: 0 where the task ended the path, and with the
-/// authors' sampler also where only the time ran out.
+/// Generalised advantage estimation (Schulman et al. 2016, eq. 16) `[n]`, from `values` V(s_t)
+/// `[n]` and `end_values` `[paths]`, V of the states after the last step of each path: 0 where the
+/// task terminated the path, and in the authors' sampler also where the time limit ended it.
 pub fn gae(
     paths: &Trajectories,
     values: &[f64],
@@ -67,7 +69,8 @@ pub fn gae(
     })
 }
 
-/// y_t = x_t + decay * y_{t+1} along each path; `x` is told the transition, and the path whose last it is.
+/// y_t = x_t + decay * y_{t+1} along each path. The arguments of `x` are the index of the
+/// transition and, if it is the last of a path, the index of the path.
 fn accumulate(
     paths: &Trajectories,
     decay: f64,
@@ -94,16 +97,16 @@ pub fn standardize(x: &mut [f64]) {
     x.iter_mut().for_each(|x| *x = (*x - mean) * scale);
 }
 
-/// A value function linear in features of the observation and the time (Duan et al. 2016; paper A.3):
-/// clip(o, ±10), its square, t/100 to the powers 1, 2, 3, and 1.
+/// A value function linear in features of the observation and the time (Duan et al. 2016; paper
+/// A.3): clip(o, ±10), its square, t/100 to the powers 1, 2, 3, and 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearBaseline {
     weights: DVector<f64>,
 }
 
 impl LinearBaseline {
-    /// Least squares of `targets` `[n]` on the features, with a ridge penalty that grows tenfold (five
-    /// trials) while the equations cannot be solved; failing that, the baseline is 0.
+    /// Least squares of `targets` `[n]` on the features. The ridge penalty is multiplied by ten
+    /// (five trials) while the equations cannot be solved; after that, the baseline is 0.
     pub fn fit(paths: &Trajectories, targets: &[f64], ridge: f64) -> Self {
         let dim = features_dim(paths.observation_dim);
         // Normal equations, summed row by row: only the upper triangle is needed.

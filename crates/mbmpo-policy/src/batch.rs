@@ -1,57 +1,151 @@
-//! Sums over a batch of samples as functions of θ: the policy gradient, the surrogate and its gradients, mean actions.
+//! Batches of samples and their sums as functions of θ: the policy gradient, the surrogate
+//! objective and the KL divergence with their derivatives, and mean actions.
 //!
-//! A batch is cut into chunks, which go to threads and are added up in a fixed order, so the bits do not depend on the
-//! number of threads. What a chunk's sums are made of, on tensors and on the CPU, is in `chunks.rs`.
+//! A batch computes on slices in single precision on the CPU and on tensors elsewhere; both give
+//! the same sums, and callers do not see which it is.
 
 use crate::GaussianMlp;
-use crate::chunks::Rows;
-pub use crate::chunks::{Chunk, Parameters, SurrogateChunk};
+use crate::cpu::{self, SliceSamples};
+use crate::sums::{Rows, SampleSums, SurrogateSums};
+use crate::tensors::{TensorSamples, Tensors};
 use crate::trust_region::Objective;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device};
 use mbmpo_core::{Result, Trajectories, is_cpu};
-use rayon::prelude::*;
+use std::sync::Arc;
 
-/// Samples that a thread takes in one go. For tensors: large enough for the matrix products, small enough that a
-/// layer's activations (1,000 x 32 numbers) stay in the cache.
-const CHUNK: usize = 1_000;
-
-/// The policy and where its numbers live.
+/// Where a batch computes, and in which precision. A `&Device` stands for single precision on that
+/// device, which is what algorithms use; tests choose another precision with [`Self::tensors`].
 #[derive(Debug, Clone)]
-pub struct Arithmetic<'a> {
-    /// The policy's architecture.
-    pub network: &'a GaussianMlp,
-    /// Where the tensors live.
-    pub device: &'a Device,
-    /// Their precision.
-    pub dtype: DType,
+pub struct Placement(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Slices,
+    Tensors(Tensors),
 }
 
-/// Samples with a weight each, for the vanilla policy gradient.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    chunks: Vec<Chunk>,
+impl From<&Device> for Placement {
+    fn from(device: &Device) -> Self {
+        if is_cpu(device) {
+            Self(Kind::Slices)
+        } else {
+            Self::tensors(device, DType::F32)
+        }
+    }
 }
 
-/// Samples with a weight each, and what the policy that took them thinks of them, for the surrogate.
+impl Placement {
+    /// On tensors of `device` with precision `dtype`, also where slices would be faster.
+    pub fn tensors(device: &Device, dtype: DType) -> Self {
+        Self(Kind::Tensors(Tensors::new(device, dtype)))
+    }
+}
+
+/// Samples with a weight w_i each, for the vanilla policy gradient of
+/// J(θ) = Σ_i w_i log π_θ(a_i|s_i). A clone shares the samples.
 #[derive(Debug, Clone)]
-pub struct SurrogateBatch {
-    chunks: Vec<SurrogateChunk>,
+pub struct Samples {
+    sums: Arc<dyn SampleSums>,
     count: usize,
 }
 
-impl Batch {
-    /// Its parts, in order.
-    pub fn chunks(&self) -> &[Chunk] {
-        &self.chunks
+impl Samples {
+    /// The samples of `paths`; the weights are their `advantages` `[n]` over n.
+    pub fn new(
+        network: &GaussianMlp,
+        placement: impl Into<Placement>,
+        paths: &Trajectories,
+        advantages: &[f64],
+    ) -> Self {
+        Self::with_share(network, placement, paths, advantages, 1.0)
+    }
+
+    /// The samples of `paths`; the weights are their `advantages` `[n]` times `share` over n, where
+    /// `share` is the weight of the batch in an objective over several.
+    pub fn with_share(
+        network: &GaussianMlp,
+        placement: impl Into<Placement>,
+        paths: &Trajectories,
+        advantages: &[f64],
+        share: f64,
+    ) -> Self {
+        let weights = scaled(advantages, share / paths.len() as f64);
+        let (observations, actions) = (&paths.observations, &paths.actions);
+        Self::weighted(network, placement, observations, actions, &weights)
+    }
+
+    /// Samples by their rows: `observations` `[n, observation]`, `actions` `[n, action]` and
+    /// `weights` `[n]`.
+    pub fn weighted(
+        network: &GaussianMlp,
+        placement: impl Into<Placement>,
+        observations: &[f32],
+        actions: &[f32],
+        weights: &[f64],
+    ) -> Self {
+        let rows = Rows {
+            observations,
+            actions,
+            weights,
+        };
+        let sums: Arc<dyn SampleSums> = match placement.into().0 {
+            Kind::Slices => Arc::new(SliceSamples::new(network, rows)),
+            Kind::Tensors(tensors) => Arc::new(TensorSamples::new(network, tensors, rows)),
+        };
+        let count = weights.len();
+        Self { sums, count }
+    }
+
+    /// ∇J(θ) `[parameters]`: the vanilla policy gradient (paper, eq. 1 and 3) where the weights are
+    /// advantages over n.
+    ///
+    /// # Errors
+    /// When a result cannot be read back from the device.
+    pub fn policy_gradient(&self, theta: &[f64]) -> Result<Vec<f64>> {
+        self.sums.policy_gradient(theta)
+    }
+
+    /// H v `[parameters]` with the exact Hessian H of J at θ.
+    ///
+    /// # Errors
+    /// As [`Self::policy_gradient`].
+    pub fn hessian_product(&self, theta: &[f64], v: &[f64]) -> Result<Vec<f64>> {
+        self.sums.hessian_product(theta, v)
+    }
+
+    /// θ' = θ + α ∇J(θ): one step of vanilla policy gradient (line 7 of the paper's Algorithm 1).
+    ///
+    /// # Errors
+    /// As [`Self::policy_gradient`].
+    pub fn adapt(&self, theta: &[f64], alpha: f64) -> Result<Vec<f64>> {
+        let gradient = self.policy_gradient(theta)?;
+        Ok(theta
+            .iter()
+            .zip(&gradient)
+            .map(|(theta, gradient)| theta + alpha * gradient)
+            .collect())
+    }
+
+    /// The same samples with the means and log-probabilities of π_θ, the policy that took them.
+    pub fn surrogate(&self, theta: &[f64]) -> Surrogate {
+        Surrogate {
+            sums: self.sums.surrogate(theta),
+            count: self.count,
+        }
     }
 }
 
-impl SurrogateBatch {
-    /// Its parts, in order.
-    pub fn chunks(&self) -> &[SurrogateChunk] {
-        &self.chunks
-    }
+/// Samples with a weight w_i each, and the means and log-probabilities of the policy that took them
+/// (the old policy), for the surrogate objective and the KL divergence. Everything is a sum over
+/// the samples, except [`Self::mean_kl`] and the methods of [`Objective`]. A clone shares the
+/// samples.
+#[derive(Debug, Clone)]
+pub struct Surrogate {
+    sums: Arc<dyn SurrogateSums>,
+    count: usize,
+}
 
+impl Surrogate {
     /// Number of samples.
     pub fn len(&self) -> usize {
         self.count
@@ -61,218 +155,102 @@ impl SurrogateBatch {
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
-}
 
-impl Arithmetic<'_> {
-    /// The samples of `paths`, weighted with their `advantages` `[n]` over n.
-    pub fn batch(&self, paths: &Trajectories, advantages: &[f64]) -> Batch {
-        let weights = scaled(advantages, 1.0 / paths.len() as f64);
-        self.weighted(&paths.observations, &paths.actions, &weights)
-    }
-
-    /// Samples by their rows: `[n, observation]`, `[n, action]`, `[n]`.
-    pub fn weighted(&self, observations: &[f32], actions: &[f32], weights: &[f64]) -> Batch {
-        let rows = self.rows(observations, actions, weights);
-        Batch {
-            chunks: rows.map(|rows| Chunk::new(self, rows)).collect(),
-        }
-    }
-
-    /// The samples that the policy `theta` took, weighted with their `advantages` `[n]` times `share` over n, and what
-    /// `theta` thinks of them. `share` is the weight of the batch in the objective.
-    pub fn surrogate_batch(
-        &self,
-        paths: &Trajectories,
-        advantages: &[f64],
-        share: f64,
-        theta: &[f64],
-    ) -> SurrogateBatch {
-        let weights = scaled(advantages, share / paths.len() as f64);
-        self.surrogate_weighted(&paths.observations, &paths.actions, &weights, theta)
-    }
-
-    /// Samples that the policy `theta` took, by their rows: `[n, observation]`, `[n, action]`, `[n]`.
-    pub fn surrogate_weighted(
-        &self,
-        observations: &[f32],
-        actions: &[f32],
-        weights: &[f64],
-        theta: &[f64],
-    ) -> SurrogateBatch {
-        let policy = Parameters::new(self, theta);
-        let rows = self.rows(observations, actions, weights);
-        SurrogateBatch {
-            chunks: rows
-                .map(|rows| SurrogateChunk::new(self, rows, &policy))
-                .collect(),
-            count: weights.len(),
-        }
-    }
-
-    /// ∇_θ Σ_i w_i log π_θ(a_i|s_i) `[parameters]`: the vanilla policy gradient (paper, eq. 1 and 3).
+    /// At θ, the surrogate objective Σ_i r_i w_i (Schulman et al. 2015, eq. 14) with the ratio r_i
+    /// of the probabilities of action i under the new and the old policy, and Σ_i KL_i, the KL
+    /// divergences of the new policy from the old.
     ///
     /// # Errors
-    /// When a device does not give it.
-    pub fn policy_gradient(&self, theta: &[f64], batch: &Batch) -> Result<Vec<f64>> {
-        let policy = Parameters::new(self, theta);
-        sum(&batch.chunks, theta.len(), |chunk| {
-            chunk.policy_gradient(&policy)
-        })
+    /// When a result cannot be read back from the device.
+    pub fn surrogate_and_kl(&self, theta: &[f64]) -> Result<(f64, f64)> {
+        let sums = self.sums.surrogate_and_kl(theta)?;
+        Ok((sums[0], sums[1]))
     }
 
-    /// θ' = θ + α ∇J(θ): one step of vanilla policy gradient (line 7 of the paper's Algorithm 1).
+    /// Mean KL divergence of π_θ from the old policy.
     ///
     /// # Errors
-    /// As [`Self::policy_gradient`].
-    pub fn adapt(&self, theta: &[f64], batch: &Batch, alpha: f64) -> Result<Vec<f64>> {
-        let gradient = self.policy_gradient(theta, batch)?;
-        Ok(theta
-            .iter()
-            .zip(&gradient)
-            .map(|(theta, gradient)| theta + alpha * gradient)
-            .collect())
+    /// As [`Self::surrogate_and_kl`].
+    pub fn mean_kl(&self, theta: &[f64]) -> Result<f64> {
+        let (_, kl) = self.surrogate_and_kl(theta)?;
+        Ok(kl / self.count as f64)
     }
 
-    /// Gradient at `theta` `[parameters]` of PPO's clipped surrogate (Schulman et al. 2017, eq. 7),
-    /// Σ_i min(r_i w_i, clip(r_i, 1 - ε, 1 + ε) w_i) with the ratio r_i of the probabilities of action i.
+    /// Gradient of the surrogate objective at θ `[parameters]`.
     ///
     /// # Errors
-    /// When a device does not give it.
-    pub fn clipped_gradient(
-        &self,
-        theta: &[f64],
-        batch: &SurrogateBatch,
-        epsilon: f64,
-    ) -> Result<Vec<f64>> {
-        let policy = Parameters::new(self, theta);
-        sum(&batch.chunks, theta.len(), |chunk| {
-            chunk.clipped_gradient(&policy, epsilon)
-        })
+    /// As [`Self::surrogate_and_kl`].
+    pub fn surrogate_gradient(&self, theta: &[f64]) -> Result<Vec<f64>> {
+        self.sums.surrogate_gradient(theta)
     }
 
-    /// (Σ_i r_i w_i, mean KL divergence from the policy that took the samples) at `theta`.
+    /// Gradient at θ `[parameters]` of PPO's clipped surrogate (Schulman et al. 2017, eq. 7),
+    /// Σ_i min(r_i w_i, clip(r_i, 1 - ε, 1 + ε) w_i).
     ///
     /// # Errors
-    /// When a device does not give them.
-    pub fn surrogate_and_kl(&self, theta: &[f64], batch: &SurrogateBatch) -> Result<(f64, f64)> {
-        let policy = Parameters::new(self, theta);
-        let sums = sum(&batch.chunks, 2, |chunk| chunk.surrogate_and_kl(&policy))?;
-        Ok((sums[0], sums[1] / batch.count as f64))
+    /// As [`Self::surrogate_and_kl`].
+    pub fn clipped_gradient(&self, theta: &[f64], epsilon: f64) -> Result<Vec<f64>> {
+        self.sums.clipped_gradient(theta, epsilon)
     }
 
-    /// Mean actions `[n, action]` for `observations` `[n, observation]`.
+    /// Gradient of Σ_i KL_i at θ `[parameters]`.
     ///
     /// # Errors
-    /// When a device does not give them.
-    pub fn means(&self, theta: &[f64], observations: &[f32]) -> Result<Vec<f32>> {
-        let policy = Parameters::new(self, theta);
-        let chunks = observations.par_chunks(CHUNK * self.network.sizes()[0]);
-        let means: Vec<Vec<f32>> = chunks
-            .map(|rows| policy.means(self, rows))
-            .collect::<Result<_>>()?;
-        Ok(means.concat())
+    /// As [`Self::surrogate_and_kl`].
+    pub fn kl_gradient(&self, theta: &[f64]) -> Result<Vec<f64>> {
+        self.sums.kl_gradient(theta)
     }
 
-    /// Whether sums are taken by fused loops over slices instead of tensors.
-    pub(crate) fn is_fused(&self) -> bool {
-        self.dtype == DType::F32 && is_cpu(self.device)
+    /// Σ_i F_i v `[parameters]` with the Fisher matrix F_i of the Gaussian of sample i at θ; at the
+    /// old parameters Σ_i F_i is the Hessian of Σ_i KL_i.
+    ///
+    /// # Errors
+    /// As [`Self::surrogate_and_kl`].
+    pub fn fisher_product(&self, theta: &[f64], v: &[f64]) -> Result<Vec<f64>> {
+        self.sums.fisher_product(theta, v)
     }
 
-    /// Observations, actions and weights as matrices.
-    pub(crate) fn matrices(&self, (observations, actions, weights): Rows<'_>) -> [Tensor<2>; 3] {
-        [
-            self.matrix(observations, self.network.sizes()[0]),
-            self.matrix(actions, self.network.action_dim()),
-            self.matrix(weights, 1),
-        ]
-    }
-
-    pub(crate) fn matrix<E: burn::tensor::Element>(
-        &self,
-        entries: &[E],
-        columns: usize,
-    ) -> Tensor<2> {
-        let shape = [entries.len() / columns, columns];
-        let data = TensorData::new(entries.to_vec(), shape).convert_dtype(self.dtype);
-        Tensor::from_data(data, (self.device, self.dtype))
-    }
-
-    fn rows<'a>(
-        &self,
-        observations: &'a [f32],
-        actions: &'a [f32],
-        weights: &'a [f64],
-    ) -> impl Iterator<Item = Rows<'a>> {
-        let (o, a) = (self.network.sizes()[0], self.network.action_dim());
-        observations
-            .chunks(CHUNK * o)
-            .zip(actions.chunks(CHUNK * a))
-            .zip(weights.chunks(CHUNK))
-            .map(|((observations, actions), weights)| (observations, actions, weights))
+    fn mean(&self, sums: &[f64]) -> Vec<f64> {
+        scaled(sums, 1.0 / self.count as f64)
     }
 }
 
-/// TRPO's own objective (Schulman et al. 2015, eq. 14): the surrogate of one batch, and the mean KL divergence from the
-/// policy that took it.
-#[derive(Debug)]
-pub struct SurrogateObjective<'a> {
-    /// The policy.
-    pub arithmetic: Arithmetic<'a>,
-    /// The samples.
-    pub batch: SurrogateBatch,
-}
-
-impl SurrogateObjective<'_> {
-    /// A failure to read a tensor back makes the numbers NaN, and the trust region refuses the step.
-    fn sum(
-        &self,
-        theta: &[f64],
-        f: impl Fn(&SurrogateChunk, &Parameters) -> Result<Vec<f64>> + Sync,
-    ) -> Vec<f64> {
-        let policy = Parameters::new(&self.arithmetic, theta);
-        sum(&self.batch.chunks, theta.len(), |chunk| f(chunk, &policy))
-            .unwrap_or_else(|_| vec![f64::NAN; theta.len()])
+/// TRPO's objective (Schulman et al. 2015, eq. 14): the surrogate, constrained by the mean KL
+/// divergence from the old policy.
+impl Objective for Surrogate {
+    fn evaluate(&self, theta: &[f64]) -> Result<(f64, f64)> {
+        let (surrogate, kl) = self.surrogate_and_kl(theta)?;
+        Ok((surrogate, kl / self.count as f64))
     }
 
-    fn mean(&self, sums: Vec<f64>) -> Vec<f64> {
-        scaled(&sums, 1.0 / self.batch.count as f64)
-    }
-}
-
-impl Objective for SurrogateObjective<'_> {
-    fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
-        self.arithmetic
-            .surrogate_and_kl(theta, &self.batch)
-            .unwrap_or((f64::NAN, f64::NAN))
+    fn surrogate_gradient(&self, theta: &[f64]) -> Result<Vec<f64>> {
+        self.sums.surrogate_gradient(theta)
     }
 
-    fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64> {
-        self.sum(theta, SurrogateChunk::surrogate_gradient)
-    }
-
-    fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
-        self.mean(self.sum(theta, SurrogateChunk::kl_gradient))
+    fn kl_gradient(&self, theta: &[f64]) -> Result<Vec<f64>> {
+        Ok(self.mean(&self.sums.kl_gradient(theta)?))
     }
 
     /// Exact: at the old parameters the Hessian of the divergence is the Gaussian's Fisher matrix.
-    fn fisher_product(&self, theta: &[f64], v: &[f64], _step: f64) -> Vec<f64> {
-        let direction = Parameters::new(&self.arithmetic, v);
-        self.mean(self.sum(theta, |chunk, at| chunk.fisher_product(at, &direction)))
+    fn fisher_product(&self, theta: &[f64], v: &[f64], _step: f64) -> Result<Vec<f64>> {
+        Ok(self.mean(&self.sums.fisher_product(theta, v)?))
     }
 }
 
-/// The sum of `work` over the chunks: in parallel, added in order.
-fn sum<C: Sync>(
-    chunks: &[C],
-    count: usize,
-    work: impl Fn(&C) -> Result<Vec<f64>> + Sync,
-) -> Result<Vec<f64>> {
-    let parts: Vec<Vec<f64>> = chunks.par_iter().map(&work).collect::<Result<_>>()?;
-    let mut total = vec![0.0; count];
-    for part in &parts {
-        total.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+/// Mean actions `[n, action]` of π_θ for `observations` `[n, observation]`.
+///
+/// # Errors
+/// When they cannot be read back from the device.
+pub fn means(
+    network: &GaussianMlp,
+    placement: impl Into<Placement>,
+    theta: &[f64],
+    observations: &[f32],
+) -> Result<Vec<f32>> {
+    match placement.into().0 {
+        Kind::Slices => Ok(cpu::means(network, theta, observations)),
+        Kind::Tensors(tensors) => tensors.means(network, theta, observations),
     }
-    Ok(total)
 }
 
 fn scaled(x: &[f64], factor: f64) -> Vec<f64> {

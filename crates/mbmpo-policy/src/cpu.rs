@@ -1,17 +1,18 @@
-//! The policy on slices of the CPU's memory, in single precision: what [`crate::BoundMlp`], [`crate::Forward`] and
-//! [`crate::surrogate::Sampled`] say with tensors, fused. Rows are some part of a larger batch, few enough that their
-//! activations stay in the cache; buffers belong to the caller, who keeps them from one part to the next.
+//! The policy on slices of the CPU's memory, in single precision: the same functions as
+//! [`crate::BoundMlp`], [`crate::Forward`] and [`crate::surrogate::Sampled`] on tensors, with fused
+//! loops. Rows come in blocks whose activations stay in the cache; buffers belong to the caller,
+//! who reuses them from block to block.
 
+mod blocks;
 mod derivatives;
-mod samples;
+mod sums;
 
-pub use derivatives::Workspace;
-pub use samples::{Sampled, Samples};
+pub(crate) use sums::{SliceSamples, means};
 
 use crate::GaussianMlp;
 use mbmpo_kernels::{Panels, add_to_rows, tanh};
 
-/// A [`GaussianMlp`] with its parameters as factors of matrix products.
+/// A [`GaussianMlp`] with its parameters, packed for matrix products.
 #[derive(Debug, Clone)]
 pub struct CpuMlp {
     layers: Vec<Layer>,
@@ -19,26 +20,26 @@ pub struct CpuMlp {
     log_std: Vec<f32>,
     /// 1/σ² `[action]`.
     precision: Vec<f32>,
-    /// log σ before the floor `[action]`.
+    /// log σ before it is clamped `[action]`.
     raw_log_std: Vec<f32>,
-    /// 1 where log σ is above its floor, 0 where it rests on it: `[action]`.
+    /// 1 where log σ is above its lower bound, 0 where it is clamped: `[action]`.
     free_std: Vec<f32>,
     parameter_count: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Layer {
-    /// Where its weights begin in θ; the biases follow.
+    /// Position of its weights in θ; the biases follow.
     start: usize,
     /// `[inputs, outputs]`
     weights: Panels,
-    /// Their transpose.
+    /// Transpose of `weights`.
     transposed: Panels,
     /// `[outputs]`
     biases: Vec<f32>,
 }
 
-/// What a pass through the network leaves behind for the derivatives.
+/// Outputs of the layers of a forward pass, for its derivatives; a buffer that can be reused.
 #[derive(Debug, Clone, Default)]
 pub struct Activations {
     /// Outputs `[rows, outputs]` of the tanh layers.
@@ -59,7 +60,7 @@ impl Activations {
 }
 
 impl CpuMlp {
-    /// Cuts `theta` `[parameters]` into the layers, once for many passes.
+    /// Packs `theta` `[parameters]`, once for many passes.
     ///
     /// # Panics
     /// When `theta` is shorter than the network's parameters.
@@ -89,15 +90,18 @@ impl CpuMlp {
             })
             .collect();
         let raw_log_std = take(network.action_dim()).to_vec();
-        let floor = network.min_log_std() as f32;
-        let log_std: Vec<f32> = raw_log_std.iter().map(|x| network.floored(*x)).collect();
+        let min_log_std = network.min_log_std() as f32;
+        let log_std: Vec<f32> = raw_log_std
+            .iter()
+            .map(|x| network.clamp_log_std(*x))
+            .collect();
         Self {
             layers,
             precision: log_std.iter().map(|x| (-2.0 * x).exp()).collect(),
             log_std,
             free_std: raw_log_std
                 .iter()
-                .map(|x| f32::from(u8::from(*x > floor)))
+                .map(|x| f32::from(u8::from(*x > min_log_std)))
                 .collect(),
             raw_log_std,
             parameter_count: network.parameter_count(),
@@ -109,14 +113,14 @@ impl CpuMlp {
         &self.log_std
     }
 
-    /// Mean action `[rows, action]` for `observations` `[rows, observation]`, in a buffer of `activations`. Nothing is
-    /// allocated when those were used for as many rows before.
+    /// Mean action `[rows, action]` for `observations` `[rows, observation]`, in a buffer of
+    /// `activations`. Nothing is allocated when that buffer was used for as many rows before.
     pub fn mean<'a>(&self, observations: &[f32], activations: &'a mut Activations) -> &'a [f32] {
         self.forward(observations, activations);
         &activations.mean
     }
 
-    /// A pass over `observations` `[rows, observation]` that keeps what the derivatives need.
+    /// A forward pass over `observations` `[rows, observation]`, to `activations`.
     ///
     /// # Panics
     /// When `observations` does not consist of whole rows.
@@ -160,7 +164,7 @@ impl Layer {
     }
 }
 
-/// The buffer with this length.
+/// The buffer, resized to `length`.
 fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     buffer.resize(length, 0.0);
     buffer

@@ -5,17 +5,19 @@ use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 use std::ops::Range;
 
-/// Shape and start of a [`GaussianMlp`].
+/// Architecture and initial values of a [`GaussianMlp`]. The default is the paper's, and where the
+/// paper is silent that of its authors' code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyConfig {
     /// Sizes of the tanh layers. Paper A.3: `[32, 32]`.
     pub hidden: Vec<usize>,
-    /// Standard deviation of every action component at the start. Authors' policy: 1.
+    /// Initial standard deviation of every action component. Authors' policy: 1.
     pub initial_std: f64,
-    /// The standard deviation never falls below this. Authors' policy: 1e-6.
+    /// Lower bound of the standard deviation. Authors' policy: 1e-6.
     pub min_std: f64,
-    /// Factor on the initial weights of the last layer: near 0, the first actions are noise around 0. Authors' policy: 1.
+    /// Factor on the initial weights of the last layer; near 0, the initial mean action is near 0.
+    /// Authors' policy: 1.
     #[serde(default = "unscaled")]
     pub output_scale: f64,
 }
@@ -31,7 +33,7 @@ impl Default for PolicyConfig {
             hidden: vec![32, 32],
             initial_std: 1.0,
             min_std: 1e-6,
-            output_scale: 1.0,
+            output_scale: unscaled(),
         }
     }
 }
@@ -47,24 +49,26 @@ impl Check for PolicyConfig {
     }
 }
 
-/// π_θ(a|s) = N(a | μ(s), σ²): the mean is a tanh network, the standard deviation does not depend on the state
-/// (paper A.3). It is a function of a flat parameter vector θ, of length [`Self::parameter_count`]:
-/// for every layer its weights `[inputs, outputs]` in row-major order and its biases, then log σ.
+/// The architecture of π_θ(a|s) = N(a | μ(s), σ²): the mean is a tanh network, the standard
+/// deviation does not depend on the state (paper A.3). The policy is a function of a flat parameter
+/// vector θ of length [`Self::parameter_count`]: for every layer its weights `[inputs, outputs]` in
+/// row-major order and its biases, then log σ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GaussianMlp {
     sizes: Vec<usize>,
     min_log_std: f64,
 }
 
-/// Where a named part lies in θ.
-pub(crate) struct Part {
+/// The range of a named weight, bias or log σ in θ.
+pub(crate) struct NamedRange {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) range: Range<usize>,
 }
 
 impl GaussianMlp {
-    /// The architecture for observations and actions of these sizes.
+    /// The architecture for observations of `observation_dim` and actions of `action_dim`
+    /// components.
     pub fn new(config: &Checked<PolicyConfig>, observation_dim: usize, action_dim: usize) -> Self {
         let mut sizes = vec![observation_dim];
         sizes.extend(&config.hidden);
@@ -81,16 +85,21 @@ impl GaussianMlp {
         &self.sizes
     }
 
-    /// Floor of log σ.
+    /// Lower bound of log σ.
     pub fn min_log_std(&self) -> f64 {
         self.min_log_std
     }
 
-    /// log σ, or its floor where it is below.
-    pub(crate) fn floored(&self, log_std: f32) -> f32 {
+    /// log σ, or its lower bound where it is below.
+    pub(crate) fn clamp_log_std(&self, log_std: f32) -> f32 {
         let floor = self.min_log_std as f32;
         // unlike `max`, this lets NaN through
         if log_std < floor { floor } else { log_std }
+    }
+
+    /// Number of components of an observation.
+    pub fn observation_dim(&self) -> usize {
+        self.sizes[0]
     }
 
     /// Number of components of an action.
@@ -109,13 +118,13 @@ impl GaussianMlp {
         self.sizes.windows(2).map(|pair| (pair[0], pair[1]))
     }
 
-    /// The parts of θ, in order.
-    pub(crate) fn parts(&self) -> Vec<Part> {
-        let mut parts = Vec::new();
+    /// The weights, biases and log σ in θ, in order.
+    pub(crate) fn named_ranges(&self) -> Vec<NamedRange> {
+        let mut ranges = Vec::new();
         let mut start = 0;
         let mut add = |name: String, shape: Vec<usize>| {
             let end = start + shape.iter().product::<usize>();
-            parts.push(Part {
+            ranges.push(NamedRange {
                 name,
                 shape,
                 range: start..end,
@@ -127,10 +136,11 @@ impl GaussianMlp {
             add(format!("layers.{i}.bias"), vec![outputs]);
         }
         add("log_std".to_owned(), vec![self.action_dim()]);
-        parts
+        ranges
     }
 
-    /// Glorot-uniform weights (the last layer's scaled), zero biases, log of the initial standard deviation.
+    /// Initial θ: Glorot-uniform weights (the last layer's times `output_scale`), zero biases, and
+    /// the log of the initial standard deviation.
     pub fn initial_parameters(
         &self,
         config: &Checked<PolicyConfig>,
@@ -154,7 +164,7 @@ impl GaussianMlp {
         Tensor::from_data(data, (device, dtype))
     }
 
-    /// Cuts `theta` `[parameters]` into the layers, once for many passes.
+    /// Splits `theta` `[parameters]` into the layers, once for many passes.
     pub fn bind(&self, theta: &Tensor<1>) -> BoundMlp {
         let mut offset = 0;
         let mut take = |rows: usize, columns: usize| {
@@ -167,10 +177,10 @@ impl GaussianMlp {
             .map(|(inputs, outputs)| (take(inputs, outputs), take(1, outputs)))
             .collect();
         let raw_log_std = take(1, self.action_dim());
-        let above_floor = raw_log_std.clone().greater_elem(self.min_log_std);
+        let above_min = raw_log_std.clone().greater_elem(self.min_log_std);
         BoundMlp {
             layers,
-            free_std: above_floor.float().cast(raw_log_std.dtype()),
+            free_std: above_min.float().cast(raw_log_std.dtype()),
             log_std: raw_log_std.clone().clamp_min(self.min_log_std),
             raw_log_std,
         }
@@ -184,9 +194,9 @@ pub struct BoundMlp {
     layers: Vec<(Tensor<2>, Tensor<2>)>,
     /// log σ `[1, action]`.
     pub log_std: Tensor<2>,
-    /// log σ before the floor.
+    /// log σ before it is clamped.
     raw_log_std: Tensor<2>,
-    /// 1 where log σ is above its floor, 0 where it rests on it: `[1, action]`.
+    /// 1 where log σ is above its lower bound, 0 where it is clamped: `[1, action]`.
     free_std: Tensor<2>,
 }
 
@@ -203,7 +213,8 @@ impl BoundMlp {
             })
     }
 
-    /// A pass over `observations` `[rows, observation]` that keeps what the derivatives need.
+    /// A forward pass over `observations` `[rows, observation]` that keeps the layers' inputs for
+    /// the derivatives.
     pub fn forward(&self, observations: Tensor<2>) -> Forward<'_> {
         let mut inputs = vec![observations];
         for (weight, bias) in &self.layers[..self.layers.len() - 1] {
@@ -220,7 +231,7 @@ impl BoundMlp {
     }
 }
 
-/// What a pass through the network leaves behind for the derivatives.
+/// A forward pass through the network, for its derivatives.
 #[derive(Debug, Clone)]
 pub struct Forward<'a> {
     pub(crate) network: &'a BoundMlp,
@@ -240,23 +251,24 @@ impl Forward<'_> {
             + constant_like(&self.mean, constant)
     }
 
-    /// ∇_θ Σ_i w_i log π_θ(a_i|s_i) `[parameters]`, as an expression that is itself differentiable in θ: the
-    /// vanilla policy gradient (paper, eq. 1 and 3) when the weights `[rows, 1]` are advantages over the number of rows.
+    /// ∇_θ Σ_i w_i log π_θ(a_i|s_i) `[parameters]`, as an expression that is itself differentiable
+    /// in θ: the vanilla policy gradient (paper, eq. 1 and 3) when the weights `[rows, 1]` are
+    /// advantages over the number of rows.
     pub fn policy_gradient(&self, actions: Tensor<2>, weights: Tensor<2>) -> Tensor<1> {
         let z = self.standardize(actions);
         let over_std = self.network.log_std.clone().neg().exp();
         let by_log_std = (z.clone() * z.clone()).sub_scalar(1.0) * weights.clone();
-        self.pull_back(z * over_std * weights, by_log_std.sum_dim(0))
+        self.vjp(z * over_std * weights, by_log_std.sum_dim(0))
     }
 
-    /// Gradient by θ `[parameters]` of a function of the outputs, from its gradients by the mean `[rows, action]` and
-    /// by log σ `[1, action]`: the backward pass, as tensor operations.
-    pub fn pull_back(&self, by_mean: Tensor<2>, by_log_std: Tensor<2>) -> Tensor<1> {
+    /// Vector-Jacobian product, the backward pass: the gradient by θ `[parameters]` of a function
+    /// of the outputs, from its gradients by the mean `[rows, action]` and by log σ `[1, action]`.
+    pub fn vjp(&self, by_mean: Tensor<2>, by_log_std: Tensor<2>) -> Tensor<1> {
         let mut parts = Vec::new();
-        for (input, signal) in self.inputs.iter().zip(self.signals(by_mean)) {
-            let by_weight = input.clone().transpose().matmul(signal.clone());
+        for (input, delta) in self.inputs.iter().zip(self.deltas(by_mean)) {
+            let by_weight = input.clone().transpose().matmul(delta.clone());
             parts.push(by_weight.flatten(0, 1));
-            parts.push(signal.sum_dim(0).flatten(0, 1));
+            parts.push(delta.sum_dim(0).flatten(0, 1));
         }
         let by_log_std = by_log_std * self.network.free_std.clone();
         parts.push(by_log_std.flatten(0, 1));
@@ -268,24 +280,24 @@ impl Forward<'_> {
         &self.inputs
     }
 
-    /// Gradient `[rows, outputs]` of a function of the mean by each layer's sums, those before tanh, from that by the mean
-    /// `[rows, action]`.
-    pub fn signals(&self, by_mean: Tensor<2>) -> Vec<Tensor<2>> {
-        let mut signals = vec![by_mean];
+    /// Gradient `[rows, outputs]` of a function of the mean by the pre-activations of each layer,
+    /// from that by the mean `[rows, action]`.
+    pub fn deltas(&self, by_mean: Tensor<2>) -> Vec<Tensor<2>> {
+        let mut deltas = vec![by_mean];
         let later = self.network.layers.iter().zip(&self.inputs).skip(1);
         for ((weight, _), input) in later.rev() {
             let slope = (input.clone() * input.clone()).neg().add_scalar(1.0);
-            let by_output = signals[signals.len() - 1].clone();
-            signals.push(by_output.matmul(weight.clone().transpose()) * slope);
+            let by_output = deltas[deltas.len() - 1].clone();
+            deltas.push(by_output.matmul(weight.clone().transpose()) * slope);
         }
-        signals.reverse();
-        signals
+        deltas.reverse();
+        deltas
     }
 
-    /// How the mean `[rows, action]` and log σ `[1, action]` change when θ moves along `direction`: the pass forward
-    /// of the derivative.
-    pub fn push_forward(&self, direction: &BoundMlp) -> (Tensor<2>, Tensor<2>) {
-        let mut change: Option<Tensor<2>> = None;
+    /// Jacobian-vector product: the derivatives of the mean `[rows, action]` and of log σ
+    /// `[1, action]` by θ along `direction`.
+    pub fn jvp(&self, direction: &BoundMlp) -> (Tensor<2>, Tensor<2>) {
+        let mut tangent: Option<Tensor<2>> = None;
         for (i, ((weight, _), (d_weight, d_bias))) in self
             .network
             .layers
@@ -295,16 +307,16 @@ impl Forward<'_> {
         {
             let input = self.inputs[i].clone();
             let own = input.clone().matmul(d_weight.clone()) + d_bias.clone();
-            change = Some(match change {
-                // The observations do not change.
+            tangent = Some(match tangent {
+                // The observations do not depend on θ.
                 None => own,
-                Some(change) => {
+                Some(tangent) => {
                     let slope = (input.clone() * input).neg().add_scalar(1.0);
-                    (change * slope).matmul(weight.clone()) + own
+                    (tangent * slope).matmul(weight.clone()) + own
                 }
             });
         }
-        let of_mean = change.unwrap_or_else(|| self.mean.zeros_like());
+        let of_mean = tangent.unwrap_or_else(|| self.mean.zeros_like());
         (
             of_mean,
             direction.raw_log_std.clone() * self.network.free_std.clone(),
@@ -316,7 +328,8 @@ impl Forward<'_> {
     }
 }
 
-/// A `[1, 1]` tensor in the full precision of `like` (a scalar operand would pass through single precision).
+/// A `[1, 1]` tensor in the full precision of `like`. (A scalar operand would be rounded to single
+/// precision.)
 fn constant_like(like: &Tensor<2>, value: f64) -> Tensor<2> {
     let dtype = like.dtype();
     let data = TensorData::new(vec![value], [1, 1]).convert_dtype(dtype);

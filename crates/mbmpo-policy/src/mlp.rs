@@ -5,7 +5,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// What a unit does with its sum.
+/// The activation function of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activation {
     /// tanh x
@@ -16,31 +16,33 @@ pub enum Activation {
     Identity,
 }
 
-/// A perceptron as a function of a flat parameter vector: for every layer its weights `[inputs, outputs]` in row-major
-/// order and its biases, and with layer normalisation (Ba et al. 2016) the gains and shifts of hidden layers.
+/// The architecture of a multilayer perceptron, a function of a flat parameter vector: for every
+/// layer its weights `[inputs, outputs]` in row-major order and its biases, and with layer
+/// normalisation (Ba et al. 2016) the gains and shifts of hidden layers.
 ///
-/// Tensors differentiate through it, by the parameters and by the inputs; [`Self::respond`] is the same on the host, for
-/// one input.
+/// [`Self::forward`] is differentiable by the parameters and by the inputs; [`Self::forward_one`]
+/// is the same function of one input on slices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mlp {
     /// Width of the input, of every hidden layer, and of the output.
     pub sizes: Vec<usize>,
-    /// Width of a second input, which joins that of the layer after the first.
+    /// Width of a second input, which is appended to the input of the second layer (of the first,
+    /// if it is the only one).
     pub joining: usize,
-    /// Of hidden layers.
+    /// Activation of hidden layers.
     pub hidden: Activation,
-    /// Of the last layer.
+    /// Activation of the last layer.
     pub output: Activation,
-    /// Whether sums of hidden layers are normalised over the units before the activation.
+    /// Whether pre-activations of hidden layers are normalised over the units.
     pub layer_norm: bool,
 }
 
-/// Added to the variance of a layer's sums.
+/// Added to the variance of a layer's pre-activations.
 const VARIANCE_FLOOR: f64 = 1e-5;
 
-/// Where the parts of a layer lie in the parameters.
-struct LayerParts {
+/// The ranges of a layer in the parameters.
+struct LayerRanges {
     inputs: usize,
     outputs: usize,
     weights: Range<usize>,
@@ -50,8 +52,8 @@ struct LayerParts {
 }
 
 impl Mlp {
-    /// The parts of the parameters, layer by layer.
-    fn layers(&self) -> Vec<LayerParts> {
+    /// The ranges of every layer in the parameters.
+    fn layers(&self) -> Vec<LayerRanges> {
         let mut start = 0;
         let mut take = |count: usize| {
             start += count;
@@ -62,7 +64,7 @@ impl Mlp {
         let layer = |(i, pair): (usize, &[usize])| {
             let inputs = pair[0] + if i == joins_at { self.joining } else { 0 };
             let outputs = pair[1];
-            LayerParts {
+            LayerRanges {
                 inputs,
                 outputs,
                 weights: take(inputs * outputs),
@@ -85,7 +87,8 @@ impl Mlp {
             .sum()
     }
 
-    /// Whether each parameter is a weight or a bias, and not of layer normalisation: `[parameters]`.
+    /// Whether each parameter is a weight or a bias, not one of layer normalisation:
+    /// `[parameters]`.
     pub fn is_affine(&self) -> Vec<bool> {
         let mut affine = vec![true; self.parameter_count()];
         for part in self
@@ -108,8 +111,8 @@ impl Mlp {
         weight
     }
 
-    /// Glorot-uniform weights, zero biases; the last layer's weights and biases uniform within ±3e-3 (Lillicrap et al.
-    /// 2016).
+    /// Initial parameters: Glorot-uniform weights, zero biases; the last layer's weights and biases
+    /// uniform within ±3e-3 (Lillicrap et al. 2016).
     pub fn initial_parameters(&self, stream: &mut Stream) -> Vec<f64> {
         let mut parameters = vec![0.0; self.parameter_count()];
         let layers = self.layers();
@@ -138,7 +141,8 @@ impl Mlp {
         Tensor::from_data(TensorData::from(data.as_slice()), device)
     }
 
-    /// Outputs `[rows, outputs]` for `inputs` `[rows, inputs]` and, where one joins, a second input `[rows, joining]`.
+    /// Outputs `[rows, outputs]` for `inputs` `[rows, inputs]` and the second input
+    /// `[rows, joining]`, if the architecture has one.
     pub fn forward(
         &self,
         parameters: &Tensor<1>,
@@ -148,7 +152,7 @@ impl Mlp {
         let layers = self.layers();
         let last = layers.len() - 1;
         let mut joining = joining;
-        let mut signal = inputs;
+        let mut values = inputs;
         for (i, layer) in layers.into_iter().enumerate() {
             let matrix = |range: Range<usize>, rows: usize| {
                 let part = parameters.clone().narrow(0, range.start, range.len());
@@ -157,9 +161,9 @@ impl Mlp {
             if i == 1.min(last)
                 && let Some(second) = joining.take()
             {
-                signal = Tensor::cat(vec![signal, second], 1);
+                values = Tensor::cat(vec![values, second], 1);
             }
-            let sums = signal.matmul(matrix(layer.weights.clone(), layer.inputs))
+            let sums = values.matmul(matrix(layer.weights.clone(), layer.inputs))
                 + matrix(layer.biases.clone(), 1);
             let sums = match layer.normalization.clone() {
                 None => sums,
@@ -170,24 +174,24 @@ impl Mlp {
                     centered / scale * matrix(gains, 1) + matrix(shifts, 1)
                 }
             };
-            signal = match if i == last { self.output } else { self.hidden } {
+            values = match if i == last { self.output } else { self.hidden } {
                 Activation::Tanh => sums.tanh(),
                 Activation::Relu => sums.clamp_min(0.0),
                 Activation::Identity => sums,
             };
         }
-        signal
+        values
     }
 
-    /// The output `[outputs]` for one `input` `[inputs]`, without a second one, on the host.
-    pub fn respond(&self, parameters: &[f32], input: &[f32]) -> Vec<f32> {
+    /// The output `[outputs]` for one `input` `[inputs]` of a network without a second input.
+    pub fn forward_one(&self, parameters: &[f32], input: &[f32]) -> Vec<f32> {
         let layers = self.layers();
         let last = layers.len() - 1;
-        let mut signal = input.to_vec();
+        let mut values = input.to_vec();
         for (i, layer) in layers.into_iter().enumerate() {
             let mut sums = parameters[layer.biases].to_vec();
             let weights = parameters[layer.weights].chunks_exact(layer.outputs);
-            for (x, row) in signal.iter().zip(weights) {
+            for (x, row) in values.iter().zip(weights) {
                 sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += x * w);
             }
             if let Some([gains, shifts]) = layer.normalization {
@@ -207,8 +211,8 @@ impl Mlp {
                     Activation::Identity => *sum,
                 };
             }
-            signal = sums;
+            values = sums;
         }
-        signal
+        values
     }
 }

@@ -1,6 +1,6 @@
 use mbmpo_core::{Archive, Persist, Result};
 
-/// Mean and standard deviation of all rows so far, by which later rows are normalised.
+/// Running mean and standard deviation of rows, which normalise later rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunningNormalizer {
     count: f64,
@@ -10,7 +10,7 @@ pub struct RunningNormalizer {
     clip: f64,
 }
 
-/// x ↦ clip((x - mean) / std), as it stands at some moment of a [`RunningNormalizer`].
+/// The function x ↦ clip((x - mean) / std).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalizer {
     /// `[dim]`
@@ -22,7 +22,8 @@ pub struct Normalizer {
 }
 
 impl RunningNormalizer {
-    /// For rows of `dim` components; results are clipped to plus or minus `clip`.
+    /// The statistics of no rows of `dim` components yet; results are clipped to plus or minus
+    /// `clip`.
     pub fn new(dim: usize, clip: f64) -> Self {
         Self {
             count: 0.0,
@@ -32,7 +33,7 @@ impl RunningNormalizer {
         }
     }
 
-    /// Counts `rows` `[n, dim]` in.
+    /// Adds `rows` `[n, dim]` to the statistics.
     pub fn update(&mut self, rows: &[f32]) {
         for row in rows.chunks_exact(self.mean.len()) {
             self.count += 1.0;
@@ -44,15 +45,15 @@ impl RunningNormalizer {
         }
     }
 
-    /// Standard deviation (population) of every component; 1 where nothing has varied yet.
+    /// Standard deviation (population) of every component; 1 where it is 0 so far.
     pub fn std(&self) -> Vec<f64> {
         let std = |squares: &f64| (squares / self.count.max(1.0)).sqrt();
         let positive = |std: f64| if std > 1e-8 { std } else { 1.0 };
         self.squares.iter().map(std).map(positive).collect()
     }
 
-    /// What it does now.
-    pub fn now(&self) -> Normalizer {
+    /// The normaliser with the present statistics.
+    pub fn normalizer(&self) -> Normalizer {
         Normalizer {
             mean: self.mean.iter().map(|&x| x as f32).collect(),
             std: self.std().into_iter().map(|x| x as f32).collect(),
@@ -70,7 +71,7 @@ impl Persist for RunningNormalizer {
 }
 
 impl Normalizer {
-    /// Normalised `rows` `[n, dim]`.
+    /// The normalised `rows` `[n, dim]`.
     pub fn apply(&self, rows: &[f32]) -> Vec<f32> {
         let mut rows = rows.to_vec();
         for row in rows.chunks_exact_mut(self.mean.len()) {
@@ -86,14 +87,15 @@ impl Normalizer {
 mod tests {
     use super::*;
 
-    /// Fails when batches are not pooled, when the deviation is not that of the population, or when the clip is missing.
+    /// Fails when the batches do not share their statistics, when the deviation is not that of the
+    /// population, or when the clip is missing.
     #[test]
-    fn batches_pool() {
+    fn statistics_are_those_of_all_batches() {
         let mut running = RunningNormalizer::new(2, 1.5);
-        assert_eq!(running.now().apply(&[0.5, -9.0]), [0.5, -1.5]);
+        assert_eq!(running.normalizer().apply(&[0.5, -9.0]), [0.5, -1.5]);
         running.update(&[1.0, 5.0, 2.0, 5.0]);
         running.update(&[6.0, 5.0]);
-        let normalizer = running.now();
+        let normalizer = running.normalizer();
         assert_eq!(normalizer.mean, [3.0, 5.0]);
         let std = (14.0_f32 / 3.0).sqrt();
         assert!((normalizer.std[0] - std).abs() < 1e-6);

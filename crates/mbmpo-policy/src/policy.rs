@@ -1,4 +1,4 @@
-use crate::safe::{self, LoadError};
+use crate::safetensors_io::{self, File, LoadError};
 use crate::{GaussianMlp, Normalizer};
 use mbmpo_core::{Policy, Stream};
 use mbmpo_kernels::tanh;
@@ -7,7 +7,7 @@ use rand_distr::StandardNormal;
 
 const RETURN_STD: &str = "return.std";
 
-/// A [`GaussianMlp`] with its parameters: acts on the host, one observation at a time, without any tensor.
+/// A [`GaussianMlp`] with its parameters, which acts on one observation at a time, on slices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GaussianPolicy {
     network: GaussianMlp,
@@ -27,7 +27,7 @@ impl GaussianPolicy {
         }
     }
 
-    /// The same policy with θ in place of its parameters.
+    /// The same policy with parameters θ.
     #[must_use]
     pub fn with_parameters(&self, theta: &[f64]) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl GaussianPolicy {
         }
     }
 
-    /// The same policy on observations that are normalised first.
+    /// The same policy, normalising its observations.
     #[must_use]
     pub fn with_normalizer(self, normalizer: Normalizer) -> Self {
         Self {
@@ -45,8 +45,8 @@ impl GaussianPolicy {
         }
     }
 
-    /// Notes the standard deviation of the discounted return, by which rewards were divided in training. It does not
-    /// change what the policy does.
+    /// The same policy with a record of the standard deviation of the discounted return, by which
+    /// rewards were divided in training. It has no effect on actions.
     #[must_use]
     pub fn with_return_std(self, std: f32) -> Self {
         Self {
@@ -60,12 +60,12 @@ impl GaussianPolicy {
         self.return_std
     }
 
-    /// What is done to observations first.
+    /// The normaliser of observations.
     pub fn normalizer(&self) -> Option<&Normalizer> {
         self.normalizer.as_ref()
     }
 
-    /// Its architecture.
+    /// The architecture.
     pub fn network(&self) -> &GaussianMlp {
         &self.network
     }
@@ -75,10 +75,10 @@ impl GaussianPolicy {
         &self.parameters
     }
 
-    /// Mean action for one observation.
+    /// Mean action `[action]` for one observation.
     pub fn mean(&self, observation: &[f32]) -> Vec<f32> {
         let last = self.network.sizes().len() - 2;
-        let mut signal = match &self.normalizer {
+        let mut input = match &self.normalizer {
             Some(normalizer) => normalizer.apply(observation),
             None => observation.to_vec(),
         };
@@ -88,15 +88,15 @@ impl GaussianPolicy {
             let (biases, after) = after.split_at(outputs);
             rest = after;
             let mut sum = biases.to_vec();
-            for (x, row) in signal.iter().zip(weights.chunks_exact(outputs)) {
+            for (x, row) in input.iter().zip(weights.chunks_exact(outputs)) {
                 sum.iter_mut().zip(row).for_each(|(sum, w)| *sum += x * w);
             }
             if i < last {
                 sum.iter_mut().for_each(|x| *x = tanh(*x));
             }
-            signal = sum;
+            input = sum;
         }
-        signal
+        input
     }
 
     /// Standard deviation of every action component.
@@ -104,41 +104,40 @@ impl GaussianPolicy {
         let start = self.parameters.len() - self.network.action_dim();
         self.parameters[start..]
             .iter()
-            .map(|log_std| self.network.floored(*log_std).exp())
+            .map(|log_std| self.network.clamp_log_std(*log_std).exp())
             .collect()
     }
 
-    /// The parameters in the safetensors format: `layers.N.weight` `[inputs, outputs]`, `layers.N.bias`, `log_std`, and
-    /// where observations are normalised `observation.mean`, `.std` and
-    /// `.clip`, where rewards were `return.std`.
+    /// The policy in the safetensors format: `layers.N.weight` `[inputs, outputs]`, `layers.N.bias`
+    /// and `log_std`; where observations are normalised also `observation.mean`, `observation.std`
+    /// and `observation.clip`; where rewards were normalised also `return.std`.
     ///
     /// # Errors
-    /// When the library refuses, which no policy of ours makes it do.
+    /// When serialisation fails, which does not happen for a valid policy.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, LoadError> {
-        let part = |part: crate::gaussian_mlp::Part| {
-            let entries = self.parameters[part.range].to_vec();
-            (part.name, part.shape, entries)
-        };
-        let mut parts: Vec<_> = self.network.parts().into_iter().map(part).collect();
-        let floor = self.network.min_log_std().to_string();
+        let ranges = self.network.named_ranges().into_iter();
+        let mut tensors: Vec<_> = ranges
+            .map(|part| (part.name, part.shape, self.parameters[part.range].to_vec()))
+            .collect();
+        let min_log_std = self.network.min_log_std().to_string();
         if let Some(normalizer) = &self.normalizer {
-            safe::add_normalizer(normalizer, &mut parts);
+            safetensors_io::add_normalizer(normalizer, &mut tensors);
         }
         if let Some(std) = self.return_std {
-            parts.push((RETURN_STD.to_owned(), vec![1], vec![std]));
+            tensors.push((RETURN_STD.to_owned(), vec![1], vec![std]));
         }
-        safe::write(&parts, ("min_log_std", floor))
+        safetensors_io::write(&tensors, ("min_log_std", min_log_std))
     }
 
-    /// Reads what [`Self::to_safetensors`] wrote; the architecture follows from the shapes.
+    /// Reads the format of [`Self::to_safetensors`]; the architecture follows from the shapes.
     ///
     /// # Errors
     /// When the bytes are not safetensors, or not a policy.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, LoadError> {
-        let file = safe::File::open(bytes)?;
-        let floor = file.metadata.get("min_log_std");
-        let floor = floor.and_then(|text| text.parse::<f64>().ok());
-        let min_log_std = floor.filter(|x| x.is_finite()).unwrap_or(f64::MIN);
+        let file = File::open(bytes)?;
+        let min_log_std = file.metadata.get("min_log_std");
+        let min_log_std = min_log_std.and_then(|text| text.parse::<f64>().ok());
+        let min_log_std = min_log_std.filter(|x| x.is_finite()).unwrap_or(f64::MIN);
         let mut sizes = Vec::new();
         for i in 0.. {
             let name = format!("layers.{i}.weight");
@@ -148,10 +147,8 @@ impl GaussianPolicy {
             let (inputs, outputs) = match *weight.shape() {
                 [inputs, outputs] if inputs > 0 && outputs > 0 => (inputs, outputs),
                 _ => {
-                    return Err(LoadError::Part(
-                        name,
-                        "a matrix that is not empty".to_owned(),
-                    ));
+                    let wanted = "a matrix that is not empty".to_owned();
+                    return Err(LoadError::Part(name, wanted));
                 }
             };
             if i == 0 {
@@ -160,14 +157,12 @@ impl GaussianPolicy {
             sizes.push(outputs);
         }
         let Some(&observation_dim) = sizes.first() else {
-            return Err(LoadError::Part(
-                "layers.0.weight".to_owned(),
-                "there".to_owned(),
-            ));
+            let name = "layers.0.weight".to_owned();
+            return Err(LoadError::Part(name, "present".to_owned()));
         };
         let network = GaussianMlp::from_sizes(sizes, min_log_std);
         let mut parameters = Vec::new();
-        for part in network.parts() {
+        for part in network.named_ranges() {
             parameters.extend(file.tensor(&part.name, &part.shape)?);
         }
         Ok(Self {

@@ -1,9 +1,9 @@
-//! Surrogate objective and KL divergence of a batch against the policy that sampled it.
+//! Surrogate objective and KL divergence of samples against the policy that took them, on tensors.
 
 use crate::{BoundMlp, Forward};
 use burn::tensor::Tensor;
 
-/// Actions taken by an old policy and what is known about them; rows may be any part of a larger batch.
+/// Actions sampled from an old policy, and its statistics; rows may be any part of a larger batch.
 #[derive(Debug, Clone)]
 pub struct Sampled {
     /// `[rows, observation]`
@@ -21,40 +21,40 @@ pub struct Sampled {
 }
 
 impl Sampled {
-    /// The same rows as constants of an autodiff graph.
-    pub fn constants(&self) -> Self {
-        let lift = |x: &Tensor<2>| Tensor::from_inner(x.clone());
+    /// Samples that `policy` took: `observations` `[rows, observation]`, `actions` `[rows, action]`
+    /// and `weights` `[rows, 1]`.
+    pub fn new(
+        policy: &BoundMlp,
+        observations: Tensor<2>,
+        actions: Tensor<2>,
+        weights: Tensor<2>,
+    ) -> Self {
+        let old = policy.forward(observations.clone());
         Self {
-            observations: lift(&self.observations),
-            actions: lift(&self.actions),
-            weights: lift(&self.weights),
-            old_mean: lift(&self.old_mean),
-            old_log_std: lift(&self.old_log_std),
-            old_log_likelihood: lift(&self.old_log_likelihood),
+            old_log_likelihood: old.log_likelihood(actions.clone()),
+            old_log_std: policy.log_std.clone(),
+            old_mean: old.mean,
+            observations,
+            actions,
+            weights,
         }
     }
 
     /// Σ_i w_i π(a_i|s_i) / π_old(a_i|s_i) `[1]`: the surrogate of Schulman et al. 2015, eq. 14.
     pub fn surrogate(&self, new: &Forward<'_>) -> Tensor<1> {
-        let ratio =
-            (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
-        (ratio * self.weights.clone()).sum()
+        self.weighted_ratio(new).sum()
     }
 
     /// Gradient of [`Self::surrogate`] by θ `[parameters]`.
     pub fn surrogate_gradient(&self, new: &Forward<'_>) -> Tensor<1> {
-        let ratio =
-            (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
-        new.policy_gradient(self.actions.clone(), ratio * self.weights.clone())
+        new.policy_gradient(self.actions.clone(), self.weighted_ratio(new))
     }
 
     /// Gradient by θ `[parameters]` of PPO's clipped surrogate (Schulman et al. 2017, eq. 7),
-    /// Σ_i min(r_i w_i, clip(r_i, 1 - ε, 1 + ε) w_i): that of [`Self::surrogate`] without the rows whose ratio r_i has
-    /// gone beyond 1 ± ε to their advantage.
+    /// Σ_i min(r_i w_i, clip(r_i, 1 - ε, 1 + ε) w_i): that of [`Self::surrogate`] without the rows
+    /// where the minimum is the clipped term, which is constant in θ.
     pub fn clipped_gradient(&self, new: &Forward<'_>, epsilon: f64) -> Tensor<1> {
-        let ratio =
-            (new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone()).exp();
-        let weighted = ratio * self.weights.clone();
+        let weighted = self.weighted_ratio(new);
         let gain = weighted.clone() - self.weights.clone();
         let clipped = gain.greater(self.weights.clone().abs().mul_scalar(epsilon));
         new.policy_gradient(self.actions.clone(), weighted.mask_fill(clipped, 0.0))
@@ -86,19 +86,25 @@ impl Sampled {
             .sub_scalar(1.0)
             .mul_scalar(-(rows as f64))
             - (difference * by_mean.clone()).sum_dim(0);
-        new.pull_back(by_mean, by_log_std)
+        new.vjp(by_mean, by_log_std)
     }
 
-    /// Σ_i F_i v `[parameters]`: the Fisher matrix of each row's Gaussian, Jᵀ diag(1/σ², 2) J with the Jacobian J of
-    /// (mean, log σ) by θ, times the parameters bound in `direction`. It is the Hessian of [`Self::kl`] at the old
-    /// parameters.
+    /// Σ_i F_i v `[parameters]`: the Fisher matrix of each row's Gaussian, Jᵀ diag(1/σ², 2) J with
+    /// the Jacobian J of (mean, log σ) by θ, times the parameters bound in `direction`. It is the
+    /// Hessian of [`Self::kl`] at the old parameters.
     pub fn fisher_product(&self, at: &Forward<'_>, direction: &BoundMlp) -> Tensor<1> {
         let [rows, _] = self.old_mean.dims();
         let precision = at.network.log_std.clone().mul_scalar(-2.0).exp();
-        let (of_mean, of_log_std) = at.push_forward(direction);
-        at.pull_back(
+        let (of_mean, of_log_std) = at.jvp(direction);
+        at.vjp(
             of_mean * precision,
             of_log_std.mul_scalar(2.0 * rows as f64),
         )
+    }
+
+    /// w_i π(a_i|s_i) / π_old(a_i|s_i) `[rows, 1]`.
+    fn weighted_ratio(&self, new: &Forward<'_>) -> Tensor<2> {
+        let log_ratio = new.log_likelihood(self.actions.clone()) - self.old_log_likelihood.clone();
+        log_ratio.exp() * self.weights.clone()
     }
 }

@@ -1,35 +1,35 @@
-use crate::safe::{self, LoadError};
+use crate::safetensors_io::{self, File, LoadError};
 use crate::{GaussianPolicy, Mlp, Normalizer};
 use mbmpo_core::{Error, Policy, Result as CoreResult, SavedPolicy, Stream};
 
-/// a = μ(s): a perceptron that acts without noise, on normalised observations.
+/// A deterministic policy a = μ(s) on normalised observations, where μ is an [`Mlp`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeterministicPolicy {
     /// The architecture.
     pub network: Mlp,
     /// `[parameters]`
     pub parameters: Vec<f32>,
-    /// Of the observations.
+    /// The normaliser of observations.
     pub normalizer: Normalizer,
 }
 
 impl Policy for DeterministicPolicy {
     fn act(&self, observation: &[f32], _stream: &mut Stream) -> Vec<f32> {
         let input = self.normalizer.apply(observation);
-        self.network.respond(&self.parameters, &input)
+        self.network.forward_one(&self.parameters, &input)
     }
 }
 
-/// What a run leaves behind: any policy that an algorithm of ours trains, and its file format.
+/// A trained policy of one of the algorithms of this project, with its file format.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainedPolicy {
-    /// Acts with noise.
+    /// A stochastic policy.
     Gaussian(GaussianPolicy),
-    /// Acts without.
+    /// A policy without noise.
     Deterministic(DeterministicPolicy),
 }
 
-/// The key of the file's metadata with the architecture of a deterministic policy.
+/// The key of the file's metadata that holds the architecture of a deterministic policy.
 const NETWORK: &str = "network";
 
 impl TrainedPolicy {
@@ -45,11 +45,12 @@ impl TrainedPolicy {
         }
     }
 
-    /// The policy in the safetensors format. Of a Gaussian one see [`GaussianPolicy::to_safetensors`]; a deterministic one
-    /// is `parameters` `[parameters]`, with its architecture in the metadata, and the normaliser.
+    /// The policy in the safetensors format. For a Gaussian policy see
+    /// [`GaussianPolicy::to_safetensors`]; of a deterministic policy the file holds `parameters`
+    /// `[parameters]`, the normaliser, and the architecture in its metadata.
     ///
     /// # Errors
-    /// When the library refuses, which no policy of ours makes it do.
+    /// When serialisation fails, which does not happen for a valid policy.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, LoadError> {
         let policy = match self {
             Self::Gaussian(policy) => return policy.to_safetensors(),
@@ -58,21 +59,21 @@ impl TrainedPolicy {
         let network = serde_json::to_string(&policy.network)
             .map_err(|error| LoadError::Part(NETWORK.to_owned(), error.to_string()))?;
         let count = policy.parameters.len();
-        let mut parts = vec![(
+        let mut tensors = vec![(
             "parameters".to_owned(),
             vec![count],
             policy.parameters.clone(),
         )];
-        safe::add_normalizer(&policy.normalizer, &mut parts);
-        safe::write(&parts, (NETWORK, network))
+        safetensors_io::add_normalizer(&policy.normalizer, &mut tensors);
+        safetensors_io::write(&tensors, (NETWORK, network))
     }
 
-    /// Reads what [`Self::to_safetensors`] wrote.
+    /// Reads the format of [`Self::to_safetensors`].
     ///
     /// # Errors
     /// When the bytes are not safetensors, or not a policy.
     pub fn from_safetensors(bytes: &[u8]) -> Result<Self, LoadError> {
-        let file = safe::File::open(bytes)?;
+        let file = File::open(bytes)?;
         let Some(network) = file.metadata.get(NETWORK) else {
             return GaussianPolicy::from_safetensors(bytes).map(Self::Gaussian);
         };
@@ -89,7 +90,7 @@ impl TrainedPolicy {
         let parameters = file.tensor("parameters", &[network.parameter_count()])?;
         let normalizer = file
             .normalizer(network.sizes[0])?
-            .ok_or_else(|| LoadError::Part("observation.mean".to_owned(), "there".to_owned()))?;
+            .ok_or_else(|| LoadError::Part("observation.mean".to_owned(), "present".to_owned()))?;
         Ok(Self::Deterministic(DeterministicPolicy {
             network,
             parameters,

@@ -1,10 +1,10 @@
-use crate::batch::{Arithmetic, Batch};
+use crate::batch::{Samples, means};
 use crate::{GaussianMlp, PolicyConfig};
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use mbmpo_core::{Check, Result, Stream, Trajectories, Violations};
 
-/// V(s) by a tanh network: the mean of a Gaussian with σ = 1, so that raising the likelihood of targets is least squares,
-/// and the batches of policies serve it, too.
+/// A value function V(s), a tanh network. It is the mean of a Gaussian with σ = 1: increasing the
+/// likelihood of targets is least squares, so the batches of policies compute its gradients.
 #[derive(Debug, Clone)]
 pub struct ValueNetwork {
     network: GaussianMlp,
@@ -12,7 +12,7 @@ pub struct ValueNetwork {
 }
 
 impl ValueNetwork {
-    /// The architecture, with these tanh layers, and its initial parameters.
+    /// The architecture with tanh layers of sizes `hidden`, and its initial parameters.
     ///
     /// # Errors
     /// When a layer is out of range.
@@ -22,11 +22,10 @@ impl ValueNetwork {
         device: &Device,
         stream: &mut Stream,
     ) -> Result<(Self, Vec<f64>), Violations> {
+        // the default standard deviation is 1
         let config = PolicyConfig {
             hidden: hidden.to_vec(),
-            initial_std: 1.0,
-            min_std: 1e-6,
-            output_scale: 1.0,
+            ..PolicyConfig::default()
         };
         let config = config.check()?;
         let network = GaussianMlp::new(&config, observation_dim, 1);
@@ -35,34 +34,26 @@ impl ValueNetwork {
         Ok((Self { network, device }, parameters))
     }
 
-    /// The Gaussian behind it.
+    /// The Gaussian whose mean is V.
     pub fn gaussian(&self) -> &GaussianMlp {
         &self.network
-    }
-
-    /// Where and how it computes.
-    pub fn arithmetic(&self) -> Arithmetic<'_> {
-        Arithmetic {
-            network: &self.network,
-            device: &self.device,
-            dtype: DType::F32,
-        }
     }
 
     /// V(s) `[n]` of `observations` `[n, observation]`.
     ///
     /// # Errors
-    /// When a device does not give them.
+    /// When they cannot be read back from the device.
     pub fn values(&self, parameters: &[f64], observations: &[f32]) -> Result<Vec<f64>> {
-        let values = self.arithmetic().means(parameters, observations)?;
+        let values = means(&self.network, &self.device, parameters, observations)?;
         Ok(values.into_iter().map(f64::from).collect())
     }
 
-    /// V of the states after the last step of each path `[paths]`, whose next observations are `next` `[n, observation]`: 0
-    /// where the task ended the path, and without `bootstrap` also where the time ran out.
+    /// V of the states after the last step of each path `[paths]`, from the `next` observations
+    /// `[n, observation]`: 0 where the task terminated the path, and without `bootstrap` also where
+    /// the time limit ended it.
     ///
     /// # Errors
-    /// When a device does not give them.
+    /// When they cannot be read back from the device.
     pub fn end_values(
         &self,
         parameters: &[f64],
@@ -86,13 +77,22 @@ impl ValueNetwork {
             .collect())
     }
 
-    /// Gradient `[parameters]` of -½ Σ_i w_i (V(s_i) - y_i)² for a batch whose actions are the targets y.
+    /// Gradient `[parameters]` of -½ Σ_i w_i (V(s_i) - y_i)² with `observations` `[n,
+    /// observation]`, `targets` y `[n]` and `weights` w `[n]`.
     ///
     /// # Errors
-    /// When a device does not give it.
-    pub fn gradient(&self, parameters: &[f64], batch: &Batch) -> Result<Vec<f64>> {
-        let mut gradient = self.arithmetic().policy_gradient(parameters, batch)?;
-        // σ stays 1
+    /// When it cannot be read back from the device.
+    pub fn gradient(
+        &self,
+        parameters: &[f64],
+        observations: &[f32],
+        targets: &[f32],
+        weights: &[f64],
+    ) -> Result<Vec<f64>> {
+        let (network, device) = (&self.network, &self.device);
+        let samples = Samples::weighted(network, device, observations, targets, weights);
+        let mut gradient = samples.policy_gradient(parameters)?;
+        // σ is constant
         gradient.pop();
         gradient.push(0.0);
         Ok(gradient)

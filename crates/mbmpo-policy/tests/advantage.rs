@@ -1,4 +1,4 @@
-//! Returns, GAE and the baseline must be those worked by hand, path by path.
+//! Returns, GAE and the baseline must agree with values computed by hand, path by path.
 
 use mbmpo_core::{Check, Trajectories};
 use mbmpo_policy::advantage::{
@@ -24,7 +24,7 @@ fn assert_close(actual: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// Fails when the discount is applied once too often, or sums leak from one path into the one before.
+/// Fails when the discount is applied once too often, or when sums run over the end of a path.
 #[test]
 fn discounted_returns_by_hand() {
     let all = paths(&[
@@ -38,8 +38,8 @@ fn discounted_returns_by_hand() {
     );
 }
 
-/// Fails when λ is dropped, when V(s') is taken of the wrong row, or when the value after the end of a path is not that
-/// path's own.
+/// Fails when λ is left out, when V(s') is taken from the wrong row, or when the value after the
+/// end of a path is that of another path.
 #[test]
 fn gae_by_hand() {
     let all = paths(&[&[(0.0, 1.0), (0.0, 2.0)], &[(0.0, 3.0)]]);
@@ -54,7 +54,8 @@ fn gae_by_hand() {
     );
 }
 
-/// With λ = 1 the advantage is return minus value: an identity independent of the recursion.
+/// With λ = 1 the advantage is return minus value, an identity independent of the recursion. Fails
+/// when a term of the recursion is wrong.
 #[test]
 fn gae_at_lambda_one_is_return_minus_value() {
     let all = paths(&[
@@ -70,9 +71,10 @@ fn gae_at_lambda_one_is_return_minus_value() {
     assert_close(&gae(&all, &values, &[0.0; 2], 0.99, 1.0), &expected, 1e-12);
 }
 
-/// A target that is linear in the features is reproduced; fails when a feature, the time or the clip is wrong.
+/// Fails when a feature, the time or the clip is wrong: a target that is linear in the features
+/// must be reproduced.
 #[test]
-fn the_baseline_reproduces_what_its_features_span() {
+fn the_baseline_reproduces_linear_functions_of_its_features() {
     let observations: Vec<f32> = (0..120)
         .map(|i| ((i * 37 % 101) as f32 - 50.0) / 4.0)
         .collect();
@@ -90,8 +92,8 @@ fn the_baseline_reproduces_what_its_features_span() {
     assert_close(&values, &targets, 1e-3);
 }
 
-/// Two points and a ridge, solved by hand: one observation 0 at t = 0, so only the constant feature is not 0, and
-/// the weight is Σy / (n + ridge).
+/// Fails when the ridge penalty is scaled wrongly. Two rows with observation 0 at t = 0, so only
+/// the constant feature is not 0 and its weight is Σy / (n + ridge).
 #[test]
 fn the_ridge_by_hand() {
     let all = paths(&[&[(0.0, 0.0)], &[(0.0, 0.0)]]);
@@ -105,15 +107,8 @@ fn advantages_have_mean_zero_and_deviation_one() {
     let rows: Vec<(f32, f32)> = (0..50)
         .map(|i| ((i * 13 % 17) as f32, (i * 7 % 11) as f32))
         .collect();
-    let config = AdvantageConfig {
-        discount: 0.99,
-        gae_lambda: 1.0,
-        baseline_ridge: 1e-5,
-    };
-    let all = advantages(
-        &config.check().unwrap(),
-        &paths(&[&rows[..20], &rows[20..]]),
-    );
+    let config = AdvantageConfig::default().check().unwrap();
+    let all = advantages(&config, &paths(&[&rows[..20], &rows[20..]]));
     let mean = all.iter().sum::<f64>() / 50.0;
     let variance = all.iter().map(|a| a * a).sum::<f64>() / 50.0;
     assert!(mean.abs() < 1e-9 && (variance - 1.0).abs() < 1e-6);

@@ -1,5 +1,6 @@
-//! Sums over batches of several chunks must be those of the formulas, written out in double precision: the clipped
-//! surrogate, TRPO's objective, mean actions. And TRPO's step must stay within its bound, whatever the problem.
+//! Sums over batches of several chunks must agree with their formulas in double precision: the
+//! clipped surrogate, TRPO's objective, mean actions. TRPO's step must stay within its bound on
+//! random problems.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -8,8 +9,8 @@ mod by_hand;
 use burn::tensor::{DType, Device};
 use by_hand::assert_close;
 use mbmpo_core::{Check, Purpose, Stream, Streams, Trajectories};
-use mbmpo_policy::batch::{Arithmetic, SurrogateObjective};
-use mbmpo_policy::trust_region::{self, FisherProducts, Objective, TrustRegionConfig};
+use mbmpo_policy::batch::{Placement, Samples, Surrogate, means};
+use mbmpo_policy::trust_region::{self, Objective, TrustRegionConfig};
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 use nalgebra::{DMatrix, DVector};
 use rand::RngExt;
@@ -17,14 +18,13 @@ use rand_distr::StandardNormal;
 
 const OBSERVATION: usize = 3;
 const ACTION: usize = 2;
-/// Three chunks, the last of which is not full, nor is its last block.
+/// Three chunks; the last is not full, nor is its last block.
 const ROWS: usize = 2_345;
 const EPSILON: f64 = 0.2;
 
-/// Samples of a policy, and parameters that are some way from its own.
+/// Samples of a policy, and parameters near its own.
 struct Problem {
     network: GaussianMlp,
-    device: Device,
     old: Vec<f64>,
     moved: Vec<f64>,
     observations: Vec<f32>,
@@ -36,7 +36,7 @@ fn draw(stream: &mut Stream, n: usize) -> Vec<f32> {
     (0..n).map(|_| stream.random_range(-1.5..1.5)).collect()
 }
 
-/// As single precision has it, so that both precisions have the same problem.
+/// Rounded to single precision, so that both precisions have the same problem.
 fn single(x: f64) -> f64 {
     f64::from(x as f32)
 }
@@ -46,7 +46,7 @@ fn problem() -> Problem {
         hidden: vec![5],
         initial_std: 0.7,
         min_std: 0.4,
-        output_scale: 1.0,
+        ..PolicyConfig::default()
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, OBSERVATION, ACTION);
@@ -54,7 +54,7 @@ fn problem() -> Problem {
     let mut old = network.initial_parameters(&config, &mut stream);
     old.iter_mut()
         .for_each(|x| *x = single(*x + stream.random_range(-0.3..0.3)));
-    // log σ of the second component rests on its floor
+    // log σ of the second component is below its lower bound
     let last = old.len() - 1;
     old[last] = -2.0;
     let mut moved: Vec<f64> = old
@@ -64,7 +64,6 @@ fn problem() -> Problem {
     moved[last] = -2.0;
     let mut problem = Problem {
         network,
-        device: Device::flex(),
         old,
         moved,
         observations: Vec::new(),
@@ -81,7 +80,7 @@ fn problem() -> Problem {
                 (mean + log_std.exp() * noise) as f32
             })
             .collect();
-        // finite differences, or single precision, must not cross the kinks of the clipped surrogate
+        // finite differences and single precision must not cross the kinks of the clipped surrogate
         let ratio = problem.ratio(&problem.moved, &observation, &action);
         let off = |kink: f64| (ratio - kink).abs() > 0.02;
         if off(1.0 - EPSILON) && off(1.0 + EPSILON) {
@@ -95,23 +94,14 @@ fn problem() -> Problem {
 }
 
 impl Problem {
-    fn arithmetic(&self, dtype: DType) -> Arithmetic<'_> {
-        Arithmetic {
-            network: &self.network,
-            device: &self.device,
-            dtype,
-        }
+    fn surrogate_with(&self, placement: Placement, weights: &[f64]) -> Surrogate {
+        let (observations, actions) = (&self.observations, &self.actions);
+        Samples::weighted(&self.network, placement, observations, actions, weights)
+            .surrogate(&self.old)
     }
 
-    fn objective(&self, dtype: DType) -> SurrogateObjective<'_> {
-        let arithmetic = self.arithmetic(dtype);
-        let batch = arithmetic.surrogate_weighted(
-            &self.observations,
-            &self.actions,
-            &self.weights,
-            &self.old,
-        );
-        SurrogateObjective { arithmetic, batch }
+    fn objective(&self, placement: Placement) -> Surrogate {
+        self.surrogate_with(placement, &self.weights)
     }
 
     fn mean(&self, theta: &[f64], observation: &[f32]) -> Vec<f64> {
@@ -119,9 +109,9 @@ impl Problem {
     }
 
     fn log_std(&self, theta: &[f64]) -> Vec<f64> {
-        let floor = self.network.min_log_std();
-        let own = &theta[theta.len() - self.network.action_dim()..];
-        own.iter().map(|x| x.max(floor)).collect()
+        let min_log_std = self.network.min_log_std();
+        let log_std = &theta[theta.len() - self.network.action_dim()..];
+        log_std.iter().map(|x| x.max(min_log_std)).collect()
     }
 
     fn log_likelihood(&self, theta: &[f64], observation: &[f32], action: &[f32]) -> f64 {
@@ -179,7 +169,8 @@ impl Problem {
         rows.map(of_row).sum::<f64>() / count
     }
 
-    /// Mean of Jᵀ diag(1/σ²) J with the Jacobian J of the mean, and 2 for every log σ that is free.
+    /// Mean of Jᵀ diag(1/σ²) J with the Jacobian J of the mean, and 2 for every log σ that is not
+    /// clamped.
     fn fisher(&self) -> DMatrix<f64> {
         let count = self.old.len();
         let precision: Vec<f64> = self
@@ -203,11 +194,19 @@ impl Problem {
     }
 }
 
-/// Precision, and what may be expected of it.
-const PRECISIONS: [(DType, f64); 2] = [(DType::F64, 1e-7), (DType::F32, 1e-4)];
+/// Tensors in double and in single precision and slices, with the tolerances of the precisions.
+fn placements() -> [(Placement, f64); 3] {
+    let device = Device::flex();
+    [
+        (Placement::tensors(&device, DType::F64), 1e-7),
+        (Placement::tensors(&device, DType::F32), 1e-4),
+        (Placement::from(&device), 1e-4),
+    ]
+}
 
-/// Fails when rows are clipped on the wrong side, or by the ratio without regard to the weight's sign, when the factor r
-/// of the gradient is missing, when a chunk is left out, or when log σ moves below its floor.
+/// Fails when rows are clipped on the wrong side, or by the ratio without regard to the weight's
+/// sign, when the factor r of the gradient is missing, when a chunk is left out, or when log σ
+/// moves where it is clamped.
 #[test]
 fn the_clipped_gradient_is_that_of_finite_differences() {
     let p = problem();
@@ -224,77 +223,69 @@ fn the_clipped_gradient_is_that_of_finite_differences() {
         rows.filter(|(r, w)| beyond(*r) && (*w > 0.0) == positive)
             .count()
     };
-    // clipped: above with a positive weight, below with a negative one; the others go on
+    // clipped are ratios above with a positive weight and ratios below with a negative one
     for above in [false, true] {
         for positive in [false, true] {
             assert!(count(above, positive) > 100, "{above} {positive}");
         }
     }
     let expected = by_hand::gradient(|theta| p.clipped_surrogate(theta), &p.moved);
-    for (dtype, tolerance) in PRECISIONS {
-        let objective = p.objective(dtype);
-        let gradient = objective
-            .arithmetic
-            .clipped_gradient(&p.moved, &objective.batch, EPSILON)
-            .unwrap();
+    for (placement, tolerance) in placements() {
+        let objective = p.objective(placement);
+        let gradient = objective.clipped_gradient(&p.moved, EPSILON).unwrap();
         assert_close(&gradient, &expected, tolerance, "clipped gradient");
     }
-    // the test sees the clip: without it the gradient is another
+    // without the clip the gradient is different, so the test detects a missing clip
     let unclipped = by_hand::gradient(|theta| p.surrogate(theta), &p.moved);
     let difference = DVector::from_vec(unclipped) - DVector::from_column_slice(&expected);
     assert!(difference.norm() > 0.3 * DVector::from_vec(expected).norm());
 }
 
-/// Where no ratio has moved, there is nothing to clip, and where all are beyond 1 ± ε to their advantage, nothing is left.
-/// Fails when the bound is taken from the wrong end.
+/// Where all ratios are 1, no row is clipped; where all are beyond 1 ± ε in the direction of their
+/// advantage, all are. Fails when the wrong bound is used.
 #[test]
 fn the_clip_at_its_extremes() {
     let p = problem();
-    for (dtype, tolerance) in PRECISIONS {
-        let objective = p.objective(dtype);
-        let gradient = |theta: &[f64], epsilon| {
-            let arithmetic = &objective.arithmetic;
-            arithmetic
-                .clipped_gradient(theta, &objective.batch, epsilon)
-                .unwrap()
-        };
-        let plain = objective.surrogate_gradient(&p.old);
-        assert_close(&gradient(&p.old, 1e-3), &plain, tolerance, "no ratio moved");
-        let plain = objective.surrogate_gradient(&p.moved);
+    for (placement, tolerance) in placements() {
+        let objective = p.objective(placement.clone());
+        let gradient = |theta, epsilon| objective.clipped_gradient(theta, epsilon).unwrap();
+        let plain = objective.surrogate_gradient(&p.old).unwrap();
+        assert_close(&gradient(&p.old, 1e-3), &plain, tolerance, "ratios of 1");
+        let plain = objective.surrogate_gradient(&p.moved).unwrap();
         assert_close(&gradient(&p.moved, 1e6), &plain, tolerance, "no bound");
 
-        // every row is worth what its ratio has gained
+        // weights with the signs of r - 1
         let weights: Vec<f64> = p.rows(&p.moved).iter().map(|(r, _)| r - 1.0).collect();
-        let arithmetic = p.arithmetic(dtype);
-        let batch = arithmetic.surrogate_weighted(&p.observations, &p.actions, &weights, &p.old);
-        let left = arithmetic.clipped_gradient(&p.moved, &batch, 0.0).unwrap();
+        let surrogate = p.surrogate_with(placement, &weights);
+        let left = surrogate.clipped_gradient(&p.moved, 0.0).unwrap();
         assert_eq!(left, vec![0.0; p.old.len()]);
     }
 }
 
-/// Fails when a chunk is left out or counted twice, when the divergence is a sum instead of a mean (or the surrogate a
-/// mean instead of a sum), when its arguments are swapped, or when the floor of log σ is ignored.
+/// Fails when a chunk is left out or counted twice, when the divergence is a sum instead of a mean
+/// (or the surrogate a mean instead of a sum), when the arguments of the divergence are swapped, or
+/// when the lower bound of log σ is ignored.
 #[test]
-fn the_objective_of_trpo_is_that_of_its_formulas() {
+fn the_objective_of_trpo_agrees_with_its_formulas() {
     let p = problem();
     let by_surrogate = by_hand::gradient(|theta| p.surrogate(theta), &p.moved);
     let by_kl = by_hand::gradient(|theta| p.kl(theta), &p.moved);
-    for (dtype, tolerance) in PRECISIONS {
-        let objective = p.objective(dtype);
-        assert_eq!(objective.batch.len(), ROWS);
-        assert_eq!(objective.batch.chunks().len(), 3);
-        let (surrogate, kl) = objective.evaluate(&p.moved);
+    for (placement, tolerance) in placements() {
+        let objective = p.objective(placement);
+        assert_eq!(objective.len(), ROWS);
+        let (surrogate, kl) = objective.evaluate(&p.moved).unwrap();
         assert_close(&[surrogate], &[p.surrogate(&p.moved)], tolerance, "value");
         assert_close(&[kl], &[p.kl(&p.moved)], tolerance, "divergence");
-        let gradient = objective.surrogate_gradient(&p.moved);
+        assert_eq!(objective.mean_kl(&p.moved).unwrap(), kl);
+        let gradient = Objective::surrogate_gradient(&objective, &p.moved).unwrap();
         assert_close(&gradient, &by_surrogate, tolerance, "gradient");
-        let gradient = objective.kl_gradient(&p.moved);
+        let gradient = Objective::kl_gradient(&objective, &p.moved).unwrap();
         assert_close(&gradient, &by_kl, tolerance, "gradient of the divergence");
     }
 }
 
-/// Fails when a factor of the mean of Jᵀ diag(1/σ², 2) J is missing, when chunks are not averaged, or when log σ moves
-/// below its floor.
+/// Fails when a factor of the mean of Jᵀ diag(1/σ², 2) J is missing, when the mean is that of
+/// chunks instead of rows, or when log σ moves where it is clamped.
 #[test]
 fn fisher_products_are_those_of_the_explicit_matrix() {
     let p = problem();
@@ -305,15 +296,20 @@ fn fisher_products_are_those_of_the_explicit_matrix() {
         .map(f64::from)
         .collect();
     let expected = &fisher * DVector::from_column_slice(&v);
-    for (dtype, tolerance) in PRECISIONS {
-        let product = p.objective(dtype).fisher_product(&p.old, &v, 1e-2);
-        assert_close(&product, expected.as_slice(), tolerance, "Fisher product");
+    for (placement, tolerance) in placements() {
+        let product = Objective::fisher_product(&p.objective(placement), &p.old, &v, 1e-2);
+        assert_close(
+            &product.unwrap(),
+            expected.as_slice(),
+            tolerance,
+            "Fisher product",
+        );
     }
 }
 
 /// Fails when weights are not divided by the number of samples, or the share is left out.
 #[test]
-fn paths_become_a_batch() {
+fn weights_are_advantages_over_the_number_of_samples() {
     let p = problem();
     let mut paths = Trajectories::new(OBSERVATION, ACTION);
     let rows = p.observations.chunks(OBSERVATION);
@@ -322,13 +318,16 @@ fn paths_become_a_batch() {
     }
     paths.end_path(false);
     let advantages: Vec<f64> = p.weights.iter().map(|w| w * ROWS as f64 / 3.0).collect();
-    for (dtype, tolerance) in PRECISIONS {
-        let arithmetic = p.arithmetic(dtype);
-        let batch = arithmetic.surrogate_batch(&paths, &advantages, 3.0, &p.old);
-        let (surrogate, _) = arithmetic.surrogate_and_kl(&p.moved, &batch).unwrap();
+    for (placement, tolerance) in placements() {
+        let share = placement.clone();
+        let samples = Samples::with_share(&p.network, share, &paths, &advantages, 3.0);
+        let (surrogate, _) = samples
+            .surrogate(&p.old)
+            .surrogate_and_kl(&p.moved)
+            .unwrap();
         assert_close(&[surrogate], &[p.surrogate(&p.moved)], tolerance, "share");
-        let batch = arithmetic.batch(&paths, &advantages);
-        let gradient = arithmetic.policy_gradient(&p.old, &batch).unwrap();
+        let samples = Samples::new(&p.network, placement, &paths, &advantages);
+        let gradient = samples.policy_gradient(&p.old).unwrap();
         let expected: Vec<f64> = by_hand::gradient(|theta| p.surrogate(theta), &p.old)
             .into_iter()
             .map(|x| x / 3.0)
@@ -337,7 +336,7 @@ fn paths_become_a_batch() {
     }
 }
 
-/// Fails when rows are cut or put together at the wrong place.
+/// Fails when chunks are cut or concatenated at the wrong rows.
 #[test]
 fn means_are_those_of_the_policy() {
     let p = problem();
@@ -347,39 +346,27 @@ fn means_are_those_of_the_policy() {
         .flat_map(|row| policy.mean(row))
         .map(f64::from)
         .collect();
-    for dtype in [DType::F32, DType::F64] {
-        let means = p
-            .arithmetic(dtype)
-            .means(&p.moved, &p.observations)
-            .unwrap();
+    for (placement, _) in placements() {
+        let means = means(&p.network, placement, &p.moved, &p.observations).unwrap();
         let means: Vec<f64> = means.into_iter().map(f64::from).collect();
         assert_close(&means, &expected, 1e-6, "means");
     }
 }
 
-/// Random problems: policies from narrow to wide, advantages of any scale, one of them far larger than all others. The
-/// divergence and the surrogate are recomputed by their formulas, for the parameters with which the policy will act.
-/// Fails when the bound is on something else than the mean divergence (its sum, its quadratic model), or
-/// when a step that makes the surrogate worse is taken.
+/// Random problems: policies of small and large standard deviation, advantages of any scale, one of
+/// them far larger than all others. The divergence and the surrogate are recomputed by their
+/// formulas, for the parameters in single precision, with which the policy acts. Fails when
+/// something else than the mean divergence is bounded (its sum, its quadratic model), or when a
+/// step that decreases the surrogate is taken.
 #[test]
 fn no_step_of_trpo_leaves_the_trust_region() {
-    let config = TrustRegionConfig {
-        max_kl: 0.01,
-        cg_iterations: 10,
-        cg_tolerance: 1e-10,
-        cg_damping: 1e-5,
-        fisher: FisherProducts::Analytic,
-        fisher_step: 0.01,
-        backtrack_ratio: 0.8,
-        max_backtracks: 15,
-    };
-    let config = config.check().unwrap();
+    let config = TrustRegionConfig::default().check().unwrap();
     let (mut accepted, mut close, mut problems) = (0, 0, 0);
     for seed in 0..8 {
         for std in [0.01, 1.0, 50.0] {
             for scale in [1e-3, 1.0, 1e4] {
                 let p = random_problem(seed, std, scale);
-                let objective = p.objective(DType::F32);
+                let objective = p.objective(Placement::from(&Device::flex()));
                 let outcome = trust_region::step(&config, &objective, &p.old).unwrap();
                 let theta: Vec<f64> = outcome.theta.iter().map(|&x| single(x)).collect();
                 let what = format!("seed {seed}, σ {std}, advantages {scale}");
@@ -394,7 +381,7 @@ fn no_step_of_trpo_leaves_the_trust_region() {
             }
         }
     }
-    // what is held to the bound are steps, most of which make use of it
+    // most steps are accepted, and most of those come close to the bound
     assert!(accepted > problems * 9 / 10, "{accepted} of {problems}");
     assert!(close > problems * 2 / 3, "{close} of {problems}");
 }
@@ -403,8 +390,7 @@ fn random_problem(seed: u64, std: f64, scale: f64) -> Problem {
     let config = PolicyConfig {
         hidden: vec![8, 8],
         initial_std: std,
-        min_std: 1e-6,
-        output_scale: 1.0,
+        ..PolicyConfig::default()
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, OBSERVATION, ACTION);
@@ -424,7 +410,6 @@ fn random_problem(seed: u64, std: f64, scale: f64) -> Problem {
     weights[17] *= 300.0;
     Problem {
         network,
-        device: Device::flex(),
         moved: old.clone(),
         old,
         observations,

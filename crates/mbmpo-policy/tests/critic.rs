@@ -1,5 +1,5 @@
-//! The critic's gradient must be that of least squares, and the values at the ends of paths those that the task and the
-//! time limit leave.
+//! The gradient of the value network must be that of least squares, and the values after the ends
+//! of paths must be 0 where the task terminated the path.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -36,8 +36,8 @@ fn value(parameters: &[f64], observation: &[f32]) -> f64 {
     by_hand::network(&SIZES, parameters, observation)[0]
 }
 
-/// Fails when the gradient points up the error, when the factor ½ or a weight is missing, when a chunk is left out, or
-/// when σ moves: V would then no longer be fitted by least squares.
+/// Fails when the gradient has the wrong sign, when the factor ½ or a weight is missing, when a
+/// chunk is left out, or when σ has a gradient: V would then no longer be fitted by least squares.
 #[test]
 fn the_gradient_is_that_of_least_squares() {
     let mut stream = stream();
@@ -46,10 +46,9 @@ fn the_gradient_is_that_of_least_squares() {
     let observations = draw(&mut stream, rows * OBSERVATION);
     let targets = draw(&mut stream, rows);
     let weights: Vec<f64> = (0..rows).map(|_| stream.random_range(0.0..2.0)).collect();
-    let batch = critic
-        .arithmetic()
-        .weighted(&observations, &targets, &weights);
-    let gradient = critic.gradient(&parameters, &batch).unwrap();
+    let gradient = critic
+        .gradient(&parameters, &observations, &targets, &weights)
+        .unwrap();
     let objective = |parameters: &[f64]| -> f64 {
         let rows = observations.chunks(OBSERVATION).zip(&targets).zip(&weights);
         rows.map(|((observation, y), w)| {
@@ -57,14 +56,14 @@ fn the_gradient_is_that_of_least_squares() {
         })
         .sum()
     };
-    // log σ has no part in it, so its derivative is 0
+    // the objective does not depend on log σ, so its derivative is 0
     let expected = by_hand::gradient(objective, &parameters);
     assert_close(&gradient, &expected, 1e-4, "gradient");
     assert_eq!(gradient.last(), Some(&0.0));
     assert_eq!(gradient.len(), critic.gaussian().parameter_count());
 }
 
-/// Fails when values are not those of the network, or come in another order.
+/// Fails when values are not those of the network, or in another order.
 #[test]
 fn values_are_those_of_the_network() {
     let mut stream = stream();
@@ -76,8 +75,9 @@ fn values_are_those_of_the_network() {
     assert_close(&values, &expected, 1e-5, "values");
 }
 
-/// Fails when a path that the task ended goes on with a value, when one that only ran out of time does not, when the flag
-/// is ignored, or when the state is another than the one after the last step.
+/// Fails when a path that the task terminated has an end value, when one that the time limit ended
+/// has none, when the flag `bootstrap` is ignored, or when the state is not the one after the last
+/// step.
 #[test]
 fn end_values_are_those_of_the_last_states() {
     let mut stream = stream();
@@ -86,7 +86,7 @@ fn end_values_are_those_of_the_last_states() {
     for (length, terminated) in [(3, false), (1, true), (4, true), (2, false)] {
         for _ in 0..length {
             let observation = draw(&mut stream, OBSERVATION);
-            // seen by nobody: next observations come normalised, as an argument
+            // not used: the next observations are an argument, because they are normalised
             paths.push(&observation, &[0.0], &[9.0; OBSERVATION], 1.0);
         }
         paths.end_path(terminated);

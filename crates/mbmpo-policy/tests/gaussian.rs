@@ -1,10 +1,11 @@
-//! The Gaussian policy on tensors, on the host and in its file must be one and the same, its gradient that of finite
-//! differences, and the Hessian of its KL divergence the Fisher matrix.
+//! The Gaussian policy must be the same on tensors, on slices and after a round trip through its
+//! file; its gradients must be those of finite differences and of automatic differentiation, and
+//! the Hessian of its KL divergence the Fisher matrix.
 
 #![allow(clippy::unreachable, clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mbmpo_core::{Check, Purpose, Streams};
+use mbmpo_core::{Check, Purpose, Result, Streams};
 use mbmpo_policy::surrogate::Sampled;
 use mbmpo_policy::trust_region::{Objective, fisher_product};
 use mbmpo_policy::{BoundMlp, Forward, GaussianMlp, GaussianPolicy, PolicyConfig};
@@ -25,14 +26,13 @@ fn problem() -> Problem {
     let config = PolicyConfig {
         hidden: vec![4, 3],
         initial_std: 0.7,
-        min_std: 1e-6,
-        output_scale: 1.0,
+        ..PolicyConfig::default()
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 3, 2);
     let mut stream = Streams::new(5).stream(Purpose::Test, 0, 0);
     let mut theta = network.initial_parameters(&config, &mut stream);
-    // Biases and log σ away from their starting values.
+    // biases and log σ away from their initial values
     theta
         .iter_mut()
         .for_each(|x| *x += stream.random_range(-0.3..0.3));
@@ -73,16 +73,25 @@ impl Problem {
     }
 
     fn sampled(&self) -> Sampled {
-        let policy = self.bind(&self.theta);
-        let old = policy.forward(matrix(&self.observations, 3));
-        Sampled {
-            observations: matrix(&self.observations, 3),
-            actions: matrix(&self.actions, 2),
-            weights: matrix(&self.weights, 1),
-            old_log_likelihood: old.log_likelihood(matrix(&self.actions, 2)),
-            old_log_std: policy.log_std.clone(),
-            old_mean: old.mean,
-        }
+        Sampled::new(
+            &self.bind(&self.theta),
+            matrix(&self.observations, 3),
+            matrix(&self.actions, 2),
+            matrix(&self.weights, 1),
+        )
+    }
+}
+
+/// The same rows as constants of an autodiff graph.
+fn constants(sampled: &Sampled) -> Sampled {
+    let lift = |x: &Tensor<2>| Tensor::from_inner(x.clone());
+    Sampled {
+        observations: lift(&sampled.observations),
+        actions: lift(&sampled.actions),
+        weights: lift(&sampled.weights),
+        old_mean: lift(&sampled.old_mean),
+        old_log_std: lift(&sampled.old_log_std),
+        old_log_likelihood: lift(&sampled.old_log_likelihood),
     }
 }
 
@@ -96,7 +105,8 @@ fn shifted(theta: &[f64], i: usize, by: f64) -> Vec<f64> {
     theta
 }
 
-/// Fails when a part of the explicit backward pass (a layer, a bias, log σ) is wrong or out of order.
+/// Fails when a part of the explicit backward pass (a layer, a bias, log σ) is wrong or out of
+/// order.
 #[test]
 fn the_explicit_policy_gradient_is_that_of_finite_differences() {
     let p = problem();
@@ -117,7 +127,7 @@ fn the_explicit_policy_gradient_is_that_of_finite_differences() {
     }
 }
 
-/// log N(a | μ, σ²) for one row, from the density's formula.
+/// Fails when a term of log N(a | μ, σ²) is missing: one row, from the formula of the density.
 #[test]
 fn the_log_likelihood_by_hand() {
     let p = problem();
@@ -137,9 +147,10 @@ fn the_log_likelihood_by_hand() {
     assert!((numbers(all.flatten(0, 1))[0] - expected).abs() < 1e-5);
 }
 
-/// Fails when the host's forward pass reads the parameters in another order than the tensors'.
+/// Fails when the forward pass on slices reads the parameters in another order than that on
+/// tensors.
 #[test]
-fn host_and_tensors_agree() {
+fn slices_and_tensors_agree() {
     let p = problem();
     let policy = GaussianPolicy::new(p.network.clone(), &p.theta);
     let means = numbers(
@@ -155,9 +166,9 @@ fn host_and_tensors_agree() {
     }
 }
 
-/// Fails when the file loses a bit, or a foreign file is taken for a policy.
+/// Fails when a bit of the policy is lost in the file, or when another file is read as a policy.
 #[test]
-fn the_file_gives_the_policy_back() {
+fn the_file_round_trips() {
     let p = problem();
     let policy = GaussianPolicy::new(p.network, &p.theta);
     let bytes = policy.to_safetensors().unwrap();
@@ -172,7 +183,7 @@ fn the_file_gives_the_policy_back() {
     assert!(error.to_string().contains("layers.0.weight"));
 }
 
-/// Fails when shapes are trusted: empty matrices are valid safetensors, of any width.
+/// Fails when shapes are not checked: empty matrices of any width are valid safetensors.
 #[test]
 fn files_with_empty_layers_are_refused() {
     for shapes in [[[2, 0], [0, 2]], [[0, 1 << 62], [1 << 62, 0]]] {
@@ -189,52 +200,51 @@ fn files_with_empty_layers_are_refused() {
     }
 }
 
-/// The plain policy's KL divergence, without an inner step.
+/// The objective of one policy, without an inner step.
 struct Plain<'a>(&'a Problem);
 
 impl Objective for Plain<'_> {
-    fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
+    fn evaluate(&self, theta: &[f64]) -> Result<(f64, f64)> {
         let sampled = self.0.sampled();
         let policy = self.0.bind(theta);
         let new = policy.forward(sampled.observations.clone());
-        (
-            numbers(sampled.surrogate(&new))[0],
-            numbers(sampled.kl(&new))[0] / ROWS as f64,
-        )
+        let surrogate = numbers(sampled.surrogate(&new))[0];
+        Ok((surrogate, numbers(sampled.kl(&new))[0] / ROWS as f64))
     }
 
-    fn surrogate_gradient(&self, _theta: &[f64]) -> Vec<f64> {
+    fn surrogate_gradient(&self, _theta: &[f64]) -> Result<Vec<f64>> {
         unreachable!()
     }
 
-    fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
+    fn kl_gradient(&self, theta: &[f64]) -> Result<Vec<f64>> {
         let leaf = GaussianMlp::tensor(theta, DType::F64, &Device::flex());
         let leaf = Tensor::from_inner(leaf).require_grad();
-        let sampled = self.0.sampled().constants();
+        let sampled = constants(&self.0.sampled());
         let policy = self.0.network.bind(&leaf);
         let new = policy.forward(sampled.observations.clone());
         let gradients = sampled.kl(&new).backward();
         let gradient = numbers(leaf.grad(&gradients).unwrap());
-        gradient.into_iter().map(|x| x / ROWS as f64).collect()
+        Ok(gradient.into_iter().map(|x| x / ROWS as f64).collect())
     }
 
-    fn fisher_product(&self, theta: &[f64], v: &[f64], _: f64) -> Vec<f64> {
+    fn fisher_product(&self, theta: &[f64], v: &[f64], _: f64) -> Result<Vec<f64>> {
         let sampled = self.0.sampled();
         let policy = self.0.bind(theta);
         let at = policy.forward(sampled.observations.clone());
         let product = numbers(sampled.fisher_product(&at, &self.0.bind(v)));
-        product.into_iter().map(|x| x / ROWS as f64).collect()
+        Ok(product.into_iter().map(|x| x / ROWS as f64).collect())
     }
 }
 
-/// Burn's autodiff is the judge of the gradients that are written out; fails when a term of them is wrong.
+/// Fails when a term of the explicit gradients is wrong; the reference is automatic
+/// differentiation.
 #[test]
-fn written_out_gradients_match_autodiff() {
+fn explicit_gradients_match_autodiff() {
     let p = problem();
     let moved: Vec<f64> = p.theta.iter().map(|x| x + 0.05).collect();
     let leaf =
         Tensor::from_inner(GaussianMlp::tensor(&moved, DType::F64, &Device::flex())).require_grad();
-    let constants = p.sampled().constants();
+    let constants = constants(&p.sampled());
     let by_graph = |f: fn(&Sampled, &Forward<'_>) -> Tensor<1>| {
         let tracked = p.network.bind(&leaf);
         let new = tracked.forward(constants.observations.clone());
@@ -256,12 +266,13 @@ fn written_out_gradients_match_autodiff() {
     }
 }
 
-/// KL divergence of two Gaussians in one dimension, from the textbook; fails when its arguments are swapped.
+/// Fails when the arguments of the KL divergence are swapped: the formula for one-dimensional
+/// Gaussians.
 #[test]
 fn the_kl_divergence_by_hand() {
     let p = problem();
     let moved: Vec<f64> = p.theta.iter().map(|x| x + 0.05).collect();
-    let (_, kl) = Plain(&p).evaluate(&moved);
+    let (_, kl) = Plain(&p).evaluate(&moved).unwrap();
     let (old, new) = (p.bind(&p.theta), p.bind(&moved));
     let means = |policy: &BoundMlp| numbers(policy.mean(matrix(&p.observations, 3)).flatten(0, 1));
     let stds = |policy: &BoundMlp| numbers(policy.log_std.clone().exp().flatten(0, 1));
@@ -274,12 +285,13 @@ fn the_kl_divergence_by_hand() {
         .sum::<f64>()
         / ROWS as f64;
     assert!((kl - expected).abs() < 1e-12);
-    let (surrogate, zero) = Plain(&p).evaluate(&p.theta);
+    let (surrogate, zero) = Plain(&p).evaluate(&p.theta).unwrap();
     assert!((surrogate - p.weights.iter().sum::<f64>()).abs() < 1e-12 && zero.abs() < 1e-15);
 }
 
-/// The Fisher matrix of a Gaussian, built entry by entry: Jᵀ diag(1/σ²) J averaged over the states for the mean
-/// (J by finite differences of the mean), 2 on the diagonal for log σ.
+/// Fails when a factor of the Fisher products is missing. The reference is the explicit matrix: Jᵀ
+/// diag(1/σ²) J averaged over the states for the mean (J by finite differences of the mean), 2 on
+/// the diagonal for log σ.
 #[test]
 fn fisher_products_match_the_explicit_matrix() {
     let p = problem();
@@ -306,8 +318,8 @@ fn fisher_products_match_the_explicit_matrix() {
     for column in 0..count {
         let mut v = vec![0.0; count];
         v[column] = 1.0;
-        let by_differences = fisher_product(&Plain(&p), &p.theta, &v, 1e-4);
-        let analytic = Plain(&p).fisher_product(&p.theta, &v, 0.0);
+        let by_differences = fisher_product(&Plain(&p), &p.theta, &v, 1e-4).unwrap();
+        let analytic = Plain(&p).fisher_product(&p.theta, &v, 0.0).unwrap();
         for row in 0..count {
             let expected = fisher[(row, column)];
             for product in [&by_differences, &analytic] {
@@ -318,25 +330,26 @@ fn fisher_products_match_the_explicit_matrix() {
     }
 }
 
-/// Fails when a log σ below its floor still moves, or the floor is not applied alike on tensors and on the host.
+/// Fails when a log σ below its lower bound has a gradient, or when the bound is not the same on
+/// tensors and on slices.
 #[test]
-fn the_standard_deviation_rests_on_its_floor() {
+fn the_standard_deviation_is_clamped() {
     let config = PolicyConfig {
         hidden: vec![],
         initial_std: 0.7,
         min_std: 0.1,
-        output_scale: 1.0,
+        ..PolicyConfig::default()
     }
     .check()
     .unwrap();
     let network = GaussianMlp::new(&config, 1, 2);
-    // W, b, then log σ: one below the floor, one above.
+    // weights, biases, then log σ: one below its lower bound, one above
     let theta = [0.3, -0.2, 0.1, 0.2, -5.0, -1.0];
     let policy = network.bind(&GaussianMlp::tensor(&theta, DType::F64, &Device::flex()));
     let log_std = numbers(policy.log_std.clone().flatten(0, 1));
     assert!((log_std[0] - 0.1f64.ln()).abs() < 1e-12 && log_std[1] == -1.0);
-    let host = GaussianPolicy::new(network, &theta).std();
-    assert!((host[0] - 0.1).abs() < 1e-6 && (host[1] - (-1f32).exp()).abs() < 1e-6);
+    let std = GaussianPolicy::new(network, &theta).std();
+    assert!((std[0] - 0.1).abs() < 1e-6 && (std[1] - (-1f32).exp()).abs() < 1e-6);
     let forward = policy.forward(matrix(&[0.5], 1));
     let gradient = numbers(forward.policy_gradient(matrix(&[1.0, 1.0], 2), matrix(&[1.0], 1)));
     assert_eq!(gradient[4], 0.0);

@@ -1,5 +1,6 @@
-//! A perceptron must be the same on the host, on tensors and by its formula, its derivatives those of finite differences,
-//! and a policy must come back from its file as it was, or not at all.
+//! A perceptron must be the same on slices, on tensors and by its formula, its derivatives must be
+//! those of finite differences, and a policy must be the same after a round trip through its file,
+//! while damaged files are errors.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -41,10 +42,10 @@ fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
-/// Outputs for one row, in double precision, from the layout that the documentation gives.
+/// Outputs for one row, in double precision, from the documented layout of the parameters.
 fn outputs(mlp: &Mlp, parameters: &[f64], input: &[f64], joining: &[f64]) -> Vec<f64> {
     let last = mlp.sizes.len() - 2;
-    let mut signal = input.to_vec();
+    let mut values = input.to_vec();
     let mut rest = parameters;
     let mut take = |count: usize| {
         let (part, after) = rest.split_at(count);
@@ -53,12 +54,12 @@ fn outputs(mlp: &Mlp, parameters: &[f64], input: &[f64], joining: &[f64]) -> Vec
     };
     for (layer, &width) in mlp.sizes[1..].iter().enumerate() {
         if layer == 1.min(last) {
-            signal.extend(joining);
+            values.extend(joining);
         }
-        let weights = take(signal.len() * width);
+        let weights = take(values.len() * width);
         let biases = take(width);
         let sum = |j: usize| -> f64 {
-            let terms = signal.iter().enumerate();
+            let terms = values.iter().enumerate();
             biases[j] + terms.map(|(i, x)| x * weights[i * width + j]).sum::<f64>()
         };
         let mut sums: Vec<f64> = (0..width).map(sum).collect();
@@ -75,13 +76,14 @@ fn outputs(mlp: &Mlp, parameters: &[f64], input: &[f64], joining: &[f64]) -> Vec
         } else {
             mlp.hidden
         };
-        signal = sums.into_iter().map(|x| activate(activation, x)).collect();
+        values = sums.into_iter().map(|x| activate(activation, x)).collect();
     }
     assert!(rest.is_empty());
-    signal
+    values
 }
 
-/// Every activation in hidden layers and at the output, with and without layer normalisation, one to three layers.
+/// Every activation in hidden layers and at the output, with and without layer normalisation, one
+/// to three layers.
 fn networks(joining: usize) -> Vec<Mlp> {
     let mut networks = Vec::new();
     for sizes in [vec![3, 2], vec![3, 6, 2], vec![3, 5, 4, 2]] {
@@ -102,17 +104,18 @@ fn networks(joining: usize) -> Vec<Mlp> {
     networks
 }
 
-/// Parameters away from their starting values, where biases and shifts are 0, and the last layer is small.
+/// Parameters away from their initial values, where biases and shifts are 0 and the last layer is
+/// small.
 fn parameters(mlp: &Mlp, stream: &mut Stream) -> Vec<f64> {
     let start = mlp.initial_parameters(stream);
     let moved = start.iter().map(|x| x + stream.random_range(-0.5..0.5));
     moved.map(|x| f64::from(x as f32)).collect()
 }
 
-/// Fails when a layer, its activation or its normalisation is left out or read from the wrong place, on the host or on
-/// tensors.
+/// Fails when a layer, its activation or its normalisation is left out or read from the wrong
+/// place, on slices or on tensors.
 #[test]
-fn host_and_tensors_are_the_formula() {
+fn slices_and_tensors_agree_with_the_formula() {
     let mut stream = stream(0);
     for mlp in networks(0) {
         let parameters = parameters(&mlp, &mut stream);
@@ -123,18 +126,20 @@ fn host_and_tensors_are_the_formula() {
         let by_tensors = wide(&host(by_tensors).unwrap());
         let narrow: Vec<f32> = parameters.iter().map(|&x| x as f32).collect();
         let rows = || inputs.chunks(3);
-        let by_host: Vec<f32> = rows().flat_map(|row| mlp.respond(&narrow, row)).collect();
+        let by_slices = rows().flat_map(|row| mlp.forward_one(&narrow, row));
+        let by_slices: Vec<f32> = by_slices.collect();
         let expected: Vec<f64> = rows()
             .flat_map(|row| outputs(&mlp, &parameters, &wide(row), &[]))
             .collect();
         assert_close(&by_tensors, &expected, 1e-5, &format!("tensors, {mlp:?}"));
-        let what = format!("host, {mlp:?}");
-        assert_close(&wide(&by_host), &expected, 1e-5, &what);
+        let what = format!("slices, {mlp:?}");
+        assert_close(&wide(&by_slices), &expected, 1e-5, &what);
     }
 }
 
-/// Sums 1, 2 and 6 have mean 3 and variance 14/3. Fails when the variance is that of a sample, when the floor is outside
-/// the root or missing, when gains and shifts are swapped, or when the output is normalised, too.
+/// Pre-activations 1, 2 and 6 have mean 3 and variance 14/3. Fails when the variance is that of a
+/// sample, when its floor is outside the root or missing, when gains and shifts are swapped, or
+/// when the output is normalised as well.
 #[test]
 fn layer_normalisation_by_hand() {
     let mlp = Mlp {
@@ -156,7 +161,7 @@ fn layer_normalisation_by_hand() {
     ];
     let parameters: Vec<f32> = parameters.concat();
     assert_eq!(parameters.len(), mlp.parameter_count());
-    // -2, -1 and 3 over the deviation
+    // -2, -1 and 3 over the standard deviation
     let deviation = (14.0_f64 / 3.0 + 1e-5).sqrt();
     let hidden = [
         -2.0 / deviation + 0.5,
@@ -164,21 +169,21 @@ fn layer_normalisation_by_hand() {
         9.0 / deviation - 1.0,
     ];
     let expected = [hidden[0] + 10.0, hidden[1] + hidden[2] + 20.0];
-    let output = wide(&mlp.respond(&parameters, &[1.0]));
-    assert_close(&output, &expected, 1e-6, "host");
+    let output = wide(&mlp.forward_one(&parameters, &[1.0]));
+    assert_close(&output, &expected, 1e-6, "slices");
     let tensor = Mlp::tensor(&wide(&parameters), &Device::flex());
     let output = host(mlp.forward(&tensor, matrix(&[1.0], 1), None)).unwrap();
     assert_close(&wide(&output), &expected, 1e-6, "tensors");
 
-    // sums that are all alike: the floor alone keeps the output finite
+    // equal pre-activations: the floor of the variance keeps the output finite
     let mut alike = parameters;
     alike[..6].copy_from_slice(&[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
-    let output = mlp.respond(&alike, &[1.0]);
+    let output = mlp.forward_one(&alike, &[1.0]);
     assert_eq!(output, [0.5 + 10.0, -1.0 + 20.0]);
 }
 
-/// Fails when the graph is cut between the output and a parameter or an input, or when the second input joins at another
-/// layer: DDPG's actor learns through that input alone.
+/// Fails when the graph is cut between the output and a parameter or an input, or when the second
+/// input is appended at another layer: the gradient of DDPG's actor goes through that input.
 #[test]
 fn derivatives_are_those_of_finite_differences() {
     const ROWS: usize = 5;
@@ -221,8 +226,9 @@ fn derivatives_are_those_of_finite_differences() {
     }
 }
 
-/// 3 inputs, 4 normalised units, 2 more inputs that join them, 2 outputs. Fails when noise would be added to gains, when
-/// biases or gains would decay, or when an initial value is none of those that are documented.
+/// 3 inputs, 4 normalised units, a second input of 2, 2 outputs. Fails when gains or shifts count
+/// as affine (they would get noise), when biases or gains count as weights (they would decay), or
+/// when an initial value is not as documented.
 #[test]
 fn the_layout_by_hand() {
     let mlp = Mlp {
@@ -250,7 +256,7 @@ fn the_layout_by_hand() {
     assert!((1.5e-3..=3e-3).contains(&spread(&start[24..])));
     assert!(start[36..].iter().all(|x| *x != 0.0));
 
-    // a second input of a network with one layer joins the first
+    // the second input of a network with one layer is appended to the first
     let single = Mlp {
         sizes: vec![3, 2],
         ..mlp
@@ -272,12 +278,12 @@ fn gaussian() -> GaussianPolicy {
         hidden: vec![4, 5],
         initial_std: 0.3,
         min_std: 0.1,
-        output_scale: 1.0,
+        ..PolicyConfig::default()
     };
     let config = config.check().unwrap();
     let network = GaussianMlp::new(&config, 3, 2);
     let mut theta = network.initial_parameters(&config, &mut stream(3));
-    // below the floor, which has to come along
+    // below the lower bound, which must be in the file as well
     *theta.last_mut().unwrap() = -9.0;
     GaussianPolicy::new(network, &theta)
 }
@@ -307,10 +313,10 @@ fn policies() -> [TrainedPolicy; 4] {
     ]
 }
 
-/// Fails when a policy comes back as something else: without its normaliser, its clip or the floor of log σ, with another
-/// activation, or with parameters that went through text.
+/// Fails when the file loses the normaliser, its clip or the lower bound of log σ, when it changes
+/// an activation, or when parameters are rounded.
 #[test]
-fn a_policy_comes_back_from_its_file() {
+fn policies_round_trip_through_their_files() {
     for policy in policies() {
         let bytes = policy.to_safetensors().unwrap();
         let back = TrainedPolicy::from_safetensors(&bytes).unwrap();
@@ -318,19 +324,19 @@ fn a_policy_comes_back_from_its_file() {
         assert_eq!(back.dims(), (3, 2));
         assert_eq!(back.to_safetensors().unwrap().len(), bytes.len());
         let mut observations = stream(5);
-        let (mut ours, mut theirs) = (stream(6), stream(6));
+        let (mut before, mut after) = (stream(6), stream(6));
         for _ in 0..20 {
             let observation = draw(&mut observations, 3);
-            let action = policy.act(&observation, &mut ours);
-            assert_eq!(back.act(&observation, &mut theirs), action);
+            let action = policy.act(&observation, &mut before);
+            assert_eq!(back.act(&observation, &mut after), action);
             assert!(action.iter().all(|x| x.is_finite()));
         }
     }
 }
 
-/// Fails when half a file makes a policy, or a panic.
+/// Fails when a truncated file is read as a policy, or causes a panic.
 #[test]
-fn half_a_file_is_an_error() {
+fn truncated_files_are_errors() {
     for policy in policies() {
         let bytes = policy.to_safetensors().unwrap();
         for length in 0..bytes.len() {
@@ -342,7 +348,7 @@ fn half_a_file_is_an_error() {
     }
 }
 
-/// Fails when a flipped bit makes a panic, at reading or at acting.
+/// Fails when a flipped bit causes a panic, in reading or in acting.
 #[test]
 fn a_flipped_bit_never_panics() {
     for policy in policies() {
@@ -359,12 +365,12 @@ fn a_flipped_bit_never_panics() {
                 readable += 1;
             }
         }
-        // of the parameters any bit may flip, of the header hardly one
+        // most flips in parameters are valid, most flips in the header are not
         assert!(0 < readable && readable < total, "{readable} of {total}");
     }
 }
 
-/// The file with `from` in its header replaced by `to`, which must be as long.
+/// The file with `from` in its header replaced by `to`, which must have the same length.
 fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let at = bytes
@@ -383,7 +389,7 @@ fn refusal(bytes: &[u8]) -> String {
     }
 }
 
-/// Fails when a tensor of another name, shape or type is read as if it were the right one.
+/// Fails when a tensor of another name, shape or type is accepted, or one with invalid entries.
 #[test]
 fn wrong_parts_of_a_gaussian_are_refused() {
     let bytes = gaussian().to_safetensors().unwrap();
@@ -394,7 +400,7 @@ fn wrong_parts_of_a_gaussian_are_refused() {
     assert_eq!(refused("log_std\":{", "log_Std\":{"), "log_std");
     // does not fit the layer before
     assert_eq!(refused("[4,5]", "[5,4]"), "layers.1.weight");
-    // as many bytes, but no numbers with a fraction
+    // entries of the same size, but of another type
     let name = refused("F32", "I32");
     assert!(name.starts_with("layers.") || name == "log_std", "{name}");
     for (std, mean) in [
@@ -426,8 +432,8 @@ fn wrong_parts_of_a_gaussian_are_refused() {
     assert_eq!(refusal(&bytes), "observation.mean");
 }
 
-/// Fails when the architecture in the metadata is believed: sizes whose product is no number, layers without units, a
-/// second input that nobody gives, parameters that do not fill it.
+/// Fails when the architecture in the metadata is not checked: sizes whose product overflows,
+/// layers without units, a second input, which policies do not have, another number of parameters.
 #[test]
 fn wrong_parts_of_a_deterministic_policy_are_refused() {
     let written = |change: &dyn Fn(&mut DeterministicPolicy)| {
@@ -451,7 +457,7 @@ fn wrong_parts_of_a_deterministic_policy_are_refused() {
     }
     let bytes = written(&|policy| policy.network.joining = 1);
     assert_eq!(refusal(&bytes), "network");
-    // within the bounds, but not what the file holds
+    // within the bounds, but not the number of parameters in the file
     for sizes in [vec![3, 5, 2], vec![8192; 18], vec![3, 4, 4, 2]] {
         let bytes = written(&|policy| policy.network.sizes = sizes.clone());
         assert_eq!(refusal(&bytes), "parameters", "{sizes:?}");

@@ -2,13 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mbmpo_core::{Check, Checked, Environment, Purpose, Streams};
+use mbmpo_core::{Checked, Environment, Purpose, Snapshot, Streams};
 use mbmpo_envs::{RobotDescription, RobotEnvironment, TaskDescription, picture};
 use std::sync::LazyLock;
 
 static TASK: LazyLock<Checked<TaskDescription>> = LazyLock::new(|| {
-    let task = TaskDescription::from_ron("(reward: [Alive(bonus: 1)])").unwrap();
-    task.check().unwrap()
+    TaskDescription::from_ron("(reward: [Alive(bonus: 1)])", "task.ron").unwrap()
 });
 
 fuzz_target!(|xml: &str| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mbmpo_core::{Check, Environment, Purpose, Streams};
+use mbmpo_core::{Environment, Purpose, Snapshot, Streams};
 use mbmpo_envs::{RobotDescription, RobotEnvironment, TaskDescription};
 use std::sync::LazyLock;
 
@@ -22,10 +22,9 @@ static ROBOT: LazyLock<RobotDescription> = LazyLock::new(|| {
 });
 
 fuzz_target!(|text: &str| {
-    let Ok(task) = TaskDescription::from_ron(text) else {
+    let Ok(task) = TaskDescription::from_ron(text, "task.ron") else {
         return;
     };
-    let Ok(task) = task.check() else { return };
     let steps = if task.frame_skip > 5 { 1 } else { 3 };
     if let Ok(mut environment) = RobotEnvironment::new("cart", &ROBOT, task) {
         let mut stream = Streams::new(1).stream(Purpose::Test, 0, 0);

@@ -2,22 +2,19 @@
 
 use super::workload::{HotLoop, Sample, Workload, normal};
 use anyhow::Result;
-use burn::tensor::{DType, Device};
-use mbmpo_core::{Checked, Policy, Trajectories};
+use mbmpo_core::{Checked, Policy, Result as CoreResult, Trajectories};
 use mbmpo_meta::objective::MetaObjective;
-use mbmpo_policy::batch::{Arithmetic, Batch, SurrogateBatch};
+use mbmpo_policy::GaussianPolicy;
+use mbmpo_policy::batch::{Samples, Surrogate};
 use mbmpo_policy::trust_region::{self, Objective, TrustRegionConfig};
-use mbmpo_policy::{GaussianMlp, GaussianPolicy};
 use std::cell::Cell;
 use std::time::Instant;
 
 /// A trust-region step on samples of every task, before and after adapting; standard normal observations and
 /// advantages.
 pub struct MetaUpdate {
-    network: GaussianMlp,
-    device: Device,
     theta: Vec<f64>,
-    samples: Vec<(Batch, SurrogateBatch)>,
+    samples: Vec<(Samples, Surrogate)>,
     /// Samples of all tasks before adapting; there are as many after.
     count: usize,
     inner_learning_rate: f64,
@@ -28,23 +25,21 @@ pub struct MetaUpdate {
 impl MetaUpdate {
     /// `rollouts` of the paper's horizon before and again after adapting, in each of `tasks`.
     pub fn new(workload: &Workload, tasks: usize, rollouts: usize) -> Result<Self> {
-        let arithmetic = arithmetic(&workload.network, &workload.device);
+        let (network, device) = (&workload.network, &workload.device);
         let alpha = workload.config.inner_learning_rate;
         let theta = &workload.theta;
         let share = 1.0 / tasks as f64;
         let samples = (0..tasks).map(|k| {
             let (pre, advantages) = sampled(workload, theta, 2 * k + 1, rollouts);
-            let inner = arithmetic.batch(&pre, &advantages);
-            let adapted = arithmetic.adapt(theta, &inner, alpha)?;
+            let inner = Samples::new(network, device, &pre, &advantages);
+            let adapted = inner.adapt(theta, alpha)?;
             let (post, advantages) = sampled(workload, &adapted, 2 * k + 2, rollouts);
-            let outer = arithmetic.surrogate_batch(&post, &advantages, share, &adapted);
-            Ok((inner, outer))
+            let outer = Samples::with_share(network, device, &post, &advantages, share);
+            Ok((inner, outer.surrogate(&adapted)))
         });
         let samples = samples.collect::<Result<Vec<_>>>()?;
         Ok(Self {
             samples,
-            network: workload.network.clone(),
-            device: workload.device.clone(),
             theta: theta.clone(),
             count: tasks * rollouts * workload.horizon,
             inner_learning_rate: alpha,
@@ -61,10 +56,9 @@ impl HotLoop for MetaUpdate {
 
     fn run(&mut self) -> Result<Sample> {
         let samples = self.samples.clone();
-        let arithmetic = arithmetic(&self.network, &self.device);
         let clock = Instant::now();
         let objective = Timed {
-            objective: MetaObjective::new(arithmetic, samples, self.inner_learning_rate),
+            objective: MetaObjective::new(samples, self.inner_learning_rate),
             gradients: Meter::default(),
             products: Meter::default(),
             evaluations: Meter::default(),
@@ -82,14 +76,6 @@ impl HotLoop for MetaUpdate {
                 ("line search", objective.evaluations.seconds()),
             ],
         })
-    }
-}
-
-fn arithmetic<'a>(network: &'a GaussianMlp, device: &'a Device) -> Arithmetic<'a> {
-    Arithmetic {
-        network,
-        device,
-        dtype: DType::F32,
     }
 }
 
@@ -189,20 +175,20 @@ struct Timed<O> {
 }
 
 impl<O: Objective> Objective for Timed<O> {
-    fn evaluate(&self, theta: &[f64]) -> (f64, f64) {
+    fn evaluate(&self, theta: &[f64]) -> CoreResult<(f64, f64)> {
         self.evaluations.time(|| self.objective.evaluate(theta))
     }
 
-    fn surrogate_gradient(&self, theta: &[f64]) -> Vec<f64> {
+    fn surrogate_gradient(&self, theta: &[f64]) -> CoreResult<Vec<f64>> {
         self.gradients
             .time(|| self.objective.surrogate_gradient(theta))
     }
 
-    fn kl_gradient(&self, theta: &[f64]) -> Vec<f64> {
+    fn kl_gradient(&self, theta: &[f64]) -> CoreResult<Vec<f64>> {
         self.products.time(|| self.objective.kl_gradient(theta))
     }
 
-    fn fisher_product(&self, theta: &[f64], v: &[f64], step: f64) -> Vec<f64> {
+    fn fisher_product(&self, theta: &[f64], v: &[f64], step: f64) -> CoreResult<Vec<f64>> {
         self.products
             .time(|| self.objective.fisher_product(theta, v, step))
     }

@@ -3,7 +3,7 @@
 use super::{Sensor, Source};
 use crate::robot::{JointKind, RobotDescription};
 use crate::task_file::{ObservationTerm, Selection};
-use mbmpo_core::{Error, Result, nearest};
+use mbmpo_core::{Error, Result, unknown_name};
 
 /// Coordinates and velocities in MuJoCo's order.
 pub(super) struct Names {
@@ -132,28 +132,15 @@ fn select(place: &str, names: &[Name], selection: &Selection) -> Result<Vec<usiz
     }
 }
 
-/// Index of `name` among those `known`.
+/// Index of `name` among the `known` names of a `kind`; `place` is the key that holds the name.
 pub(crate) fn find<'a>(
     place: &str,
     kind: &str,
     name: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
+    mut known: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<usize> {
+    let all = known.clone();
     known
-        .clone()
         .position(|other| other == name)
-        .ok_or_else(|| {
-            let hint = nearest(name, known.clone()).map_or_else(String::new, |nearest| {
-                format!(", did you mean `{nearest}`?")
-            });
-            let known: Vec<_> = known.map(|name| format!("`{name}`")).collect();
-            let known = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            };
-            Error::Description(format!(
-                "{place}: there is no {kind} `{name}`{hint} (there are {known})"
-            ))
-        })
+        .ok_or_else(|| Error::Description(format!("{place}: {}", unknown_name(kind, name, all))))
 }

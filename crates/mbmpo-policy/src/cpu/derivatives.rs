@@ -1,34 +1,35 @@
-//! Backward pass, its derivative along a direction, and the derivative of the forward pass.
+//! Derivatives of the network: vector-Jacobian products (backward pass), Jacobian-vector products,
+//! and forward-over-reverse products for the Hessian.
 
 use super::{Activations, CpuMlp, Layer, sized};
 use mbmpo_kernels::{add_to_rows, add_transposed_product, sum_rows};
 
-/// Buffers for the derivatives of some rows, to be used again and again.
+/// Buffers for the derivatives of a block of rows, reused from block to block.
 #[derive(Debug, Clone, Default)]
-pub struct Workspace {
+pub(crate) struct Workspace {
     pub(super) activations: Activations,
-    pub(super) signals: Signals,
-    /// How the activations change along a direction.
+    pub(super) deltas: Deltas,
+    /// Derivatives of the activations along a direction.
     pub(super) tangents: Activations,
-    /// How the signals change along a direction.
-    pub(super) signal_tangents: Signals,
-    /// What the curvature of each tanh layer adds to the change of its signal.
-    pub(super) curvatures: Signals,
+    /// Derivatives of the deltas along a direction.
+    pub(super) delta_tangents: Deltas,
+    /// The terms of the delta tangents that come from the curvature of each tanh layer.
+    pub(super) curvatures: Deltas,
     /// Weights `[rows]`.
     pub(super) weights: Vec<f32>,
 }
 
-/// Gradients of a function of the outputs by every layer's sums, those before tanh: `[rows, outputs]`.
+/// Gradients of a function of the outputs by the pre-activations of every layer: `[rows, outputs]`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Signals(Vec<Vec<f32>>);
+pub(super) struct Deltas(Vec<Vec<f32>>);
 
-impl Signals {
-    /// Those of the mean `[rows, action]`.
+impl Deltas {
+    /// The gradient by the mean `[rows, action]`.
     pub(super) fn by_mean(&self) -> &[f32] {
         self.0.last().map_or(&[], Vec::as_slice)
     }
 
-    /// As many as `network` has layers, and those of the mean `[rows, action]`.
+    /// The gradient by the mean `[rows, action]`, to be written; resizes the buffers for `network`.
     pub(super) fn by_mean_mut(&mut self, network: &CpuMlp, rows: usize) -> &mut [f32] {
         let last = network.layers.len() - 1;
         self.0.resize_with(last + 1, Vec::new);
@@ -44,33 +45,34 @@ fn slope(y: f32) -> f32 {
 
 impl CpuMlp {
     /// Length of θ.
-    pub fn parameter_count(&self) -> usize {
+    pub(super) fn parameter_count(&self) -> usize {
         self.parameter_count
     }
 
-    /// Adds to `gradient` `[parameters]` that of a function of the outputs, from its gradients by the mean, which
-    /// `signals` holds, and by log σ `[action]`; `signals` then holds those by every layer's sums.
-    pub(super) fn pull_back(
+    /// Vector-Jacobian product: adds to `gradient` `[parameters]` the gradient of a function of the
+    /// outputs, from its gradients by the mean, the last of the `deltas`, and by log σ `[action]`.
+    /// Fills the other deltas.
+    pub(super) fn vjp(
         &self,
         observations: &[f32],
         activations: &Activations,
-        signals: &mut Signals,
+        deltas: &mut Deltas,
         by_log_std: &[f32],
         gradient: &mut [f32],
     ) {
-        self.back_propagate(activations, signals);
+        self.back_propagate(activations, deltas);
         self.add_by_log_std(by_log_std, gradient);
-        for (i, (layer, signal)) in self.layers.iter().zip(&signals.0).enumerate() {
-            layer.add_by_weights(activations.input(observations, i), signal, gradient);
-            layer.add_by_biases(signal, gradient);
+        for (i, (layer, delta)) in self.layers.iter().zip(&deltas.0).enumerate() {
+            layer.add_by_weights(activations.input(observations, i), delta, gradient);
+            layer.add_by_biases(delta, gradient);
         }
     }
 
-    /// The signals of every layer from those of the mean.
-    pub(super) fn back_propagate(&self, activations: &Activations, signals: &mut Signals) {
+    /// The deltas of every layer from that of the mean.
+    pub(super) fn back_propagate(&self, activations: &Activations, deltas: &mut Deltas) {
         let hidden = self.layers.iter().skip(1).zip(&activations.hidden);
         for (i, (layer, outputs)) in hidden.enumerate().rev() {
-            let (before, after) = signals.0.split_at_mut(i + 1);
+            let (before, after) = deltas.0.split_at_mut(i + 1);
             let width = layer.inputs();
             layer.transposed.product(
                 &after[0],
@@ -86,9 +88,10 @@ impl CpuMlp {
         }
     }
 
-    /// How the activations change when θ moves along `direction`: the pass forward of the derivative, to `tangents`.
-    /// `with_sums` sees how each tanh layer's sums change: the layer, the first of some entries, and those entries.
-    pub(super) fn push_forward(
+    /// Jacobian-vector product: the derivatives of the activations by θ along `direction`, to
+    /// `tangents`. `with_sums` is called with the derivatives of the pre-activations of each tanh
+    /// layer, part by part: the layer, the index of the first entry of the part, and the entries.
+    pub(super) fn jvp(
         &self,
         direction: &CpuMlp,
         observations: &[f32],
@@ -103,26 +106,26 @@ impl CpuMlp {
             let width = layer.outputs();
             let input = activations.input(observations, i);
             let (before, after) = tangents.hidden.split_at_mut(i);
-            let change = if i < last {
+            let tangent = if i < last {
                 &mut after[0]
             } else {
                 &mut tangents.mean
             };
-            let change = sized(change, rows * width);
+            let tangent = sized(tangent, rows * width);
             let (last_input, factor) = match before.last() {
-                // The observations do not change.
+                // The observations do not depend on θ.
                 None => {
-                    change.fill(0.0);
+                    tangent.fill(0.0);
                     (input, &moved.weights)
                 }
                 Some(before) => {
-                    moved.weights.product(input, change, |_, _| {});
+                    moved.weights.product(input, tangent, |_, _| {});
                     (before.as_slice(), &layer.weights)
                 }
             };
             factor.add_product(
                 last_input,
-                change,
+                tangent,
                 #[inline(always)]
                 |first, sums| {
                     add_to_rows(sums, &moved.biases);
@@ -138,10 +141,10 @@ impl CpuMlp {
         }
     }
 
-    /// [`Self::push_forward`] from the activations to the tangents of `workspace`, and what the curvature of tanh adds
-    /// to the changes of the signals: with y = tanh u and the signals g by y and s by u, s = (1 - y²) g moves by
-    /// (1 - y²) dg - 2 y dy g, the second term of which is -2 y s du.
-    pub(super) fn push_forward_curved(
+    /// [`Self::jvp`] from the activations to the tangents of `workspace`, and the curvature terms
+    /// of the delta tangents: with y = tanh u and the gradients g by y and s by u, the derivative
+    /// of s = (1 - y²) g is (1 - y²) dg - 2 y dy g, and its second term is -2 y s du.
+    pub(super) fn jvp_with_curvature(
         &self,
         direction: &CpuMlp,
         observations: &[f32],
@@ -149,17 +152,17 @@ impl CpuMlp {
     ) {
         let Workspace {
             activations,
-            signals,
+            deltas,
             tangents,
             curvatures,
             ..
         } = workspace;
-        let (activations, signals) = (&*activations, &*signals);
+        let (activations, deltas) = (&*activations, &*deltas);
         curvatures.0.resize_with(activations.hidden.len(), Vec::new);
         for (curvature, outputs) in curvatures.0.iter_mut().zip(&activations.hidden) {
             sized(curvature, outputs.len());
         }
-        self.push_forward(
+        self.jvp(
             direction,
             observations,
             activations,
@@ -169,7 +172,7 @@ impl CpuMlp {
                 let span = first..first + sums.len();
                 let at = activations.hidden[i][span.clone()]
                     .iter()
-                    .zip(&signals.0[i][span.clone()]);
+                    .zip(&deltas.0[i][span.clone()]);
                 let curvature = &mut curvatures.0[i][span];
                 for ((c, du), (y, s)) in curvature.iter_mut().zip(sums).zip(at) {
                     *c = -2.0 * y * s * du;
@@ -178,10 +181,11 @@ impl CpuMlp {
         );
     }
 
-    /// Adds to `product` `[parameters]` the derivative of what [`Self::pull_back`] adds, when θ moves along
-    /// `direction`: forward-over-reverse differentiation. `workspace` holds activations, signals, tangents and, of the
-    /// signals, how those by the mean change; `by_log_std` `[action]` is how the gradient by log σ changes.
-    pub(super) fn pull_back_along(
+    /// Forward-over-reverse differentiation: adds to `product` `[parameters]` the derivative by θ
+    /// along `direction` of the gradient that [`Self::vjp`] adds. `workspace` holds activations,
+    /// deltas, tangents, curvatures and the delta tangent of the mean; `by_log_std` `[action]` is
+    /// the derivative of the gradient by log σ.
+    pub(super) fn vjp_tangent(
         &self,
         direction: &CpuMlp,
         observations: &[f32],
@@ -191,31 +195,31 @@ impl CpuMlp {
     ) {
         let Workspace {
             activations,
-            signals,
+            deltas,
             tangents,
-            signal_tangents,
+            delta_tangents,
             curvatures,
             ..
         } = workspace;
         self.add_by_log_std(by_log_std, product);
         let layers = self.layers.iter().zip(&direction.layers).enumerate();
         for (i, (layer, moved)) in layers.rev() {
-            let (before, after) = signal_tangents.0.split_at_mut(i);
-            let (change, input) = (&after[0], activations.input(observations, i));
-            let signal = &signals.0[i];
-            layer.add_by_weights(input, change, product);
-            layer.add_by_biases(change, product);
+            let (before, after) = delta_tangents.0.split_at_mut(i);
+            let (tangent, input) = (&after[0], activations.input(observations, i));
+            let delta = &deltas.0[i];
+            layer.add_by_weights(input, tangent, product);
+            layer.add_by_biases(tangent, product);
             if i > 0 {
-                let input_change = &tangents.hidden[i - 1];
-                layer.add_by_weights(input_change, signal, product);
+                let input_tangent = &tangents.hidden[i - 1];
+                layer.add_by_weights(input_tangent, delta, product);
             }
             if let Some(before) = before.last_mut() {
                 let width = layer.inputs();
                 let before = sized(before, input.len());
-                moved.transposed.product(signal, before, |_, _| {});
+                moved.transposed.product(delta, before, |_, _| {});
                 let curvature = &curvatures.0[i - 1];
                 layer.transposed.add_product(
-                    change,
+                    tangent,
                     before,
                     #[inline(always)]
                     |first, sums| {
@@ -230,7 +234,7 @@ impl CpuMlp {
         }
     }
 
-    /// Where log σ rests on its floor, it does not move.
+    /// Adds the gradient by log σ, which is 0 where log σ is clamped.
     fn add_by_log_std(&self, by_log_std: &[f32], gradient: &mut [f32]) {
         let start = self.parameter_count - self.free_std.len();
         let by_log_std = by_log_std.iter().zip(&self.free_std);
@@ -241,17 +245,17 @@ impl CpuMlp {
 }
 
 impl Layer {
-    /// Adds Σ input ⊗ signal.
-    fn add_by_weights(&self, input: &[f32], signal: &[f32], gradient: &mut [f32]) {
+    /// Adds Σ input ⊗ delta.
+    fn add_by_weights(&self, input: &[f32], delta: &[f32], gradient: &mut [f32]) {
         let (inputs, outputs) = (self.inputs(), self.outputs());
         let gradient = &mut gradient[self.start..][..inputs * outputs];
-        add_transposed_product(input, inputs, signal, outputs, gradient);
+        add_transposed_product(input, inputs, delta, outputs, gradient);
     }
 
-    /// Adds Σ signal.
-    fn add_by_biases(&self, signal: &[f32], gradient: &mut [f32]) {
+    /// Adds Σ delta.
+    fn add_by_biases(&self, delta: &[f32], gradient: &mut [f32]) {
         let (inputs, outputs) = (self.inputs(), self.outputs());
         let gradient = &mut gradient[self.start + inputs * outputs..][..outputs];
-        sum_rows(gradient, signal);
+        sum_rows(gradient, delta);
     }
 }

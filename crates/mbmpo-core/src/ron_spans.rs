@@ -1,27 +1,27 @@
-//! The offsets of keys and values in a RON text. The parser does not report them, so the text,
-//! which may be malformed, is scanned once more.
+//! Offsets of keys and values in a RON text. The parser does not keep them, so a scanner walks over the text
+//! again; it accepts any text, also one that is not RON.
 
 use std::collections::{HashMap, HashSet};
 
-/// Largest depth of nesting, as in the parser.
+/// Deepest nesting that the parser accepts.
 const DEEPEST: usize = 128;
 
-/// The kind of a word.
+/// What begins at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Part {
     Key,
     Value,
 }
 
-/// The offset of the value of each of `keys` that the text has. A key is a path such as
-/// `algorithm.policy.hidden[0]`, without the names of variants.
+/// The offset of the value of each of `keys` that the text has. A key is a path such as `algorithm.policy.hidden[0]`,
+/// without the names of variants.
 pub(crate) fn values<'k>(
     text: &str,
     keys: impl Iterator<Item = &'k str>,
 ) -> HashMap<&'k str, usize> {
     let mut places: HashMap<&str, Option<usize>> = keys.map(|key| (key, None)).collect();
-    walk(text, |kind, path, offset| {
-        if kind == Kind::Value
+    walk(text, |part, path, offset| {
+        if part == Part::Value
             && let Some(place) = places.get_mut(path)
         {
             place.get_or_insert(offset);
@@ -45,55 +45,55 @@ pub(crate) fn last(text: &str, word: &str, end: usize) -> Option<usize> {
     place
 }
 
-/// The value whose first word contains `offset`: its own offset, its path, and the word.
+/// The value whose first word contains `offset`, not at its ends: the value's offset, its path and the word.
 pub(crate) fn around(text: &str, offset: usize) -> Option<(usize, String, &str)> {
     let mut place = None;
-    walk(text, |kind, path, begin| {
+    walk(text, |part, path, begin| {
         let word = &text[begin..skip_word(text, begin)];
         let inside = begin < offset && offset < begin + word.len();
-        if kind == Kind::Value && inside && !word.starts_with(['(', '[', '{']) {
+        if part == Part::Value && inside && !word.starts_with(['(', '[', '{']) {
             place = Some((begin, path.to_owned(), word));
         }
     });
     place
 }
 
-/// The path of the last key inside `parent` that begins before `end`.
+/// The path of the last of the keys inside `parent` that begins before `end`.
 pub(crate) fn last_inside(text: &str, parent: &str, end: usize) -> Option<String> {
     let mut last = None;
-    walk(text, |kind, path, begin| {
+    walk(text, |part, path, begin| {
         let own = path.strip_prefix(parent).unwrap_or_default();
         let own = if parent.is_empty() {
             path
         } else {
             own.strip_prefix('.').unwrap_or_default()
         };
-        if kind == Kind::Key && begin < end && !own.is_empty() && !own.contains('.') {
+        if part == Part::Key && begin < end && !own.is_empty() && !own.contains('.') {
             last = Some(path.to_owned());
         }
     });
     last
 }
 
-/// The path of a key that occurs twice in one map, and the offset of its second occurrence.
+/// The path of a key that occurs twice in the same map, and the offset of the second one.
 pub(crate) fn twice(text: &str) -> Option<(String, usize)> {
     let (mut known, mut second) = (HashSet::new(), None);
-    walk(text, |kind, path, offset| {
-        if kind == Kind::Key && second.is_none() && !known.insert(path.to_owned()) {
+    walk(text, |part, path, offset| {
+        if part == Part::Key && second.is_none() && !known.insert(path.to_owned()) {
             second = Some((path.to_owned(), offset));
         }
     });
     second
 }
 
-/// Line and column of an offset, both from 1 on.
+/// Line and column, both counted from 1.
 pub(crate) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
-/// The offset of a line and column; the end of the text where there are fewer.
+/// The offset of a line and column; the end of the text where it is shorter.
 pub(crate) fn offset(text: &str, line: usize, column: usize) -> usize {
     let before: usize = text
         .split_inclusive('\n')
@@ -115,12 +115,12 @@ struct Open {
     path: usize,
     /// Number of commas so far.
     index: usize,
-    /// `Some(…)`, which is no part of a path.
+    /// Opened by `Some(…)`, which is not part of a path.
     transparent: bool,
 }
 
-/// Calls `visit` with the path and the offset of every key and value.
-fn walk(text: &str, mut visit: impl FnMut(Kind, &str, usize)) {
+/// Calls `visit` with every key and value, its path and its offset.
+fn walk(text: &str, mut visit: impl FnMut(Part, &str, usize)) {
     let mut path = String::new();
     let mut open: Vec<Open> = Vec::new();
     // since the last comma, colon or opening bracket
@@ -157,7 +157,7 @@ fn walk(text: &str, mut visit: impl FnMut(Kind, &str, usize)) {
                         path.push('.');
                     }
                     path.push_str(word.trim_start_matches("r#").trim_matches('"'));
-                    visit(Kind::Key, &path, begin);
+                    visit(Part::Key, &path, begin);
                     (after_key, last_word) = (true, None);
                 } else {
                     if last_word.is_none() {
@@ -166,7 +166,7 @@ fn walk(text: &str, mut visit: impl FnMut(Kind, &str, usize)) {
                             path.truncate(of.path);
                             path.push_str(&format!("[{}]", of.index));
                         }
-                        visit(Kind::Value, &path, begin);
+                        visit(Part::Value, &path, begin);
                     }
                     if bracket {
                         open.push(Open {
@@ -204,7 +204,7 @@ pub(crate) fn skip_space(text: &str, mut at: usize) -> usize {
     }
 }
 
-/// The length of a block comment, which may contain others.
+/// The length of a comment, which may contain others.
 fn block_comment(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(found) = text[at..].find(['/', '*']) {
@@ -283,7 +283,7 @@ mod tests {
         places.get(key).map(|&offset| line_and_column(text, offset))
     }
 
-    /// Fails when comments, strings, brackets or variants are misread.
+    /// Fails when comments, strings, brackets or variants are taken for something else.
     #[test]
     fn values_are_found() {
         let text = r##"#![enable(implicit_some)]
@@ -313,6 +313,7 @@ mod tests {
         assert_eq!(of("type"), Some((8, 49)));
     }
 
+    /// Fails when a word is found beyond the end, or the same key in two maps counts as twice.
     #[test]
     fn words_and_repeated_keys_are_found() {
         let text = "(ab: 1, a: A,\n b: {\"k\": 1, \"k\": 2}, c: [(d: 1), (d: 2)])";
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!(offset("é\né", 2, 9), 5);
     }
 
-    /// Fails when text that is not RON panics or takes quadratic time.
+    /// Fails when text that is not RON causes a panic or takes long.
     #[test]
     fn anything_can_be_walked() {
         let whole = r##"#![a](b/*/**/*/: r#"é"#, 'é', b"\"", c: Some({"k": [1]}))é"##;

@@ -1,17 +1,17 @@
-//! Single-precision tensors and a normaliser in safetensors files.
+//! Writing and reading safetensors files of single-precision tensors, among them a normaliser.
 
 use crate::Normalizer;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 
-/// Why bytes are not a policy.
+/// An error in reading a policy.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Not in the safetensors format.
     #[error("not a safetensors file: {0}")]
     Format(#[from] safetensors::SafeTensorError),
-    /// A tensor is missing or of another shape.
+    /// A tensor or an entry of the metadata is missing or not valid.
     #[error("not a policy: `{0}` must be {1}")]
     Part(String, String),
 }
@@ -21,15 +21,19 @@ const STD: &str = "observation.std";
 const CLIP: &str = "observation.clip";
 
 /// Name, shape and entries.
-pub(crate) type Part = (String, Vec<usize>, Vec<f32>);
+pub(crate) type NamedTensor = (String, Vec<usize>, Vec<f32>);
 
-/// A file with these tensors and one entry of metadata: of several, the library would write the order at random.
-pub(crate) fn write(parts: &[Part], (key, value): (&str, String)) -> Result<Vec<u8>, LoadError> {
-    let bytes: Vec<Vec<u8>> = parts
+/// A file with these tensors and one entry of metadata. (The library writes several entries in
+/// random order.)
+pub(crate) fn write(
+    tensors: &[NamedTensor],
+    (key, value): (&str, String),
+) -> Result<Vec<u8>, LoadError> {
+    let bytes: Vec<Vec<u8>> = tensors
         .iter()
         .map(|(.., entries)| entries.iter().flat_map(|x| x.to_le_bytes()).collect())
         .collect();
-    let views = parts
+    let views = tensors
         .iter()
         .zip(&bytes)
         .map(|((name, shape, _), bytes)| {
@@ -43,14 +47,14 @@ pub(crate) fn write(parts: &[Part], (key, value): (&str, String)) -> Result<Vec<
 }
 
 /// Adds `observation.mean` and `observation.std` `[observation]`, and `observation.clip` `[1]`.
-pub(crate) fn add_normalizer(normalizer: &Normalizer, parts: &mut Vec<Part>) {
+pub(crate) fn add_normalizer(normalizer: &Normalizer, tensors: &mut Vec<NamedTensor>) {
     let Normalizer { mean, std, clip } = normalizer;
     for (name, entries) in [(MEAN, mean), (STD, std), (CLIP, &vec![*clip])] {
-        parts.push((name.to_owned(), vec![entries.len()], entries.clone()));
+        tensors.push((name.to_owned(), vec![entries.len()], entries.clone()));
     }
 }
 
-/// A file that is being read.
+/// The contents of a file.
 pub(crate) struct File<'a> {
     pub(crate) metadata: HashMap<String, String>,
     pub(crate) tensors: SafeTensors<'a>,
@@ -81,7 +85,7 @@ impl<'a> File<'a> {
         Ok(numbers)
     }
 
-    /// The normaliser of observations, where there is one.
+    /// The normaliser of observations of `dim` components, where the file has one.
     pub(crate) fn normalizer(&self, dim: usize) -> Result<Option<Normalizer>, LoadError> {
         if self.tensors.tensor(CLIP).is_err() {
             return Ok(None);

@@ -1,13 +1,13 @@
-//! Sums of outer products of narrow rows, as they come: nothing is packed.
+//! C += Aᵀ B for narrow A and B, without packing.
 
 use crate::TILE_ROWS;
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 
-/// Terms of the sums that are added in one go: rows of two factors of 32 columns then fill the first-level cache.
+/// Rows of A and B per pass: of two factors with 32 columns they fill the first-level cache.
 const DEPTH: usize = 128;
 
-/// C += Aᵀ B for A `[rows, inputs]`, B `[rows, outputs]` and C `[inputs, outputs]`, in row-major order: where both
-/// factors are a few vectors wide, and packing them ([`crate::Strips`]) would take as long as the product.
+/// C += Aᵀ B for A `[rows, inputs]`, B `[rows, outputs]` and C `[inputs, outputs]`, in row-major order. Meant for factors
+/// that are a few vectors wide: packing them ([`crate::Strips`]) would take as long as the product.
 ///
 /// # Panics
 /// When the sizes do not go together.
@@ -22,7 +22,7 @@ pub fn add_transposed_product(a: &[f32], inputs: usize, b: &[f32], outputs: usiz
     if rows == 0 || c.is_empty() {
         return;
     }
-    // Vectors run along the wider factor.
+    // vectors run along the columns of the wider factor
     let (left, right, strides) = if outputs < inputs {
         ((b, outputs), (a, inputs), (1, outputs))
     } else {
@@ -33,7 +33,7 @@ pub fn add_transposed_product(a: &[f32], inputs: usize, b: &[f32], outputs: usiz
         .chunks(DEPTH * left.1)
         .zip(right.0.chunks(DEPTH * right.1))
     {
-        Arch::new().dispatch(Gram {
+        Arch::new().dispatch(TransposedProduct {
             left: left_rows,
             height: left.1,
             right: right_rows,
@@ -44,7 +44,7 @@ pub fn add_transposed_product(a: &[f32], inputs: usize, b: &[f32], outputs: usiz
     }
 }
 
-struct Gram<'a> {
+struct TransposedProduct<'a> {
     /// `[depth, height]`
     left: &'a [f32],
     height: usize,
@@ -52,11 +52,11 @@ struct Gram<'a> {
     right: &'a [f32],
     width: usize,
     c: &'a mut [f32],
-    /// Between the entries of C for neighbouring columns of `left` and of `right`.
+    /// Strides in C between neighbouring columns of `left` and of `right`.
     strides: (usize, usize),
 }
 
-impl WithSimd for Gram<'_> {
+impl WithSimd for TransposedProduct<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -90,9 +90,9 @@ impl WithSimd for Gram<'_> {
     }
 }
 
-impl Gram<'_> {
-    /// R columns of the left factor from i on, times V vectors of columns of the right one from j on (one vector may
-    /// reach beyond the last column).
+impl TransposedProduct<'_> {
+    /// The products of R columns of the left factor from i on with V vectors of columns of the right one from j on; a
+    /// single vector may reach beyond the last column.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, i: usize, j: usize) {
         let columns = (V * S::F32_LANES).min(self.width - j);
@@ -127,7 +127,7 @@ impl Gram<'_> {
         }
     }
 
-    /// By value: the sums of other tiles need no place in memory.
+    /// Takes the sums by value, so that those of whole tiles stay in registers.
     #[inline(always)]
     fn add_part<S: Simd, const R: usize, const V: usize>(
         &mut self,
@@ -152,9 +152,9 @@ mod tests {
     use super::*;
     use pulp::{Scalar, Scalar128b, Scalar512b};
 
-    fn gram<S: Simd>(simd: S, a: &[f32], height: usize, b: &[f32], width: usize) -> Vec<f32> {
+    fn product<S: Simd>(simd: S, a: &[f32], height: usize, b: &[f32], width: usize) -> Vec<f32> {
         let mut c = vec![1.0; height * width];
-        simd.vectorize(Gram {
+        simd.vectorize(TransposedProduct {
             left: a,
             height,
             right: b,
@@ -165,7 +165,7 @@ mod tests {
         c
     }
 
-    /// Fails when a sum is right only for this processor's vectors: others have longer ones, shorter ones or none.
+    /// Fails when a sum is right only with this processor's vector length: others are longer, shorter or 1.
     #[test]
     fn vectors_of_any_length() {
         let (rows, height, width) = (9, 8, 53);
@@ -179,8 +179,8 @@ mod tests {
                 expected[i * width + j] += terms.sum::<f32>();
             }
         }
-        assert_eq!(gram(Scalar, &a, height, &b, width), expected);
-        assert_eq!(gram(Scalar128b, &a, height, &b, width), expected);
-        assert_eq!(gram(Scalar512b, &a, height, &b, width), expected);
+        assert_eq!(product(Scalar, &a, height, &b, width), expected);
+        assert_eq!(product(Scalar128b, &a, height, &b, width), expected);
+        assert_eq!(product(Scalar512b, &a, height, &b, width), expected);
     }
 }
