@@ -6,8 +6,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::task::{RewardTerm, Task, TerminationTerm, Transition};
 use mbmpo_core::{
-    Actor, BoxSpace, DynamicsModel, Environment, Error, Purpose, Result, Step, Stream, Streams,
-    Trajectories,
+    Actor, DynamicsModel, Environment, Error, Purpose, Result, Step, Stream, Streams, Trajectories,
 };
 use mbmpo_models::imagination::{Imagination, Members, Randomness};
 use rand::RngExt;
@@ -33,11 +32,7 @@ impl DynamicsModel for Linear {
 
 /// Starts uniformly in `[-2, 2]²`; acting in it is an error, for imagination must not.
 #[derive(Clone)]
-struct Starts(BoxSpace);
-
-fn starts() -> Starts {
-    Starts(BoxSpace::unit(2))
-}
+struct Starts;
 
 impl Environment for Starts {
     fn name(&self) -> &str {
@@ -46,8 +41,8 @@ impl Environment for Starts {
     fn observation_dim(&self) -> usize {
         2
     }
-    fn action_space(&self) -> &BoxSpace {
-        &self.0
+    fn action_dim(&self) -> usize {
+        2
     }
     fn horizon(&self) -> usize {
         HORIZON
@@ -134,7 +129,7 @@ fn imagine_in(
         steps: streams.stream(Purpose::ImaginedStep, 0, 0),
     };
     let actor = &mut Counting::default();
-    imagination.rollouts(model, members, actor, &mut starts(), randomness)
+    imagination.rollouts(model, members, actor, &mut Starts, randomness)
 }
 
 fn imagine(task: &Task, members: Members, observation_clip: f64, seed: u64) -> Trajectories {
