@@ -155,7 +155,10 @@ fn what_does_not_fit_an_algorithm_is_refused() {
     let old = fs::read_to_string(&config).unwrap().replace("Trpo(", "(");
     fs::write(&config, old).unwrap();
     let message = refused(&["train", "--preset", preset]);
-    assert!(message.contains("as in `key: Name` or `key: Name(key: value)`"), "{message}");
+    assert!(
+        message.contains("as in `key: Name` or `key: Name(key: value)`"),
+        "{message}"
+    );
 }
 
 /// Fails when a start is missing, uses another number of real steps than the others or another

@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod action;
 mod algorithm;
 mod check;
 pub mod collect;
@@ -36,13 +37,13 @@ mod nearest;
 mod policy;
 mod ron_spans;
 pub mod ron_text;
-mod space;
 mod state;
 pub mod statistics;
 mod streams;
 pub mod task;
 mod trajectories;
 
+pub use action::clip_action;
 #[cfg(feature = "tensor")]
 pub use algorithm::Trainable;
 pub use algorithm::{Algorithm, Observer, Phase, Silent};
@@ -59,7 +60,6 @@ pub use metrics::{
 };
 pub use nearest::{nearest, unknown_name};
 pub use policy::{Policy, SavedPolicy, UniformPolicy};
-pub use space::BoxSpace;
 pub use state::{Archive, Array, Persist, Scalar, State};
 pub use streams::{Purpose, Stream, Streams};
 pub use task::Task;

@@ -35,7 +35,9 @@ pub fn check_environment(environment: &dyn Simulated) -> Result<CheckReport> {
 }
 
 fn evaluators(environment: &dyn Tasked, device: &Device) -> Result<(), String> {
-    let policies = [UniformPolicy(environment.action_space().clone())];
+    let policies = [UniformPolicy {
+        action_dim: environment.action_dim(),
+    }];
     let plan = Plan {
         horizon: environment.horizon().min(1000),
         min_steps: 1000,

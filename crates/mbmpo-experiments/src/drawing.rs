@@ -40,7 +40,9 @@ pub fn draw(
     options: DrawingOptions,
 ) -> Result<Drawing> {
     let robot = environment.make_robot(variant)?;
-    let policy = UniformPolicy(robot.action_space().clone());
+    let policy = UniformPolicy {
+        action_dim: robot.action_dim(),
+    };
     rollout(robot, &policy, options)
 }
 

@@ -113,10 +113,7 @@ pub(crate) fn require_fit(
     environment: &dyn Environment,
     path: &Path,
 ) -> Result<()> {
-    let wanted = (
-        environment.observation_dim(),
-        environment.action_space().dim(),
-    );
+    let wanted = (environment.observation_dim(), environment.action_dim());
     if (observations, actions) == wanted {
         return Ok(());
     }

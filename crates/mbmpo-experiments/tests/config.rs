@@ -311,7 +311,7 @@ fn physics_reaches_the_simulation() {
         };
         let (usual, heavy) = (with(&[]), with(&[("all", 2.0)]));
         assert!((mass(&heavy) / mass(&usual) - 2.0).abs() < 1e-12, "{name}");
-        let action = vec![1.0; usual.make().unwrap().action_space().dim()];
+        let action = vec![1.0; usual.make().unwrap().action_dim()];
         let step = |config: &EnvironmentConfig| {
             let mut environment = config.make().unwrap();
             environment.step(&action).unwrap().observation
