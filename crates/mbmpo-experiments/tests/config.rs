@@ -5,8 +5,8 @@
 
 use mbmpo_envs::Physics;
 use mbmpo_experiments::{
-    AlgorithmKind, EnvironmentConfig, Error, ExperimentConfig, RobotFiles, Selection, overrides,
-    preset,
+    AlgorithmConfig, AlgorithmKind, EnvironmentConfig, Error, ExperimentConfig, RobotFiles,
+    Selection, overrides, preset,
 };
 use std::path::Path;
 
@@ -132,6 +132,31 @@ fn paper_preset_of_ant_and_walker_has_deeper_models_and_no_other_difference() {
     }
     for environment in ["half-cheetah", "hopper", "swimmer", "pr2-reacher"] {
         assert_eq!(hidden(environment), [512, 512]);
+    }
+}
+
+/// Fails when the `Default` of an algorithm departs from the preset that its documentation names.
+#[test]
+fn defaults_are_presets() {
+    let preset = |algorithm, name: &str| {
+        let selection = Selection {
+            algorithm: Some(algorithm),
+            preset: Some(name.to_owned()),
+        };
+        let config = preset::resolve("half-cheetah", selection, &[]).unwrap();
+        config.algorithm.clone()
+    };
+    let defaults = [
+        (AlgorithmConfig::MbMpo(Default::default()), "paper"),
+        (AlgorithmConfig::Trpo(Default::default()), "authors"),
+        (AlgorithmConfig::Ppo(Default::default()), "authors"),
+        (AlgorithmConfig::Ddpg(Default::default()), "authors"),
+        (AlgorithmConfig::Acktr(Default::default()), "authors"),
+        (AlgorithmConfig::Vpg(Default::default()), "tuned"),
+    ];
+    assert_eq!(defaults.len(), AlgorithmKind::ALL.len());
+    for (default, name) in defaults {
+        assert_eq!(default, preset(default.kind(), name), "{}", default.kind());
     }
 }
 
@@ -396,7 +421,7 @@ fn file_errors_name_line_column_and_key() {
 fn a_file_that_nobody_wrote_is_refused() {
     let error = preset::read(&" ".repeat((1 << 20) + 1), "large.ron").unwrap_err();
     assert!(
-        error.to_string().starts_with("large.ron:1:1: it is larger"),
+        error.to_string().starts_with("large.ron:1:1: the text is larger"),
         "{error}"
     );
 }

@@ -208,7 +208,9 @@ impl Algorithm for Planning {
     type Policy = Planner;
 
     fn advance(&mut self, _observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
-        let random = UniformPolicy(self.experience.environment().action_space().clone());
+        let random = UniformPolicy {
+            action_dim: self.experience.dims().1,
+        };
         let paths = self.experience.collect_batch(&random, 30, 0)?;
         let (mut above, mut below) = (0.0, 0.0);
         for (i, &action) in paths.actions.iter().enumerate() {
