@@ -11,8 +11,8 @@ use mbmpo_baselines::{
     Acktr, AcktrConfig, Ddpg, DdpgConfig, Ppo, PpoConfig, Trpo, TrpoConfig, Vpg, VpgConfig,
 };
 use mbmpo_core::{
-    Algorithm, BoxSpace, Check, Environment, Error, IterationMetrics, Policy, Purpose, Result,
-    Seconds, Setup, Silent, Step, Stream, Streams, Trainable,
+    Algorithm, Check, Environment, Error, IterationMetrics, Policy, Purpose, Result, Seconds,
+    Setup, Silent, Step, Stream, Streams, Trainable, clip_action,
 };
 use mbmpo_envs::{RobotEnvironment, Variant};
 use mbmpo_policy::advantage::AdvantageConfig;
@@ -306,8 +306,8 @@ impl Environment for Investment {
     fn observation_dim(&self) -> usize {
         2
     }
-    fn action_space(&self) -> &BoxSpace {
-        self.point.action_space()
+    fn action_dim(&self) -> usize {
+        self.point.action_dim()
     }
     fn horizon(&self) -> usize {
         1
@@ -321,7 +321,7 @@ impl Environment for Investment {
     }
     fn step(&mut self, action: &[f32]) -> Result<Step> {
         self.steps.fetch_add(1, Ordering::Relaxed);
-        let action = self.action_space().clip(action);
+        let action = clip_action(action);
         let reward = self.state[0] - 0.3 * action[0];
         self.state = [action[0], action[1]];
         Ok(Step {

@@ -13,10 +13,7 @@ pub fn rollout(
     horizon: usize,
     stream: &mut Stream,
 ) -> Result<Trajectories> {
-    let mut path = Trajectories::new(
-        environment.observation_dim(),
-        environment.action_space().dim(),
-    );
+    let mut path = Trajectories::new(environment.observation_dim(), environment.action_dim());
     let mut observation = environment.reset(stream);
     let mut terminated = false;
     while path.len() < horizon && !terminated {
@@ -78,10 +75,7 @@ pub fn collect_batch(
     plan: Plan,
     streams: &Streams,
 ) -> Result<Trajectories> {
-    let mut all = Trajectories::new(
-        environment.observation_dim(),
-        environment.action_space().dim(),
-    );
+    let mut all = Trajectories::new(environment.observation_dim(), environment.action_dim());
     while plan.horizon > 0 && (all.is_empty() || all.len() < plan.min_steps) {
         let missing = plan.min_steps.saturating_sub(all.len());
         let policies = vec![policy; missing.div_ceil(plan.horizon).max(1)];
@@ -107,10 +101,7 @@ pub fn collect<P: Policy>(
     plan: Plan,
     streams: &Streams,
 ) -> Result<Trajectories> {
-    let mut all = Trajectories::new(
-        environment.observation_dim(),
-        environment.action_space().dim(),
-    );
+    let mut all = Trajectories::new(environment.observation_dim(), environment.action_dim());
     if policies.is_empty() || plan.horizon == 0 {
         return Ok(all);
     }

@@ -1,4 +1,4 @@
-use crate::{BoxSpace, Result, Stream, Task};
+use crate::{Result, Stream, Task};
 
 /// The outcome of one control step.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,9 @@ pub struct Step {
 
 /// A Markov decision process that can be sampled by acting in it (section 3.1 of the paper).
 ///
+/// An action is in policy units: every component is in `[-1, 1]`, whatever the motors take. The environment
+/// clips it ([`clip_action`](crate::clip_action)) and scales it to its motors.
+///
 /// This is all that collecting real trajectories needs. Imagination needs [`Tasked`] as well, and
 /// saving a state in the middle of an episode needs [`Snapshot`].
 pub trait Environment: Send + Sync {
@@ -23,8 +26,8 @@ pub trait Environment: Send + Sync {
     /// Number of components of an observation.
     fn observation_dim(&self) -> usize;
 
-    /// The actions that the environment accepts.
-    fn action_space(&self) -> &BoxSpace;
+    /// Number of components of an action.
+    fn action_dim(&self) -> usize;
 
     /// Default length of an episode \[control steps\].
     fn horizon(&self) -> usize;
@@ -36,7 +39,7 @@ pub trait Environment: Send + Sync {
     /// which depends on `stream` alone.
     fn reset(&mut self, stream: &mut Stream) -> Vec<f32>;
 
-    /// Applies `action`, clipped to the action space, for one control step.
+    /// Applies `action`, clipped to `[-1, 1]`, for one control step.
     ///
     /// # Errors
     /// When the simulation diverges, or `action` has the wrong number of components.

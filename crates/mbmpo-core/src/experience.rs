@@ -81,10 +81,7 @@ impl Experience {
     /// Number of components of an observation and of an action.
     pub fn dims(&self) -> (usize, usize) {
         let environment = &self.environment;
-        (
-            environment.observation_dim(),
-            environment.action_space().dim(),
-        )
+        (environment.observation_dim(), environment.action_dim())
     }
 
     /// Length of an episode \[control steps\].

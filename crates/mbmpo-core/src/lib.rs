@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod action;
 mod algorithm;
 mod check;
 pub mod collect;
@@ -39,13 +40,13 @@ mod policy;
 mod ron_spans;
 #[cfg(feature = "ron")]
 pub mod ron_text;
-mod space;
 mod state;
 pub mod statistics;
 mod streams;
 pub mod task;
 mod trajectories;
 
+pub use action::clip_action;
 #[cfg(feature = "tensor")]
 pub use algorithm::Trainable;
 pub use algorithm::{Algorithm, Observer, Phase, Silent};
@@ -62,7 +63,6 @@ pub use metrics::{
 };
 pub use nearest::{nearest, unknown_name};
 pub use policy::{Policy, SavedPolicy, UniformPolicy};
-pub use space::BoxSpace;
 pub use state::{Archive, Array, Persist, Scalar, State};
 pub use streams::{Purpose, Stream, Streams};
 pub use task::Task;

@@ -1,10 +1,9 @@
-use crate::{BoxSpace, Result, Stream};
+use crate::{Result, Stream};
 use rand::RngExt;
 
 /// A controller without memory: observation to action.
 pub trait Policy: Sync {
-    /// Draws an action for `observation`. It may lie outside the action space; the environment
-    /// clips it.
+    /// Draws an action for `observation`. It may lie outside `[-1, 1]`; the environment clips it.
     fn act(&self, observation: &[f32], stream: &mut Stream) -> Vec<f32>;
 }
 
@@ -35,16 +34,17 @@ pub trait SavedPolicy: Policy + Send {
     fn dims(&self) -> (usize, usize);
 }
 
-/// The uniform random controller of the first iteration (section 4.3 of the paper).
+/// The uniform random controller of the first iteration (section 4.3 of the paper): every component of an action is
+/// uniform in `[-1, 1]`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct UniformPolicy(pub BoxSpace);
+pub struct UniformPolicy {
+    /// Number of components of an action.
+    pub action_dim: usize,
+}
 
 impl Policy for UniformPolicy {
     fn act(&self, _observation: &[f32], stream: &mut Stream) -> Vec<f32> {
-        let BoxSpace { low, high } = &self.0;
-        low.iter()
-            .zip(high)
-            .map(|(&low, &high)| stream.random_range(low..=high))
-            .collect()
+        let mut component = || stream.random_range(-1.0..=1.0);
+        (0..self.action_dim).map(|_| component()).collect()
     }
 }

@@ -1,6 +1,6 @@
 use crate::{Variant, snapshot};
 use mbmpo_core::task::{Moment, Norm, RewardTerm, Task, TerminationTerm};
-use mbmpo_core::{BoxSpace, Environment, Error, Result, Snapshot, Step, Stream, Tasked};
+use mbmpo_core::{Environment, Error, Result, Snapshot, Step, Stream, Tasked, clip_action};
 use rand::RngExt;
 
 /// The first state is uniform in the square of this half width.
@@ -26,7 +26,6 @@ const GOAL: f64 = 0.01;
 #[derive(Debug, Clone)]
 pub struct PointMass {
     state: [f32; 2],
-    action_space: BoxSpace,
     task: Task,
 }
 
@@ -44,7 +43,6 @@ impl PointMass {
     pub fn new(variant: Variant) -> Self {
         Self {
             state: [0.0; 2],
-            action_space: BoxSpace::unit(Self::DIM),
             task: task(variant),
         }
     }
@@ -104,8 +102,8 @@ impl Environment for PointMass {
         Self::DIM
     }
 
-    fn action_space(&self) -> &BoxSpace {
-        &self.action_space
+    fn action_dim(&self) -> usize {
+        Self::DIM
     }
 
     fn horizon(&self) -> usize {
@@ -123,7 +121,7 @@ impl Environment for PointMass {
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
         Error::check_shape("action", Self::DIM, action.len())?;
-        let action = self.action_space.clip(action);
+        let action = clip_action(action);
         let observation = self.state;
         for (x, a) in self.state.iter_mut().zip(&action) {
             *x += STRIDE * a;

@@ -164,7 +164,7 @@ pub fn catalogue() -> Result<Vec<EnvironmentInfo>> {
             name,
             summary,
             observation_dim: environment.observation_dim(),
-            action_dim: environment.action_space().dim(),
+            action_dim: environment.action_dim(),
             horizon: environment.horizon(),
             control_time_step: environment.control_time_step(),
         })

@@ -9,7 +9,7 @@ use crate::robot::{JointKind, RobotDescription};
 use crate::snapshot;
 use crate::task_file::TaskDescription;
 use mbmpo_core::{
-    BoxSpace, Checked, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked,
+    Checked, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked, clip_action,
 };
 use names::Names;
 pub(crate) use names::find;
@@ -65,7 +65,6 @@ struct Plan {
     labels: Vec<String>,
     sensors: Vec<Sensor>,
     task: Task,
-    action_space: BoxSpace,
     motors: Vec<Motor>,
     initial_positions: Vec<f64>,
     description: Checked<TaskDescription>,
@@ -127,7 +126,6 @@ impl RobotEnvironment {
             name: name.to_owned(),
             site: site.transpose()?,
             task,
-            action_space: BoxSpace::unit(robot.actuators.len()),
             motors: motors(robot)?,
             labels,
             sensors,
@@ -260,8 +258,8 @@ impl Environment for RobotEnvironment {
         self.plan.sensors.len()
     }
 
-    fn action_space(&self) -> &BoxSpace {
-        &self.plan.action_space
+    fn action_dim(&self) -> usize {
+        self.plan.motors.len()
     }
 
     fn horizon(&self) -> usize {
@@ -293,9 +291,9 @@ impl Environment for RobotEnvironment {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step> {
-        Error::check_shape("action", self.plan.action_space.dim(), action.len())?;
+        Error::check_shape("action", self.action_dim(), action.len())?;
         let observation = self.observe();
-        let action = self.plan.action_space.clip(action);
+        let action = clip_action(action);
         let control = |(motor, &a): (&Motor, &f32)| motor.center + motor.half_range * f64::from(a);
         let controls: Vec<_> = self.plan.motors.iter().zip(&action).map(control).collect();
         self.steps += 1;

@@ -26,7 +26,7 @@ impl VectorEnvironment {
     pub fn new(environment: &dyn Environment, copies: usize) -> Self {
         Self {
             copies: (0..copies).map(|_| environment.boxed_clone()).collect(),
-            action_dim: environment.action_space().dim(),
+            action_dim: environment.action_dim(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The checker passes what keeps the promises of an environment, and each of its checks finds what it is there for.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_core::{BoxSpace, Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked};
+use mbmpo_core::{Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked};
 use mbmpo_envs::{NAMES, PointMass, RobotEnvironment, Simulated, Variant, check, make};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -33,7 +33,7 @@ enum Fault {
     Nothing,
     SizeOfObservation,
     Horizon,
-    ActionSpace,
+    SizeOfAction,
     NotANumber,
     Fails,
     Unclipped,
@@ -54,7 +54,6 @@ enum Fault {
 struct Broken {
     point: PointMass,
     fault: Fault,
-    space: BoxSpace,
     /// Part of the state that snapshots forget: shifts observations.
     hidden: f32,
 }
@@ -67,14 +66,9 @@ static SHARED: AtomicU32 = AtomicU32::new(0);
 
 impl Broken {
     fn new(fault: Fault) -> Self {
-        let mut space = BoxSpace::unit(2);
-        if fault == Fault::ActionSpace {
-            space.high[0] = 3.0;
-        }
         Self {
             point: PointMass::new(Variant::Authors),
             fault,
-            space,
             hidden: 0.0,
         }
     }
@@ -95,8 +89,8 @@ impl Environment for Broken {
             2
         }
     }
-    fn action_space(&self) -> &BoxSpace {
-        &self.space
+    fn action_dim(&self) -> usize {
+        if self.has(Fault::SizeOfAction) { 3 } else { 2 }
     }
     fn horizon(&self) -> usize {
         usize::from(!self.has(Fault::Horizon))
@@ -170,10 +164,10 @@ impl Snapshot for Broken {
 fn every_check_can_fail() {
     passes(&Broken::new(Fault::Nothing));
     for (fault, expected) in [
-        (Fault::SizeOfObservation, "shapes and bounds"),
-        (Fault::Horizon, "shapes and bounds"),
-        (Fault::ActionSpace, "shapes and bounds"),
-        (Fault::AnySize, "shapes and bounds"),
+        (Fault::SizeOfObservation, "shapes"),
+        (Fault::Horizon, "shapes"),
+        (Fault::SizeOfAction, "shapes"),
+        (Fault::AnySize, "shapes"),
         (Fault::NotANumber, "finite under random actions"),
         (Fault::NotANumber, "finite under bang-bang actions"),
         (Fault::Fails, "finite under random actions"),

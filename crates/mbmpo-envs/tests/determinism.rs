@@ -17,7 +17,7 @@ fn episode(environment: &mut dyn Environment, stream: &mut Stream, steps: usize)
 }
 
 fn go_on(environment: &mut dyn Environment, stream: &mut Stream, steps: usize) -> Vec<u32> {
-    let dim = environment.action_space().dim();
+    let dim = environment.action_dim();
     (0..steps)
         .flat_map(|_| {
             let step = environment.step(&uniform(dim, stream)).unwrap();

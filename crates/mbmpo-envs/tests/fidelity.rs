@@ -249,7 +249,7 @@ fn random_episodes(name: &str, episodes: u64) -> Statistics {
         squares: vec![0.0; environment.velocities().len()],
         ..Statistics::default()
     };
-    let dim = environment.action_space().dim();
+    let dim = environment.action_dim();
     for episode in 0..episodes {
         let mut stream = stream(episode);
         environment.reset(&mut stream);

@@ -19,7 +19,7 @@ fn catalogue_tells_the_truth() {
             let mut environment = make(info.name, variant).unwrap();
             assert_eq!(environment.name(), info.name);
             assert_eq!(environment.observation_dim(), info.observation_dim);
-            assert_eq!(environment.action_space().dim(), info.action_dim);
+            assert_eq!(environment.action_dim(), info.action_dim);
             assert_eq!(environment.horizon(), info.horizon);
             if variant != Variant::Gym {
                 assert_eq!(environment.control_time_step(), info.control_time_step);
@@ -71,7 +71,7 @@ fn robots_are_those_of_the_paper() {
                 "{name}"
             );
             assert_eq!(robot.observation_dim(), observation, "{name}");
-            assert_eq!(robot.action_space().dim(), action, "{name}");
+            assert_eq!(robot.action_dim(), action, "{name}");
             assert_eq!(robot.horizon(), 200, "{name}");
         }
     }
@@ -98,7 +98,7 @@ fn rewards_are_those_of_the_authors() {
         next[component] = 3.0;
         let reward = robot.task().reward(&Transition {
             observation: &vec![0.0; next.len()],
-            action: &vec![1.0; robot.action_space().dim()],
+            action: &vec![1.0; robot.action_dim()],
             next_observation: &next,
         });
         assert!((reward - expected).abs() < 1e-6, "{name}: {reward}");
@@ -145,7 +145,7 @@ fn episodes_end_where_the_authors_end_them() {
             next[component] = value;
             let transition = Transition {
                 observation: &next,
-                action: &vec![0.0; robot.action_space().dim()],
+                action: &vec![0.0; robot.action_dim()],
                 next_observation: &next,
             };
             robot.task().termination(&transition) == 1.0

@@ -15,7 +15,7 @@ const STEPS: usize = 100_000;
 /// A violent run without a reset: actions are uniform (`hold` 0), or corners of the box held for so many control steps.
 /// Gives the highest speed.
 fn violent_run(environment: &mut RobotEnvironment, hold: usize) -> f64 {
-    let dim = environment.action_space().dim();
+    let dim = environment.action_dim();
     let mut random = stream(hold as u64);
     environment.reset(&mut random);
     let mut action = vec![0.0; dim];

@@ -129,10 +129,8 @@ impl MbMpo {
     /// have, or the horizon is out of range.
     pub fn new(config: Checked<MbMpoConfig>, setup: Setup, device: &Device) -> Result<Self> {
         let environment = &setup.environment;
-        let (observation_dim, action_dim) = (
-            environment.observation_dim(),
-            environment.action_space().dim(),
-        );
+        let (observation_dim, action_dim) =
+            (environment.observation_dim(), environment.action_dim());
         let ensemble = Ensemble::new(
             config.part(|config| &config.ensemble),
             observation_dim,
@@ -193,8 +191,8 @@ impl<M: LearnedModel> MbMpo<M> {
     /// controller), added to 𝒟.
     fn collect_real_trajectories(&mut self) -> Result<()> {
         let paths = if self.experience.iteration() == 0 {
-            let actions = self.experience.environment().action_space().clone();
-            let policies = vec![UniformPolicy(actions); self.adapted.len()];
+            let action_dim = self.experience.environment().action_dim();
+            let policies = vec![UniformPolicy { action_dim }; self.adapted.len()];
             let steps = self.config.initial_random_steps;
             self.experience.collect_rounds(&policies, steps)?
         } else {

@@ -5,7 +5,7 @@
 
 use burn::tensor::{Device, Tensor};
 use mbmpo_core::{
-    Algorithm, Archive, BoxSpace, Check, DynamicsModel, Environment, FitReport, IterationMetrics,
+    Algorithm, Archive, Check, DynamicsModel, Environment, FitReport, IterationMetrics,
     LearnedModel, Persist, Result, Seconds, Setup, Silent, State, Step, Stream, Streams, Task,
     Tasked, Trajectories,
 };
@@ -122,8 +122,8 @@ impl Environment for Counting {
     fn observation_dim(&self) -> usize {
         self.inner.observation_dim()
     }
-    fn action_space(&self) -> &BoxSpace {
-        self.inner.action_space()
+    fn action_dim(&self) -> usize {
+        self.inner.action_dim()
     }
     fn horizon(&self) -> usize {
         self.inner.horizon()

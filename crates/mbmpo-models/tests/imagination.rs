@@ -7,8 +7,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::task::{RewardTerm, Task, TerminationTerm, Transition};
 use mbmpo_core::{
-    Actor, BoxSpace, DynamicsModel, Environment, Error, Purpose, Result, Step, Stream, Streams,
-    Trajectories,
+    Actor, DynamicsModel, Environment, Error, Purpose, Result, Step, Stream, Streams, Trajectories,
 };
 use mbmpo_models::imagination::{Imagination, Members, Randomness};
 use rand::RngExt;
@@ -34,11 +33,7 @@ impl DynamicsModel for Linear {
 
 /// Starts uniformly in `[-2, 2]²`; acting in it is an error, for imagination must not.
 #[derive(Clone)]
-struct Starts(BoxSpace);
-
-fn starts() -> Starts {
-    Starts(BoxSpace::unit(2))
-}
+struct Starts;
 
 impl Environment for Starts {
     fn name(&self) -> &str {
@@ -47,8 +42,8 @@ impl Environment for Starts {
     fn observation_dim(&self) -> usize {
         2
     }
-    fn action_space(&self) -> &BoxSpace {
-        &self.0
+    fn action_dim(&self) -> usize {
+        2
     }
     fn horizon(&self) -> usize {
         HORIZON
@@ -136,7 +131,7 @@ fn imagine_in(
         steps: streams.stream(Purpose::ImaginedStep, 0, 0),
     };
     let actor = &mut Counting::default();
-    imagination.rollouts(model, members, actor, &mut starts(), randomness)
+    imagination.rollouts(model, members, actor, &mut Starts, randomness)
 }
 
 fn imagine(task: &Task, members: Members, observation_clip: f64, seed: u64) -> Trajectories {

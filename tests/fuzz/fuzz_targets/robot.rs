@@ -20,7 +20,7 @@ fuzz_target!(|xml: &str| {
     };
     let mut stream = Streams::new(1).stream(Purpose::Test, 0, 0);
     environment.reset(&mut stream);
-    let action = vec![1.0; environment.action_space().dim()];
+    let action = vec![1.0; environment.action_dim()];
     for _ in 0..2 {
         // a robot may diverge, which is an error
         if environment.step(&action).is_err() {

@@ -57,7 +57,7 @@ impl Workload {
             .context("the preset is for MB-MPO")?;
         let config = config.clone().check()?;
         let policy = config.part(|config| &config.policy);
-        let actions = environment.action_space().dim();
+        let actions = environment.action_dim();
         let network = GaussianMlp::new(&policy, environment.observation_dim(), actions);
         let streams = Streams::new(0);
         let mut weights = streams.stream(Purpose::PolicyWeights, 0, 0);

@@ -28,7 +28,7 @@ impl Episodes {
         let environment = make(name, Variant::Paper)?;
         let streams = Streams::new(1);
         let mut random = streams.stream(Purpose::Test, 0, COPIES as u64);
-        let dim = environment.action_space().dim() * COPIES;
+        let dim = environment.action_dim() * COPIES;
         let mut actions = || (0..dim).map(|_| random.random_range(-1.0..1.0)).collect();
         Ok(Self {
             actions: (0..STEPS).map(|_| actions()).collect(),
