@@ -1,4 +1,4 @@
-//! Whether an environment keeps the promises of [`Environment`], bit for bit.
+//! Tests the contract of [`Environment`], [`Tasked`](mbmpo_core::Tasked) and [`Snapshot`], bit for bit.
 
 use crate::{PointMass, Simulated};
 use mbmpo_core::task::Transition;
@@ -7,31 +7,31 @@ use rand::RngExt;
 use std::fmt;
 use std::time::Instant;
 
-/// Control steps of each sequence.
+/// Control steps in a sequence.
 const STEPS: usize = 1000;
 
-/// What [`check`] found.
+/// The results of [`check`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckReport {
     /// Name of the environment.
     pub environment: String,
-    /// One entry a property.
+    /// One entry per property.
     pub checks: Vec<CheckOutcome>,
-    /// Control steps a second on one thread, under random actions, of which this is a short measurement.
+    /// Control steps per second on one thread under random actions; a short measurement.
     pub steps_per_second: f64,
 }
 
-/// Whether an environment has a property.
+/// The result for one property.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckOutcome {
     /// The property.
     pub name: &'static str,
-    /// Where it fails, or what is wrong.
+    /// Description of the failure, if there is one.
     pub failure: Option<String>,
 }
 
 impl CheckOutcome {
-    /// The property called `name`, which fails with the error of `outcome`.
+    /// The property called `name`, which fails if `outcome` is an error.
     pub fn new(name: &'static str, outcome: Result<(), String>) -> Self {
         Self {
             name,
@@ -41,14 +41,14 @@ impl CheckOutcome {
 }
 
 impl CheckReport {
-    /// Number of properties that the environment does not have.
+    /// Number of failed properties.
     pub fn failures(&self) -> usize {
         let failed = |check: &&CheckOutcome| check.failure.is_some();
         self.checks.iter().filter(failed).count()
     }
 }
 
-/// A line a property, then the speed.
+/// One line per property, then the speed.
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for check in &self.checks {
@@ -60,7 +60,7 @@ impl fmt::Display for CheckReport {
         let (all, failures) = (self.checks.len(), self.failures());
         write!(
             f,
-            "{}: {} of {all} checks passed, {:.0} control steps a second",
+            "{}: {} of {all} checks passed, {:.0} control steps per second",
             self.environment,
             all - failures,
             self.steps_per_second
@@ -68,24 +68,24 @@ impl fmt::Display for CheckReport {
     }
 }
 
-/// Checks `environment`, in the spirit of Gymnasium's `check_env`, but exactly: over a thousand control steps each,
+/// Checks `environment`, as Gymnasium's `check_env` does but bit for bit, over a thousand control steps each:
 ///
 /// - shapes, horizon and time step; an action of the wrong size is refused and changes nothing;
-/// - every observation and reward is finite under random and under bang-bang actions, and no step is an error;
+/// - under random and under bang-bang actions every observation and reward is finite, and no step fails;
 /// - actions outside `[-1, 1]` act as the nearest in it;
-/// - a reset depends on its stream alone, steps on state and actions alone, in every copy, whatever came before;
-/// - a copy goes its own way;
-/// - after restoring a snapshot, in the environment and in a copy, every later byte is as it was; what is not a snapshot
-///   is refused;
+/// - a reset depends on its stream alone and a step on state and action alone, in every copy;
+/// - copies are independent;
+/// - after restoring a snapshot, in the environment or in a copy, every later byte is the same; bytes that are not a
+///   snapshot are refused;
 /// - reward and termination are those of [`Tasked::task`](mbmpo_core::Tasked::task).
 ///
-/// That the task means the same on tensors is not checked here, as this crate has none.
+/// This crate has no tensors, so it does not check the tensor evaluation of the task.
 pub fn check(environment: &dyn Simulated) -> CheckReport {
     let subject = Subject(environment);
     let start = Instant::now();
-    let uniform = subject.drive(Actions::Uniform);
+    let uniform = subject.sequence(Actions::Uniform);
     let seconds = start.elapsed().as_secs_f64();
-    let bang_bang = subject.drive(Actions::BangBang);
+    let bang_bang = subject.sequence(Actions::BangBang);
     let both = [&uniform, &bang_bang];
     let checks = [
         ("shapes", subject.shapes(&uniform)),
@@ -94,16 +94,10 @@ pub fn check(environment: &dyn Simulated) -> CheckReport {
         ("actions are clipped", subject.clipping()),
         ("resets are deterministic", subject.deterministic_resets()),
         ("steps are deterministic", subject.deterministic_steps()),
-        (
-            "a reset forgets what was before",
-            subject.forgetful_resets(),
-        ),
-        ("copies go their own way", subject.copies()),
+        ("resets forget earlier episodes", subject.resets_forget()),
+        ("copies are independent", subject.copies()),
         ("snapshots restore every byte", subject.snapshots()),
-        (
-            "what is no snapshot is refused",
-            subject.foreign_snapshots(),
-        ),
+        ("foreign snapshots are refused", subject.foreign_snapshots()),
         ("the reward is the task's", subject.rewards(both)),
         ("the termination is the task's", subject.terminations(both)),
     ];
@@ -119,24 +113,24 @@ pub fn check(environment: &dyn Simulated) -> CheckReport {
 
 #[derive(Clone, Copy)]
 enum Actions {
-    /// Uniform in the box.
+    /// Uniform in `[-1, 1]`.
     Uniform,
-    /// A corner of the box, held for some steps.
+    /// -1 or 1 in each component, held for some steps.
     BangBang,
 }
 
-/// A control step as it was taken.
+/// A recorded control step.
 struct Taken {
     before: Vec<f32>,
     action: Vec<f32>,
     step: Step,
 }
 
-/// Control steps in a row, with a reset where an episode ends.
+/// Consecutive control steps, with a reset after a termination.
 #[derive(Default)]
 struct Sequence {
     taken: Vec<Taken>,
-    /// The error that ended it.
+    /// The error that ended the sequence.
     failure: Option<String>,
 }
 
@@ -162,7 +156,7 @@ impl Sequence {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// Observations, rewards and terminations.
+    /// Observations, rewards and terminations as bytes.
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![];
         for taken in &self.taken {
@@ -187,7 +181,7 @@ fn stream(index: u64) -> Stream {
     Streams::new(0).stream(Purpose::Test, 1, index)
 }
 
-/// The error where two records differ.
+/// An error where two records differ.
 fn same(what: &str, a: &[u8], b: &[u8]) -> Result<(), String> {
     if a == b {
         return Ok(());
@@ -220,8 +214,8 @@ impl Subject<'_> {
         }
     }
 
-    /// Steps from the present state, in which `before` was observed.
-    fn go_on(
+    /// Steps from the present state, whose observation is `before`.
+    fn steps(
         &self,
         environment: &mut dyn Environment,
         actions: Actions,
@@ -253,12 +247,12 @@ impl Subject<'_> {
         sequence
     }
 
-    /// A long sequence from a reset.
-    fn drive(&self, actions: Actions) -> Sequence {
+    /// A sequence of [`STEPS`] from a reset.
+    fn sequence(&self, actions: Actions) -> Sequence {
         let mut environment = self.fresh();
         let mut random = stream(2);
         let first = environment.reset(&mut random);
-        self.go_on(environment.as_mut(), actions, &mut random, first, STEPS)
+        self.steps(environment.as_mut(), actions, &mut random, first, STEPS)
     }
 
     /// Random steps from the present state, as bytes.
@@ -268,11 +262,11 @@ impl Subject<'_> {
         random: &mut Stream,
         steps: usize,
     ) -> Vec<u8> {
-        self.go_on(environment, Actions::Uniform, random, vec![], steps)
+        self.steps(environment, Actions::Uniform, random, vec![], steps)
             .bytes()
     }
 
-    /// The same from a reset, with the first observation.
+    /// Random steps from a reset with the first observation, as bytes.
     fn episode(&self, environment: &mut dyn Environment, index: u64, steps: usize) -> Vec<u8> {
         let mut random = stream(index);
         let mut bytes = vec![];
@@ -368,7 +362,7 @@ impl Subject<'_> {
         same("two copies with the same actions", &a, &b)
     }
 
-    fn forgetful_resets(&self) -> Result<(), String> {
+    fn resets_forget(&self) -> Result<(), String> {
         let mut used = self.fresh();
         for index in 0..3 {
             self.episode(used.as_mut(), 10 + index, STEPS / 4);
@@ -385,11 +379,11 @@ impl Subject<'_> {
         let same_kind = original.boxed_simulated();
         same("the states of a copy", &same_kind.snapshot(), &state)?;
         let mut copy = original.boxed_clone();
-        let theirs = self.record(copy.as_mut(), &mut stream(7), STEPS);
+        let copied = self.record(copy.as_mut(), &mut stream(7), STEPS);
         let what = "the original's states before and after its copy moved";
         same(what, &original.snapshot(), &state)?;
-        let ours = self.record(original.as_mut(), &mut stream(7), STEPS);
-        same("a copy and its original", &theirs, &ours)
+        let kept = self.record(original.as_mut(), &mut stream(7), STEPS);
+        same("a copy and its original", &copied, &kept)
     }
 
     fn snapshots(&self) -> Result<(), String> {
@@ -412,7 +406,7 @@ impl Subject<'_> {
                 same("steps before and after restoring", &again, &expected)?;
                 same("the states after them", &environment.snapshot(), &later)?;
             }
-            // the next round starts elsewhere
+            // the next round starts from another state
             self.record(original.as_mut(), &mut random, 7);
         }
         Ok(())
@@ -443,8 +437,8 @@ impl Subject<'_> {
         Ok(())
     }
 
-    /// Compares what a step gave with what the task says of it.
-    fn judged(
+    /// Compares a value of every step with the task's value for the transition.
+    fn compared(
         &self,
         sequences: [&Sequence; 2],
         what: &str,
@@ -452,7 +446,7 @@ impl Subject<'_> {
         expected: impl Fn(&Transition) -> f32,
     ) -> Result<(), String> {
         let required = self.0.task().required_observation_dim();
-        let judge = |taken: &Taken| {
+        let compare = |taken: &Taken| {
             let shown = [&taken.before, &taken.step.observation].map(Vec::len);
             if shown.iter().any(|&components| components < required) {
                 return Err(format!("the task needs {required} components: {shown:?}"));
@@ -468,18 +462,18 @@ impl Subject<'_> {
             }
             Err(format!("{what} is {given}, that of the task {expected}"))
         };
-        sequences.into_iter().try_for_each(|s| s.each(judge))
+        sequences.into_iter().try_for_each(|s| s.each(compare))
     }
 
     fn rewards(&self, sequences: [&Sequence; 2]) -> Result<(), String> {
         let task = self.0.task();
         let given = |step: &Step| step.reward;
-        self.judged(sequences, "the reward", given, |t| task.reward(t))
+        self.compared(sequences, "the reward", given, |t| task.reward(t))
     }
 
     fn terminations(&self, sequences: [&Sequence; 2]) -> Result<(), String> {
         let task = self.0.task();
         let given = |step: &Step| f32::from(u8::from(step.terminated));
-        self.judged(sequences, "the termination", given, |t| task.termination(t))
+        self.compared(sequences, "the termination", given, |t| task.termination(t))
     }
 }

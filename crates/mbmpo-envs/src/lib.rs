@@ -1,14 +1,14 @@
-//! Environments: the MuJoCo locomotion tasks in pure Rust, any robot with any task, and a point mass.
+//! Environments: the MuJoCo locomotion tasks in pure Rust, a user's robot with a task, and a point mass.
 //!
 //! - [`make`] and [`catalogue`]: environments by name;
-//! - [`RobotEnvironment`]: any robot with any task, read from an MJCF file and a [`TaskDescription`] in RON;
+//! - [`RobotEnvironment`]: a robot in MJCF with a task in RON, a [`TaskDescription`];
 //! - [`PointMass`]: an environment without physics; both are [`Simulated`]: their task is data and their state can be
 //!   saved;
 //! - [`VectorEnvironment`]: copies of an environment that step in parallel;
-//! - [`check`]: whether an environment keeps the promises of the trait;
-//! - [`RobotDescription`]: what a robot is made of, read from an MJCF file;
-//! - [`Physics`]: the same robot heavier, weaker or on ice;
-//! - [`Simulation`]: a robot in motion.
+//! - [`check`]: tests whether an environment keeps the contract of its traits;
+//! - [`RobotDescription`]: bodies, joints, motors and shapes of a robot, read from MJCF;
+//! - [`Physics`]: factors on masses, motors and friction;
+//! - [`Simulation`]: the simulation of a robot.
 #![cfg_attr(
     feature = "pictures",
     doc = "- [`picture()`]: a robot as SVG (feature `pictures`)."
@@ -60,7 +60,7 @@ pub use vector::VectorEnvironment;
 use mbmpo_core::Step;
 use mbmpo_core::task::{Task, Transition};
 
-/// Judges a transition.
+/// The outcome of a step, with the task's reward and termination.
 fn finish(task: &Task, before: &[f32], action: &[f32], after: Vec<f32>) -> Step {
     let transition = Transition {
         observation: before,

@@ -1,4 +1,4 @@
-//! The same robot in another world: heavier, weaker or on ice, by factors on what its file says.
+//! Changed physics: factors on the masses, motors and friction of a robot.
 
 use crate::RobotDescription;
 use crate::robot::Geom;
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// Stands for every one.
+/// Name that stands for all bodies or joints.
 const ALL: &str = "all";
 
-/// What touches and belongs to the world.
+/// Name of the world's shapes.
 const FLOOR: &str = "floor";
 
-/// Wide enough for any experiment, and narrow enough to catch a mass in grams.
+/// Range of a factor: wide enough for experiments, and narrow enough to catch a mass in grams.
 const FACTORS: RangeInclusive<f64> = 0.01..=100.0;
 
-/// Factors on the masses, motors and friction of a robot: what differs between the world that a policy was trained in
-/// and another that it shall adapt to.
+/// Factors on the masses, motors and friction of a robot, to train in one world and adapt to another.
 ///
-/// Each factor is 0.01 to 100, and 1 where there is none. `all` stands for every one, also of those without a name, and a
-/// name of its own multiplies on top: with `{"all": 2, "torso": 1.5}` the torso has three times its mass and the rest twice.
+/// Each factor is 0.01 to 100; a missing one is 1. `all` stands for all of them, also those without a name, and the
+/// factor of a name is multiplied on top: with `{"all": 2, "torso": 1.5}` the torso has three times its mass and the
+/// other bodies twice theirs.
 ///
 /// ```
 /// use mbmpo_core::Check;
@@ -37,20 +37,20 @@ const FACTORS: RangeInclusive<f64> = 0.01..=100.0;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Physics {
-    /// By body, on its mass and inertia together, so its shape and centre of mass stay; the drag of a fluid and the
-    /// inertia of rotors (`armature`) stay, too. Range of a factor: 0.01 to 100. Default: none.
+    /// By body, on its mass and inertia together. Shape, centre of mass, the drag of a fluid and the inertia of rotors
+    /// (`armature`) stay the same. Range of a factor: 0.01 to 100. Default: none.
     pub mass: BTreeMap<String, f64>,
-    /// By the joint that it drives, on the force or torque of a motor per unit of control (`gear`). Range of a factor:
-    /// 0.01 to 100. Default: none.
+    /// By driven joint, on the force or torque of a motor per unit of control (`gear`). Range of a factor: 0.01 to 100.
+    /// Default: none.
     pub motor: BTreeMap<String, f64>,
-    /// By body, on the coefficients of sliding friction of its shapes; `floor` is what belongs to the world. In a contact
-    /// the larger of two coefficients counts, so what is slippery on a rough floor slides no better. Range of a factor:
-    /// 0.01 to 100. Default: none.
+    /// By body, on the coefficients of sliding friction of its shapes; `floor` stands for the world's shapes. In a contact
+    /// the larger of two coefficients counts, so less friction of a foot has no effect on a rough floor. Range of a
+    /// factor: 0.01 to 100. Default: none.
     pub friction: BTreeMap<String, f64>,
 }
 
 impl Physics {
-    /// Whether it changes nothing.
+    /// Whether there are no factors.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -72,11 +72,11 @@ impl Check for Physics {
 }
 
 impl RobotDescription {
-    /// The same robot with other physics. Without any factor every bit of what it does stays.
+    /// The robot with changed physics. Without factors every bit stays the same.
     ///
     /// # Errors
-    /// When a name stands for nothing: no body that has mass, no joint with a motor, no body that can touch something.
-    /// The message lists those that there are.
+    /// When a name is not that of a body with mass, a joint with a motor or a body that can touch something,
+    /// respectively. The message lists the known names.
     pub fn with_physics(mut self, physics: &Checked<Physics>) -> Result<Self> {
         self.check()?;
         let Physics {
@@ -108,19 +108,19 @@ impl RobotDescription {
         Ok(self)
     }
 
-    /// Name of the body that has this shape.
+    /// Name of the body that carries this shape.
     fn carrier(&self, geom: &Geom) -> &str {
         geom.body.map_or(FLOOR, |body| &self.bodies[body].name)
     }
 }
 
-/// What the factors make of the part of that name.
+/// The product of the factors that apply to `name`.
 fn factor(factors: &BTreeMap<String, f64>, name: &str) -> f64 {
     let own = factors.get(name).filter(|_| name != ALL);
     factors.get(ALL).into_iter().chain(own).product()
 }
 
-/// That every name of `factors` is one of `names`, which has at least one, or stands for all of them.
+/// Checks that every name of `factors` is `all` or one of `names`, and that `names` is not empty if there are factors.
 fn require<'a>(
     factors: &BTreeMap<String, f64>,
     key: &str,
@@ -129,7 +129,7 @@ fn require<'a>(
 ) -> Result<()> {
     let mut known: Vec<&str> = vec![];
     for name in names {
-        // a body has several shapes, and bodies need no name
+        // a body may have several shapes, and no name
         if !name.is_empty() && !known.contains(&name) {
             known.push(name);
         }
@@ -137,7 +137,7 @@ fn require<'a>(
     let place = format!("physics.{key}");
     if known.is_empty() && !factors.is_empty() {
         return Err(Error::Description(format!(
-            "{place}: there is no {kind}, so nothing to change"
+            "{place}: the robot has no {kind}"
         )));
     }
     known.insert(0, ALL);

@@ -3,18 +3,17 @@ use mbmpo_core::task::{Moment, Norm, RewardTerm, Task, TerminationTerm};
 use mbmpo_core::{Environment, Error, Result, Snapshot, Step, Stream, Tasked, clip_action};
 use rand::RngExt;
 
-/// The first state is uniform in the square of this half width.
+/// Half width of the square in which the first state is uniform.
 const START: f32 = 2.0;
-/// Distance that an action of 1 moves.
+/// Displacement by an action of 1.
 const STRIDE: f32 = 0.1;
-/// The authors' episode ends in the square of this half width.
+/// Half width of the square in which the authors' episodes end.
 const GOAL: f64 = 0.01;
 
-/// A point in the plane that shall go to the origin (appendix A.3 of the paper; the authors'
+/// A point in the plane whose task is to go to the origin (appendix A.3 of the paper; the authors'
 /// `point_2d_env_plasticity.py`).
 ///
-/// `s' = s + 0.1 clip(a, -1, 1)`: no physics, and the best policy is known, so what an algorithm gets can be compared
-/// with what there is to be had.
+/// `s' = s + 0.1 clip(a, -1, 1)`. The optimal policy is known, so results can be compared with the optimum.
 ///
 /// | | [`Variant::Paper`], [`Variant::Gym`] | [`Variant::Authors`] |
 /// |---|---|---|
@@ -30,7 +29,7 @@ pub struct PointMass {
 }
 
 impl PointMass {
-    /// The name under which [`crate::make`] knows it.
+    /// Its name in [`crate::make`].
     pub const NAME: &str = "point-2d";
     /// Components of an observation, and of an action.
     pub const DIM: usize = 2;
@@ -47,11 +46,10 @@ impl PointMass {
         }
     }
 
-    /// Expected return of the best policy over `horizon` steps in [`Variant::Paper`].
+    /// Expected return of the optimal policy over `horizon` steps in [`Variant::Paper`].
     ///
-    /// Each coordinate is best moved towards 0 at full speed: after `t` steps, `u` away from it at first, it is
-    /// `max(u - 0.1 t, 0)` away. With `u` uniform in `[0, 2]` the square of that has the mean
-    /// `max(2 - 0.1 t, 0)³ / 6`.
+    /// It moves each coordinate towards 0 at full speed: from a distance `u` the distance after `t` steps is
+    /// `max(u - 0.1 t, 0)`, whose square has the mean `max(2 - 0.1 t, 0)³ / 6` for `u` uniform in `[0, 2]`.
     pub fn optimal_return(horizon: usize) -> f64 {
         let start = f64::from(START);
         let square = |step: usize| {
@@ -61,7 +59,7 @@ impl PointMass {
         -(0..horizon).map(square).sum::<f64>() * Self::DIM as f64
     }
 
-    /// The best action in `[-1, 1]²`: towards the origin as fast as the box allows, without overshooting.
+    /// The optimal action in `[-1, 1]²`: towards the origin at full speed, without overshooting.
     pub fn optimal_action(observation: &[f32]) -> Vec<f32> {
         let towards = observation.iter().map(|&x| (-x / STRIDE).clamp(-1.0, 1.0));
         towards.collect()
@@ -154,7 +152,7 @@ impl Snapshot for PointMass {
         let numbers = snapshot::read(Self::NAME, Self::DIM, snapshot)?;
         let state = std::array::from_fn(|i| numbers[i] as f32);
         if !state.iter().all(|x: &f32| x.is_finite()) {
-            let what = "the snapshot has numbers that no state has";
+            let what = "the snapshot has numbers that are not finite in single precision";
             return Err(Error::Description(format!("{}: {what}", Self::NAME)));
         }
         self.state = state;

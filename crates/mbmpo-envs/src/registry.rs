@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Where sources differ, which of them an environment follows.
+/// The source that an environment follows where sources differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Variant {
     /// The paper (arXiv:1809.05214, appendix A.3), with the time steps of the authors' code.
@@ -12,7 +12,7 @@ pub enum Variant {
     Paper,
     /// The authors' published code.
     Authors,
-    /// The paper, with the time steps of OpenAI Gym's environments of the same names.
+    /// The paper, with the time steps of OpenAI Gym's environments of the same name.
     Gym,
 }
 
@@ -42,16 +42,16 @@ impl FromStr for Variant {
     }
 }
 
-/// What there is to know about an environment.
+/// Facts about an environment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EnvironmentInfo {
-    /// What [`make`] takes.
+    /// Its name for [`make`].
     pub name: &'static str,
-    /// One line.
+    /// Description in one line.
     pub summary: &'static str,
-    /// Components of an observation.
+    /// Number of components of an observation.
     pub observation_dim: usize,
-    /// Components of an action.
+    /// Number of components of an action.
     pub action_dim: usize,
     /// Default length of an episode \[control steps\].
     pub horizon: usize,
@@ -59,7 +59,7 @@ pub struct EnvironmentInfo {
     pub control_time_step: f64,
 }
 
-/// A robot that comes with the crate.
+/// A robot of this crate.
 struct Robot {
     name: &'static str,
     summary: &'static str,
@@ -89,7 +89,7 @@ macro_rules! asset {
 const ROBOTS: &[Robot] = &[
     Robot {
         name: "half-cheetah",
-        summary: "a planar cheetah that shall run forward",
+        summary: "a planar cheetah that runs forward",
         mjcf: asset!("half_cheetah.xml"),
         task: asset!("half_cheetah.ron"),
         authors_task: None,
@@ -97,7 +97,7 @@ const ROBOTS: &[Robot] = &[
     },
     Robot {
         name: "swimmer",
-        summary: "three links that shall swim forward in a viscous fluid",
+        summary: "three links that swim forward in a viscous fluid",
         mjcf: asset!("swimmer.xml"),
         task: asset!("swimmer.ron"),
         authors_task: None,
@@ -105,7 +105,7 @@ const ROBOTS: &[Robot] = &[
     },
     Robot {
         name: "hopper",
-        summary: "one planar leg that shall hop forward and not fall",
+        summary: "one planar leg that hops forward without falling",
         mjcf: asset!("hopper.xml"),
         task: asset!("hopper.ron"),
         authors_task: None,
@@ -113,7 +113,7 @@ const ROBOTS: &[Robot] = &[
     },
     Robot {
         name: "walker2d",
-        summary: "two planar legs that shall walk forward and not fall",
+        summary: "two planar legs that walk forward without falling",
         mjcf: asset!("walker2d.xml"),
         task: asset!("walker2d.ron"),
         authors_task: None,
@@ -121,7 +121,7 @@ const ROBOTS: &[Robot] = &[
     },
     Robot {
         name: "ant",
-        summary: "a four-legged robot that shall run forward and not fall",
+        summary: "a four-legged robot that runs forward without falling",
         mjcf: asset!("ant.xml"),
         task: asset!("ant.ron"),
         authors_task: None,
@@ -129,7 +129,7 @@ const ROBOTS: &[Robot] = &[
     },
     Robot {
         name: "pr2-reacher",
-        summary: "an arm of seven joints that shall reach a point",
+        summary: "an arm of seven joints that reaches a point",
         mjcf: asset!("pr2.xml"),
         task: asset!("pr2_reacher.ron"),
         authors_task: Some(asset!("pr2_reacher_authors.ron")),
@@ -148,14 +148,14 @@ pub const NAMES: &[&str] = &{
     names
 };
 
-/// All environments.
+/// Facts about all environments.
 ///
 /// # Errors
-/// When one of them cannot be made, which tests exclude.
+/// When one of them cannot be made; tests make all of them.
 pub fn catalogue() -> Result<Vec<EnvironmentInfo>> {
     let point = (
         PointMass::NAME,
-        "a point in the plane that shall go to the origin; the best policy is known",
+        "a point in the plane that goes to the origin; the optimal policy is known",
     );
     let robots = ROBOTS.iter().map(|robot| (robot.name, robot.summary));
     let info = |(name, summary)| {
@@ -172,11 +172,10 @@ pub fn catalogue() -> Result<Vec<EnvironmentInfo>> {
     std::iter::once(point).chain(robots).map(info).collect()
 }
 
-/// The environment of that name, not yet reset. Where variants do not differ they are the same: see
-/// `docs/environments.md`.
+/// The environment of this name, not yet reset. `docs/environments.md` says which variants differ.
 ///
 /// # Errors
-/// When there is none; the message lists those that there are.
+/// When the name is unknown; the message lists the known ones.
 pub fn make(name: &str, variant: Variant) -> Result<Box<dyn Simulated>> {
     match name {
         PointMass::NAME => Ok(Box::new(PointMass::new(variant))),
@@ -185,18 +184,18 @@ pub fn make(name: &str, variant: Variant) -> Result<Box<dyn Simulated>> {
 }
 
 impl RobotEnvironment {
-    /// A robot that comes with the crate, see [`make`].
+    /// The robot of this name with its task, see [`make`].
     ///
     /// # Errors
-    /// When there is none of that name; the message lists those that there are.
+    /// When the name is unknown; the message lists the known ones.
     pub fn by_name(name: &str, variant: Variant) -> Result<Self> {
         Self::by_name_with(name, variant, &Physics::default().check()?)
     }
 
-    /// As [`Self::by_name`], with other physics.
+    /// As [`Self::by_name`], with changed physics.
     ///
     /// # Errors
-    /// When there is none of that name, or as [`RobotDescription::with_physics`]; the message lists what there is.
+    /// When the name is unknown, or those of [`RobotDescription::with_physics`].
     pub fn by_name_with(name: &str, variant: Variant, physics: &Checked<Physics>) -> Result<Self> {
         let Some(entry) = ROBOTS.iter().find(|robot| robot.name == name) else {
             let known = NAMES.iter().copied();

@@ -1,4 +1,4 @@
-//! What a robot is made of, as read from an MJCF file.
+//! Description of a robot, as read from an MJCF file.
 //!
 //! Metres, kilograms, seconds, radians. Joints are in the order of the generalised coordinates.
 
@@ -19,11 +19,11 @@ pub struct RobotDescription {
     pub name: String,
     /// MuJoCo time step \[s\].
     pub time_step: f64,
-    /// How MuJoCo would integrate over a time step.
+    /// MuJoCo's integrator.
     pub integrator: Integrator,
-    /// \[m/s²\]
+    /// Acceleration of gravity \[m/s²\].
     pub gravity: [f64; 3],
-    /// What the robot moves in.
+    /// The medium that surrounds the robot.
     pub medium: Medium,
     /// Parents come before their children.
     pub bodies: Vec<Body>,
@@ -47,12 +47,12 @@ pub enum Integrator {
     RungeKutta4,
 }
 
-/// A fluid, or none where both are 0.
+/// A fluid; vacuum where both values are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Medium {
-    /// \[kg/m³\]
+    /// Density \[kg/m³\].
     pub density: f64,
-    /// \[Pa s\]
+    /// Viscosity \[Pa s\].
     pub viscosity: f64,
 }
 
@@ -71,7 +71,7 @@ pub struct Body {
 }
 
 impl Body {
-    /// \[kg\]
+    /// Mass \[kg\].
     pub fn mass(&self) -> f64 {
         self.mass_properties.mass()
     }
@@ -95,22 +95,22 @@ impl Body {
             .to_cols_array_2d()
     }
 
-    /// Makes it heavier by a factor, its inertia with its mass.
+    /// Multiplies mass and inertia by a factor.
     pub(crate) fn scale_mass(&mut self, factor: f64) {
         self.mass_properties.inv_mass /= factor;
         self.mass_properties.inv_principal_inertia /= factor;
     }
 }
 
-/// How a joint moves.
+/// Kind of a joint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JointKind {
-    /// Along its axis.
+    /// Translation along its axis.
     Slide,
-    /// About its axis.
+    /// Rotation about its axis.
     Hinge,
-    /// Anywhere: position (x, y, z) and unit quaternion (w, x, y, z) in the world. Velocities are linear in the world's
-    /// frame and angular in the body's, as MuJoCo has it. Its body is a child of the world and has no other joint.
+    /// Free motion: position (x, y, z) and unit quaternion (w, x, y, z) in the world. As in MuJoCo, linear velocities are
+    /// in the world's frame and angular ones in the body's. The body is a child of the world and has no other joint.
     Free,
 }
 
@@ -132,7 +132,7 @@ impl JointKind {
     }
 }
 
-/// What lets a body move relative to its parent.
+/// A joint between a body and its parent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joint {
     /// Its name.
@@ -145,23 +145,23 @@ pub struct Joint {
     pub position: [f64; 3],
     /// Unit vector in the body's frame.
     pub axis: [f64; 3],
-    /// Coordinate in the initial pose (MJCF: `ref`).
+    /// Coordinate in the initial pose (MJCF: `ref`) \[m or rad\].
     pub reference: f64,
     /// Lowest and highest coordinate, where limited.
     pub range: Option<[f64; 2]>,
-    /// Spring \[N/m or N m/rad\].
+    /// Stiffness of the spring \[N/m or N m/rad\].
     pub stiffness: f64,
     /// Coordinate at which the spring rests.
     pub spring_rest: f64,
-    /// \[N s/m or N m s/rad\]
+    /// Damping \[N s/m or N m s/rad\].
     pub damping: f64,
     /// Inertia of the rotor, added to the diagonal of the mass matrix \[kg or kg m²\].
     pub armature: f64,
-    /// How hard the limits are.
+    /// Softness of the limits.
     pub limit: Softness,
 }
 
-/// A motor on a joint.
+/// A motor that drives a joint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Actuator {
     /// Index of the joint that it drives, a slide or a hinge.
@@ -179,31 +179,31 @@ pub struct Geom {
     pub body: Option<usize>,
     /// Its shape, in the body's frame.
     pub shape: Shape,
-    /// Coefficient of sliding friction; the larger of two in contact counts.
+    /// Coefficient of sliding friction; in a contact the larger one counts.
     pub friction: f64,
-    /// Whether it rubs (MJCF: `condim` 3) or is slippery (1); it is enough that one of two in contact rubs.
-    pub rubs: bool,
-    /// Distance at which contacts begin to act \[m\]; those of two add up, as in MuJoCo 4.
+    /// Whether it has friction (MJCF: `condim` 3, not 1); a contact has friction where one of its geoms has.
+    pub has_friction: bool,
+    /// Distance at which contacts become active \[m\]; in a contact they add up, as in MuJoCo 4.
     pub margin: f64,
-    /// How hard contacts are; the mean of two counts.
+    /// Softness of contacts; in a contact the mean counts.
     pub softness: Softness,
-    /// Touches a geom whose `affinity` shares a bit.
+    /// Bit mask (MJCF: `contype`): the geom can touch those whose `affinity` shares a bit.
     pub contact_type: u32,
-    /// See [`Self::contact_type`].
+    /// Bit mask (MJCF: `conaffinity`), see [`Self::contact_type`].
     pub affinity: u32,
 }
 
 impl Geom {
-    /// Whether it can touch anything.
+    /// Whether it can touch any other geom.
     pub(crate) fn touches(&self) -> bool {
         self.contact_type != 0 || self.affinity != 0
     }
 }
 
-/// Shapes that robots here are made of, in their body's frame.
+/// Shapes of geoms, in the body's frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shape {
-    /// All within `radius` of the segment \[m\].
+    /// The points within `radius` of a segment \[m\].
     Capsule {
         /// One end of the segment.
         a: [f64; 3],
@@ -212,23 +212,23 @@ pub enum Shape {
         /// Radius.
         radius: f64,
     },
-    /// A ball \[m\].
+    /// A sphere \[m\].
     Sphere {
         /// Its centre.
         center: [f64; 3],
         /// Its radius.
         radius: f64,
     },
-    /// A box \[m\]. It has mass and can be seen, and touches nothing.
+    /// A box \[m\]. It has mass and is drawn, but touches nothing.
     Box {
         /// Its centre.
         center: [f64; 3],
         /// Unit quaternion (w, x, y, z).
         orientation: [f64; 4],
-        /// Half its edges.
+        /// Half the edges.
         half: [f64; 3],
     },
-    /// A cylinder \[m\]. It has mass and can be seen, and touches nothing.
+    /// A cylinder \[m\]. It has mass and is drawn, but touches nothing.
     Cylinder {
         /// Centre of one face.
         a: [f64; 3],
@@ -251,7 +251,7 @@ pub struct Site {
     pub name: String,
     /// Index of the body that carries it; `None` is the world.
     pub body: Option<usize>,
-    /// In the body's frame \[m\].
+    /// Position in the body's frame \[m\].
     pub position: [f64; 3],
 }
 
@@ -269,16 +269,16 @@ impl RobotDescription {
     /// | `site` | `name`, `pos` |
     /// | `motor` | `joint`, `gear`, `ctrlrange` |
     ///
-    /// Looks (`rgba`, `material`, `group`) may be there and make no difference.
+    /// Attributes for rendering (`rgba`, `material`, `group`) are allowed and have no effect.
     ///
     /// # Errors
-    /// When the document is not valid, or uses something that [`crate::Simulation`] cannot do: every element and
-    /// attribute is either honoured or refused, none is dropped.
+    /// When the document is not valid, or has an element or attribute that [`crate::Simulation`] does not support: each
+    /// is either honoured or refused, none is ignored.
     pub fn from_mjcf(xml: &str) -> Result<Self> {
         mjcf::parse(xml)
     }
 
-    /// That every index points to something that comes before what it is for: fields can be filled in by hand.
+    /// Checks that every index is valid and parents come before children: fields can be set by hand.
     pub(crate) fn check(&self) -> Result<()> {
         let bodies = self.bodies.len();
         let known = |body: Option<usize>| body.is_none_or(|body| body < bodies);
@@ -287,24 +287,24 @@ impl RobotDescription {
             let joint = self.joints.get(motor.joint);
             joint.is_some_and(|joint| joint.kind != JointKind::Free)
         };
-        let sound = parents.fold(true, |sound, (i, body)| {
-            sound && body.parent.is_none_or(|parent| parent < i)
+        let valid = parents.fold(true, |valid, (i, body)| {
+            valid && body.parent.is_none_or(|parent| parent < i)
         }) && self.joints.iter().all(|joint| joint.body < bodies)
             && self.joints.is_sorted_by_key(|joint| joint.body)
             && self.geoms.iter().all(|geom| known(geom.body))
             && self.sites.iter().all(|site| known(site.body))
             && self.actuators.iter().all(driven);
-        if sound {
+        if valid {
             return Ok(());
         }
         Err(mbmpo_core::Error::Description(format!(
-            "robot `{}`: a body's parent, or the body or joint of something, is not there, does not come before it or \
-             cannot be driven",
+            "robot `{}`: the parent of a body, the body of a joint, geom or site, or the joint of a motor does not exist, \
+             is out of order or cannot be driven",
             self.name
         )))
     }
 
-    /// Kind, first component of `qpos` and first component of `qvel` of every joint.
+    /// Kind, first component of `qpos` and first component of `qvel`, for every joint.
     pub(crate) fn layout(&self) -> impl Iterator<Item = (JointKind, usize, usize)> {
         self.joints.iter().scan((0, 0), |(coordinate, dof), joint| {
             let kind = joint.kind;
@@ -328,7 +328,7 @@ impl RobotDescription {
             .sum()
     }
 
-    /// `qpos` of the pose that the file describes.
+    /// `qpos` of the pose in the file.
     pub fn initial_positions(&self) -> Vec<f64> {
         let mut positions = vec![];
         for joint in &self.joints {
@@ -344,7 +344,7 @@ impl RobotDescription {
         positions
     }
 
-    /// \[kg\]
+    /// Total mass \[kg\].
     pub fn total_mass(&self) -> f64 {
         self.bodies.iter().map(Body::mass).sum()
     }

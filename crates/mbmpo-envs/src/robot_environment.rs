@@ -1,4 +1,4 @@
-//! Any robot with any task.
+//! A robot with a task as an environment.
 
 mod names;
 
@@ -17,13 +17,13 @@ use rand::RngExt;
 use rand_distr::StandardNormal;
 use std::sync::Arc;
 
-/// A robot in a world with a floor, and what it shall do.
+/// A simulated robot with a task.
 ///
-/// - Observations and the first state are as the [`TaskDescription`] says; in the order of the noise: coordinates,
-///   velocities, then the goal.
+/// - Observations and the initial state follow the [`TaskDescription`]; a reset draws the noise of the coordinates, then
+///   that of the velocities, then the goal.
 /// - Actions are in policy units: -1 is the lowest control of a motor, 1 the highest.
 /// - Reward and termination are those of the task for (observation, clipped action, next observation). A velocity in them
-///   is that after the step, and clipped where the observation is.
+///   is that after the step, and clipped if the observation is.
 ///
 /// ```
 /// use mbmpo_core::{Environment, Purpose, Streams};
@@ -50,16 +50,16 @@ use std::sync::Arc;
 pub struct RobotEnvironment {
     plan: Arc<Plan>,
     simulation: Simulation,
-    /// In the world \[m\].
+    /// Position of the goal in the world \[m\].
     goal: [f64; 3],
     /// Control steps since the reset.
     steps: usize,
 }
 
-/// Beyond anything in the state of an environment that has not diverged.
+/// Bound on the numbers of a snapshot, above those of any state that has not diverged.
 const LARGEST: f64 = 1e15;
 
-/// What never changes: shared by all copies.
+/// The constant part, shared by all copies.
 struct Plan {
     name: String,
     labels: Vec<String>,
@@ -72,7 +72,7 @@ struct Plan {
     site: Option<usize>,
 }
 
-/// Where a component of the observation comes from, and the bound of its size.
+/// The source of a component of the observation, and the bound on its absolute value.
 struct Sensor {
     source: Source,
     clip: f64,
@@ -92,11 +92,11 @@ struct Motor {
 }
 
 impl RobotEnvironment {
-    /// The robot at rest in its initial pose.
+    /// The robot with the task, at rest in the initial pose. The environment is called `name`.
     ///
     /// # Errors
-    /// When a name of the task stands for nothing in the robot, an observation appears twice, there is no motor, or the
-    /// robot cannot be simulated.
+    /// When the robot has no part with a name in the task, no motor, or cannot be simulated, or when an observation
+    /// appears twice.
     pub fn new(
         name: &str,
         robot: &RobotDescription,
@@ -142,7 +142,7 @@ impl RobotEnvironment {
         })
     }
 
-    /// The robot of an MJCF file with the task of a RON file, both as text.
+    /// A robot in MJCF with a task in RON, both as text.
     ///
     /// # Errors
     /// Those of [`RobotDescription::from_mjcf`], [`TaskDescription::from_ron`] and [`Self::new`].
@@ -152,12 +152,12 @@ impl RobotEnvironment {
         Self::new(name, &robot, task)
     }
 
-    /// What the components of the observation are.
+    /// Labels of the components of the observation.
     pub fn labels(&self) -> &[String] {
         &self.plan.labels
     }
 
-    /// The robot in motion.
+    /// The simulation of the robot.
     pub fn simulation(&self) -> &Simulation {
         &self.simulation
     }
@@ -209,7 +209,7 @@ impl RobotEnvironment {
     }
 }
 
-/// A quaternion of length 0 is no orientation.
+/// Refuses quaternions of length 0.
 fn require_orientations(robot: &RobotDescription, positions: &[f64]) -> Result<()> {
     for (joint, (kind, start, _)) in robot.joints.iter().zip(robot.layout()) {
         if kind == JointKind::Free {
@@ -228,7 +228,7 @@ fn require_orientations(robot: &RobotDescription, positions: &[f64]) -> Result<(
 fn motors(robot: &RobotDescription) -> Result<Vec<Motor>> {
     if robot.actuators.is_empty() {
         return Err(Error::Description(format!(
-            "robot `{}` has no motors: there is nothing to learn",
+            "robot `{}` has no motors",
             robot.name
         )));
     }
@@ -285,7 +285,7 @@ impl Environment for RobotEnvironment {
                 goal.low[i] + share * (goal.high[i] - goal.low[i])
             });
         }
-        // the sizes are the simulation's own, so it has nothing to refuse
+        // the lengths are those of the simulation, so this cannot fail
         let _ = self.set_state(&positions, &velocities);
         self.observe()
     }
@@ -338,7 +338,7 @@ impl Snapshot for RobotEnvironment {
         let moderate = |x: &f64| x.abs() <= LARGEST;
         if !(numbers.iter().all(moderate) && steps >= 0.0 && steps.fract() == 0.0) {
             return Err(Error::Description(format!(
-                "{}: the snapshot has numbers that no state has",
+                "{}: the snapshot has numbers out of range",
                 self.plan.name
             )));
         }

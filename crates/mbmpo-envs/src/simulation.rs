@@ -1,4 +1,4 @@
-//! A robot in motion, as MuJoCo would move it.
+//! Simulates a robot with MuJoCo's equations.
 //!
 //! Rapier's multibody gives the kinematics, parry the contacts between shapes; the equations of motion, the soft
 //! constraints and the integrators are MuJoCo's.
@@ -16,17 +16,17 @@ use mbmpo_core::{Error, Result};
 use rapier3d_f64::math::{Pose, Rotation, Vector};
 use std::sync::Arc;
 
-/// A speed beyond this means that the simulation has blown up \[m/s or rad/s\]: under the most violent actions
-/// MuJoCo's robots stay below 110.
+/// Speed beyond which the simulation counts as diverged \[m/s or rad/s\]: under the most violent actions MuJoCo's
+/// robots stay below 110.
 const MAX_SPEED: f64 = 1e3;
 
-/// A quaternion whose length is this near to 1 is of length 1.
+/// Tolerance on the length of a quaternion that counts as normalised.
 const NORMALIZED: f64 = 1e-12;
 
-/// Degrees of freedom: several times those of a humanoid with hands. A time step takes time cubic in them.
+/// Most degrees of freedom: several times those of a humanoid with hands. The cost of a time step is cubic in them.
 const MOST_DOFS: usize = 200;
 
-/// What never changes: shared by all copies of a simulation.
+/// The constant part, shared by all copies of a simulation.
 struct Plan {
     robot: RobotDescription,
     frame_skip: usize,
@@ -34,15 +34,15 @@ struct Plan {
     attachments: Vec<kinematics::Attachment>,
 }
 
-/// A robot in its world.
+/// A simulated robot and its world.
 ///
-/// Its state is `qpos` and `qvel`, in MuJoCo's order and conventions, and nothing else: what follows from a state does
-/// not depend on how it was reached, bit for bit.
+/// The state is `qpos` and `qvel`, in MuJoCo's order and conventions, and nothing else: the steps from a state do not
+/// depend on how it was reached, bit for bit.
 #[derive(Clone)]
 pub struct Simulation {
     plan: Arc<Plan>,
     state: State,
-    /// Since the state was last set.
+    /// Control steps since the state was last set.
     steps: usize,
     dynamics: Dynamics,
 }
@@ -58,8 +58,8 @@ impl Simulation {
     /// The robot at rest in the pose of its description. A control step takes `frame_skip` MuJoCo time steps.
     ///
     /// # Errors
-    /// When nothing of the robot can move, a joint moves nothing that has mass, it has more than 200 degrees of freedom or
-    /// 10,000 pairs of geoms that can touch, an index of the description points nowhere, or `frame_skip` is 0.
+    /// When the robot has no degree of freedom, more than 200 of them or more than 10,000 pairs of geoms that can touch,
+    /// a joint moves no mass, an index of the description is invalid, or `frame_skip` is 0.
     pub fn new(robot: &RobotDescription, frame_skip: usize) -> Result<Self> {
         robot.check()?;
         if robot.dofs() > MOST_DOFS {
@@ -90,7 +90,7 @@ impl Simulation {
         })
     }
 
-    /// What is simulated.
+    /// The simulated robot.
     pub fn robot(&self) -> &RobotDescription {
         &self.plan.robot
     }
@@ -110,7 +110,7 @@ impl Simulation {
         self.plan.robot.time_step * self.plan.frame_skip as f64
     }
 
-    /// Puts the robot into a state; quaternions are normalised.
+    /// Sets the state; quaternions are normalised.
     ///
     /// # Errors
     /// When a length is wrong.
@@ -123,7 +123,7 @@ impl Simulation {
             if joint == JointKind::Free {
                 let quaternion = &mut self.state.positions[coordinate + 3..coordinate + 7];
                 let norm = quaternion.iter().map(|x| x * x).sum::<f64>().sqrt();
-                // what is normalised stays as it is, to the bit
+                // a normalised quaternion keeps its bits
                 if (norm - 1.0).abs() > NORMALIZED {
                     quaternion.iter_mut().for_each(|x| *x /= norm);
                 }
@@ -136,10 +136,10 @@ impl Simulation {
     /// Advances by one control step under `controls`, one per motor in its own units, clipped to the motor's range.
     ///
     /// # Errors
-    /// When `controls` has the wrong length; [`Error::Diverged`] when a coordinate is not finite or a speed is beyond
+    /// When `controls` has the wrong length; [`Error::Diverged`] when a coordinate is not finite or a speed exceeds
     /// 1000.
     pub fn step(&mut self, controls: &[f64]) -> Result<()> {
-        // copies of a simulation share the plan: counting references here would make their threads wait for each other
+        // not `Arc::clone`: threads would contend for the reference count that copies of a simulation share
         let plan = &*self.plan;
         let motors = &plan.model.motors;
         Error::check_shape("controls", motors.len(), controls.len())?;
@@ -226,7 +226,7 @@ impl State {
         );
     }
 
-    /// Classical Runge-Kutta of fourth order, on rotations as Munthe-Kaas (1998) generalised it.
+    /// Classical fourth-order Runge-Kutta, on rotations in Munthe-Kaas's generalisation (1998).
     fn runge_kutta(&mut self, plan: &Plan, dynamics: &mut Dynamics, controls: &[f64]) {
         let time_step = plan.robot.time_step;
         let (start, initial) = (self.positions.clone(), self.velocities.clone());
@@ -245,7 +245,7 @@ impl State {
                 next * time_step,
                 &dynamics.acceleration,
             );
-            seen_from_start(&plan.robot, &mut rates, next * time_step, &self.velocities);
+            rates_from_start(&plan.robot, &mut rates, next * time_step, &self.velocities);
         }
         self.positions.copy_from_slice(&start);
         displace(&plan.robot, &mut self.positions, &mean_rates, time_step);
@@ -261,10 +261,10 @@ fn add(sum: &mut [f64], factor: f64, vector: &[f64]) {
     }
 }
 
-/// From the rates that led to a stage of an integration step to those of the stage. Rates are velocities, but for
-/// rotations: there they are the rates of the rotation vector `u` from the step's start, `ω + u × ω / 2 +
+/// Replaces the rates that led to a stage of an integration step by those of the stage. Rates are velocities, except
+/// for rotations: there they are the rates of the rotation vector `u` from the start of the step, `ω + u × ω / 2 +
 /// u × (u × ω) / 12`.
-fn seen_from_start(robot: &RobotDescription, rates: &mut [f64], time: f64, velocities: &[f64]) {
+fn rates_from_start(robot: &RobotDescription, rates: &mut [f64], time: f64, velocities: &[f64]) {
     for (kind, _, dof) in robot.layout() {
         let here = dof..dof + kind.dofs();
         let (rates, velocities) = (&mut rates[here.clone()], &velocities[here]);
@@ -281,7 +281,7 @@ fn seen_from_start(robot: &RobotDescription, rates: &mut [f64], time: f64, veloc
     }
 }
 
-/// Moves `positions` with `velocities` for a time.
+/// Integrates `positions` over `time` with constant `velocities`.
 fn displace(robot: &RobotDescription, positions: &mut [f64], velocities: &[f64], time: f64) {
     for (kind, coordinate, dof) in robot.layout() {
         let (positions, velocities) = (&mut positions[coordinate..], &velocities[dof..]);

@@ -1,11 +1,11 @@
-//! The bytes of a snapshot: a mark, the environment's name, then numbers, all little endian.
+//! Format of a snapshot: a mark, the environment's name, then numbers, all little endian.
 
 use mbmpo_core::{Error, Result};
 
-/// Names the format; a change of the format changes it.
+/// Identifies the format and its version.
 const MARK: &[u8; 8] = b"mbmpo\0s1";
 
-/// Writes a snapshot of the environment `name`.
+/// The snapshot of the environment `name` with these numbers.
 pub(crate) fn write(name: &str, numbers: impl IntoIterator<Item = f64>) -> Vec<u8> {
     let mut bytes = MARK.to_vec();
     bytes.extend((name.len() as u64).to_le_bytes());

@@ -1,4 +1,4 @@
-//! The task of a robot, as a file in RON describes it.
+//! Description of a robot's task, read from RON.
 
 use mbmpo_core::ron_text::{self, TextError};
 use mbmpo_core::task::{RewardTerm, Task, TerminationTerm};
@@ -6,11 +6,11 @@ use mbmpo_core::{Check, Checked, Checker};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a robot is shown and paid for. Every field but `reward` has a default.
+/// A robot's observation, reward, termination and initial state. Every field except `reward` has a default.
 ///
 /// Coordinates have the names of their joints; those of a free joint `root` are `root.x .y .z .qw .qx .qy .qz`, and its
-/// velocities `root.vx .vy .vz .wx .wy .wz`. Components of the observation are known by labels: a coordinate by its name,
-/// the velocity of a slide or hinge `knee` as `knee velocity`, the way to the goal as `goal x`, `goal y`, `goal z`.
+/// velocities `root.vx .vy .vz .wx .wy .wz`. Components of the observation have labels: a coordinate its name, the
+/// velocity of a slide or hinge `knee` the label `knee velocity`, the vector to the goal `goal x`, `goal y`, `goal z`.
 ///
 /// ```
 /// use mbmpo_envs::TaskDescription;
@@ -37,21 +37,21 @@ pub struct TaskDescription {
     /// Default length of an episode \[control steps\], 1 to 1,000,000. Default: 200 (paper A.3).
     #[serde(default = "defaults::horizon")]
     pub horizon: usize,
-    /// Parts of the observation, one after the other, 1 to 1,000. Default: all positions, then all velocities.
+    /// Parts of the observation, in order, 1 to 1,000. Default: all positions, then all velocities.
     #[serde(default = "defaults::observation")]
     pub observation: Vec<ObservationTerm>,
-    /// A point that shall be reached. Default: none.
+    /// A point to reach. Default: none.
     #[serde(default)]
     pub goal: Option<Goal>,
     /// The reward is the sum of these, at least one; see [`RewardTerm`].
     pub reward: Vec<RewardTerm<String>>,
-    /// The sum is clipped to plus or minus this. Default: not clipped.
+    /// Bound on the absolute value of the sum, to which it is clipped. Default: not clipped.
     #[serde(default)]
     pub reward_clip: Option<f64>,
     /// The episode ends as soon as one of these holds, see [`TerminationTerm`]. Default: never.
     #[serde(default)]
     pub termination: Vec<TerminationTerm<String>>,
-    /// The first state.
+    /// The initial state.
     #[serde(default)]
     pub reset: Reset,
 }
@@ -62,39 +62,39 @@ pub struct TaskDescription {
 pub enum ObservationTerm {
     /// Generalised coordinates \[m, rad, or parts of a quaternion\].
     Positions {
-        /// Which. Default: all.
+        /// Selected coordinates. Default: all.
         #[serde(default)]
         of: Selection,
-        /// Clipped to plus or minus this. Default: not clipped.
+        /// Bound on absolute values, to which they are clipped. Default: not clipped.
         #[serde(default)]
         clip: Option<f64>,
     },
     /// Generalised velocities \[m/s or rad/s\].
     Velocities {
-        /// Of which. Default: all.
+        /// Selected velocities. Default: all.
         #[serde(default)]
         of: Selection,
-        /// Clipped to plus or minus this. Default: not clipped.
+        /// Bound on absolute values, to which they are clipped. Default: not clipped.
         #[serde(default)]
         clip: Option<f64>,
     },
-    /// From the site of the goal to the goal: three components \[m\].
+    /// Vector from the site to the goal: three components \[m\].
     ToGoal,
 }
 
-/// Some of the coordinates, or of the velocities.
+/// A selection of coordinates or of velocities.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub enum Selection {
     /// All, in MuJoCo's order.
     #[default]
     All,
-    /// All but these, in MuJoCo's order.
+    /// All except these, in MuJoCo's order.
     AllBut(Vec<String>),
     /// These, in this order.
     Only(Vec<String>),
 }
 
-/// A point that shall be reached with a site of the robot, uniform in a box, new in every episode.
+/// A point that a site of the robot is to reach, uniform in a box and drawn in every episode.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Goal {
@@ -106,13 +106,13 @@ pub struct Goal {
     pub high: [f64; 3],
 }
 
-/// The first state: an initial state plus normal noise. A quaternion is normalised after the noise.
+/// The initial state: a pose at rest plus normal noise. Quaternions are normalised after the noise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reset {
-    /// Standard deviation of every coordinate \[m or rad\], from 0 on. Default: 0.01 (the authors' `mujoco_env.py`).
+    /// Standard deviation of every coordinate \[m or rad\], at least 0. Default: 0.01 (the authors' `mujoco_env.py`).
     pub position_noise: f64,
-    /// Standard deviation of every velocity about 0 \[m/s or rad/s\], from 0 on. Default: 0.1 (the authors'
+    /// Standard deviation of every velocity about 0 \[m/s or rad/s\], at least 0. Default: 0.1 (the authors'
     /// `mujoco_env.py`).
     pub velocity_noise: f64,
     /// Initial coordinates by name \[m or rad\]. Default: the pose of the MJCF file.
@@ -152,10 +152,10 @@ mod defaults {
     }
 }
 
-/// Bound on lengths, angles and speeds \[m, rad, m/s, rad/s\]: what is beyond diverges at once.
+/// Bound on lengths, angles and speeds \[m, rad, m/s, rad/s\]: beyond it a simulation diverges at once.
 const LARGEST: f64 = 1e6;
 
-/// Parts of an observation, each of which may name every coordinate.
+/// Most parts of an observation; each may name every coordinate.
 const MOST_PARTS: usize = 1000;
 
 impl TaskDescription {
@@ -168,7 +168,7 @@ impl TaskDescription {
         ron_text::read(text, origin)
     }
 
-    /// Reward and termination, by labels.
+    /// Reward and termination, with components by label.
     pub fn task(&self) -> Task<String> {
         Task {
             reward: self.reward.clone(),

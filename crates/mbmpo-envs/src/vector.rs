@@ -1,8 +1,8 @@
 use mbmpo_core::{Environment, Error, Result, Step, Stream};
 use rayon::prelude::*;
 
-/// Copies of an environment that reset and step together, in parallel on the current Rayon pool. What they give does not
-/// depend on the number of threads: it is what the copies give one after the other.
+/// Copies of an environment that reset and step together, in parallel on the current Rayon pool. The results are those
+/// of the copies one after the other, at any number of threads.
 ///
 /// ```
 /// use mbmpo_core::{Purpose, Streams};
@@ -22,7 +22,7 @@ pub struct VectorEnvironment {
 }
 
 impl VectorEnvironment {
-    /// This many copies of `environment`, each in its state.
+    /// This many copies of `environment`, each in its present state.
     pub fn new(environment: &dyn Environment, copies: usize) -> Self {
         Self {
             copies: (0..copies).map(|_| environment.boxed_clone()).collect(),
@@ -38,7 +38,7 @@ impl VectorEnvironment {
     /// Starts an episode in every copy, with a stream each, and returns the first observations.
     ///
     /// # Errors
-    /// When the number of streams is not that of the copies.
+    /// When the number of streams differs from that of the copies.
     pub fn reset(&mut self, streams: &mut [Stream]) -> Result<Vec<Vec<f32>>> {
         Error::check_shape("streams", self.copies.len(), streams.len())?;
         let pairs = self.copies.par_iter_mut().zip(streams);
@@ -48,8 +48,8 @@ impl VectorEnvironment {
     /// Applies an action to every copy: `[copies * action]`.
     ///
     /// # Errors
-    /// When the number of actions is wrong, or as [`Error::Copy`] when copies diverge: the first of them is reported, and
-    /// all have taken their step.
+    /// When the number of actions is wrong; [`Error::Copy`] when copies diverge: the first of them is reported, and all
+    /// copies have taken their step.
     pub fn step(&mut self, actions: &[f32]) -> Result<Vec<Step>> {
         let expected = self.copies.len() * self.action_dim;
         Error::check_shape("actions", expected, actions.len())?;

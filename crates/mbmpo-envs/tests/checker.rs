@@ -1,4 +1,4 @@
-//! The checker passes what keeps the promises of an environment, and each of its checks finds what it is there for.
+//! The checker passes environments that keep the contract, and each of its checks finds a violation.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_core::{Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked};
@@ -27,7 +27,7 @@ fn the_example_robot_passes() {
     passes(&RobotEnvironment::from_text("inverted-pendulum", robot, task).unwrap());
 }
 
-/// Ways to break a promise.
+/// Ways to violate the contract.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     Nothing,
@@ -49,7 +49,7 @@ enum Fault {
     AlwaysEnds,
 }
 
-/// A point that breaks one promise.
+/// A point mass with one fault.
 #[derive(Clone)]
 struct Broken {
     point: PointMass,
@@ -58,10 +58,10 @@ struct Broken {
     hidden: f32,
 }
 
-/// Tells its snapshots from those of a point.
+/// Distinguishes its snapshots from those of a point mass.
 const MARK: &[u8] = b"broken";
 
-/// What copies must not share.
+/// State that copies must not share.
 static SHARED: AtomicU32 = AtomicU32::new(0);
 
 impl Broken {
@@ -159,7 +159,7 @@ impl Snapshot for Broken {
     }
 }
 
-/// For every check there is an environment that only fails for what it should.
+/// Fails when a check does not find its fault, or a sound environment does not pass.
 #[test]
 fn every_check_can_fail() {
     passes(&Broken::new(Fault::Nothing));
@@ -174,14 +174,11 @@ fn every_check_can_fail() {
         (Fault::Unclipped, "actions are clipped"),
         (Fault::RandomReset, "resets are deterministic"),
         (Fault::DriftsBetweenCopies, "steps are deterministic"),
-        (Fault::Remembers, "a reset forgets what was before"),
-        (Fault::SharesState, "copies go their own way"),
-        (Fault::CloneIsAnother, "copies go their own way"),
+        (Fault::Remembers, "resets forget earlier episodes"),
+        (Fault::SharesState, "copies are independent"),
+        (Fault::CloneIsAnother, "copies are independent"),
         (Fault::RestoreForgets, "snapshots restore every byte"),
-        (
-            Fault::RestoreTakesAnything,
-            "what is no snapshot is refused",
-        ),
+        (Fault::RestoreTakesAnything, "foreign snapshots are refused"),
         (Fault::RewardLies, "the reward is the task's"),
         (Fault::AlwaysEnds, "the termination is the task's"),
     ] {

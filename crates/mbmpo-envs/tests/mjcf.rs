@@ -570,12 +570,12 @@ fn classes() {
         (softness(0.3, 1.0, 0.1), 2.0, false, 1.0),
         (softness(0.3, 1.0, 0.2), 2.0, true, 2.0),
     ];
-    for (index, (softness, friction, rubs, damping)) in expected.into_iter().enumerate() {
+    for (index, (softness, friction, has_friction, damping)) in expected.into_iter().enumerate() {
         let (geom, joint) = (&robot.geoms[index], &robot.joints[index]);
         assert_eq!(geom.softness, softness, "{index}");
         assert_eq!(
-            (geom.friction, geom.rubs, geom.margin),
-            (friction, rubs, 0.1)
+            (geom.friction, geom.has_friction, geom.margin),
+            (friction, has_friction, 0.1)
         );
         assert_eq!(joint.damping, damping, "{index}");
         let limit = [joint.limit.time_constant, joint.limit.damping_ratio];

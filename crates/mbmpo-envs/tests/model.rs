@@ -207,10 +207,10 @@ fn motors() {
 }
 
 /// What contacts of the foot with the floor are like (the authors' models): friction of the
-/// two, whether either rubs, margin, highest impedance, and whether they touch at all.
+/// two, whether either has friction, margin, highest impedance, and whether they touch at all.
 #[test]
 fn contacts() {
-    for (file, floor_friction, foot_friction, foot_rubs, margin, impedance, touch) in [
+    for (file, floor_friction, foot_friction, foot_has_friction, margin, impedance, touch) in [
         ("half_cheetah", 0.4, 0.4, true, 0.0, 0.8, true),
         ("swimmer", 1.0, 1.0, false, 0.0, 0.95, false),
         ("hopper", 1.0, 2.0, false, 0.001, 0.8, true),
@@ -221,8 +221,8 @@ fn contacts() {
         let (floor, foot) = (&geoms[0], &geoms[geoms.len() - 1]);
         assert_eq!(floor.friction, floor_friction, "{file}");
         assert_eq!(foot.friction, foot_friction, "{file}");
-        assert!(floor.rubs, "{file}");
-        assert_eq!(foot.rubs, foot_rubs, "{file}");
+        assert!(floor.has_friction, "{file}");
+        assert_eq!(foot.has_friction, foot_has_friction, "{file}");
         assert_eq!(floor.margin, 0.0, "{file}");
         assert_eq!(foot.margin, margin, "{file}");
         assert_eq!(foot.softness, floor.softness, "{file}");

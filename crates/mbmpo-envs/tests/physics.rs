@@ -262,7 +262,7 @@ fn unknown_names() {
     assert!(refused("hopper", "mass", "floor").contains("no body `floor`"));
     assert_eq!(
         refused("swimmer", "friction", "all"),
-        "physics.friction: there is no body that touches anything, so nothing to change"
+        "physics.friction: the robot has no body that touches anything"
     );
 }
 

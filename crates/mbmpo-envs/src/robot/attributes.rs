@@ -1,17 +1,17 @@
-//! What may stand in a document, and what `mjcf-rs` leaves out of it.
+//! Validates a document, and reads the attributes that `mjcf-rs` does not.
 //!
 //! The parser ignores unknown elements, attributes and classes, and does not read the softness of limits and contacts.
-//! A file that asks for something that we would silently not simulate must be refused, so this goes over the document
-//! once more, with lists of what is honoured.
+//! A file must be refused where it has something that would silently not be simulated, so every element and attribute
+//! is compared with lists of those that are honoured.
 
 use super::Softness;
 use mbmpo_core::{Error, Result};
 use roxmltree::{Document, Node};
 use std::collections::HashSet;
 
-/// Parent element, element, attributes that are honoured or make no difference to the physics.
+/// Parent element, element, and its attributes that are honoured or have no effect on the physics.
 ///
-/// Defaults do not include poses: the parser would take a default `pos` from an element that has a `quat` of its own.
+/// Defaults have no poses: the parser ignores a default `pos` where the element itself has a `quat`.
 const KNOWN: &[(&str, &str, &[&[&str]])] = &[
     ("", "mujoco", &[&["model"]]),
     (
@@ -99,30 +99,30 @@ const GEOM: &[&str] = &[
 const SITE: &[&str] = &["type", "size"];
 const MOTOR: &[&str] = &["gear", "ctrlrange", "ctrllimited"];
 
-/// Elements that may stand side by side; of the others one is enough, and a second would have to be merged.
+/// Elements that may occur several times within their parent. A second one of the others would have to be merged.
 const MANY: &[&str] = &["body", "joint", "geom", "site", "motor", "material"];
 
-/// MuJoCo's bound on numbers.
+/// MuJoCo's bound on absolute values.
 const LARGEST: f64 = 1e10;
 
-/// What MuJoCo takes for 0 where it divides by it.
+/// Values below this count as 0 in MuJoCo (`mjMINVAL`).
 pub(super) const MINIMUM: f64 = 1e-15;
 
-/// Levels of elements; a robot has a dozen or two, and the parsers recurse.
+/// Deepest nesting of elements; robots have a dozen or two levels, and the parsers recurse.
 const DEEPEST: usize = 100;
 
-/// Tags, which bound the levels before the document is parsed.
+/// Most tags; they bound the nesting before the document is parsed.
 const MOST_TAGS: usize = 1000;
 
-/// Attributes: the parser compares each with all others of its element.
+/// Most attributes: the parser compares each with all others of its element.
 const MOST_ATTRIBUTES: usize = 10_000;
 
-/// What an attribute looks like.
+/// The form of an attribute's value.
 enum Form {
     Text,
     OneOf(&'static [&'static str]),
     Integer,
-    /// Fewest and most.
+    /// This many numbers, at least and at most.
     Numbers(usize, usize),
 }
 
@@ -149,7 +149,7 @@ fn form(element: &str, attribute: &str) -> Form {
     }
 }
 
-/// The document, in which nothing is that is not in [`KNOWN`], and every value is what it should look like.
+/// Parses the document, and checks that all elements and attributes are in [`KNOWN`] and every value has its form.
 pub(super) fn read(xml: &str) -> Result<Document<'_>> {
     let unusable = |what: String| Error::Description(format!("not a valid MJCF document: {what}"));
     if xml.matches('<').count() > MOST_TAGS {
@@ -165,7 +165,7 @@ pub(super) fn read(xml: &str) -> Result<Document<'_>> {
     Ok(document)
 }
 
-/// An error about `node`: where it stands and what it is called.
+/// An error about `node`, with its line and name.
 pub(super) fn refusal(node: Node, what: &str) -> Error {
     let line = node.document().text_pos_at(node.range().start).row;
     let tag = node.tag_name().name();
@@ -190,7 +190,7 @@ fn check(document: &Document) -> Result<()> {
         if let Some(name) = name
             && !names.insert((kind, name))
         {
-            let what = format!("another {kind} is called `{name}`, too");
+            let what = format!("another {kind} is also called `{name}`");
             return Err(refusal(node, &what));
         }
     }
@@ -309,7 +309,7 @@ fn refuse_unknown_class(node: Node) -> Result<()> {
     Ok(())
 }
 
-/// Of a `<default>`.
+/// The class of a `<default>`.
 fn class<'a>(default: Node<'a, '_>) -> &'a str {
     default.attribute("class").unwrap_or("main")
 }
@@ -319,7 +319,7 @@ fn default_of_class<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<No
     defaults.find(|node| node.has_tag_name("default") && class(*node) == name)
 }
 
-/// The elements from which `node` has its attributes: defaults, the most general first, and itself.
+/// The elements that give `node` its attributes: defaults, the most general first, and `node` itself.
 fn sources<'a, 'input>(node: Node<'a, 'input>) -> Vec<Node<'a, 'input>> {
     let inherited = || {
         node.ancestors()
@@ -336,7 +336,7 @@ fn sources<'a, 'input>(node: Node<'a, 'input>) -> Vec<Node<'a, 'input>> {
     sources
 }
 
-/// The softness that attributes `solref` and `solimp` (by these names) give to `node`.
+/// The softness of `node`, from the attributes with the names `solref` and `solimp`.
 pub(super) fn softness(node: Node, solref: &str, solimp: &str) -> Result<Softness> {
     let mut softness = Softness::default();
     for source in sources(node) {
@@ -376,7 +376,7 @@ pub(super) fn softness(node: Node, solref: &str, solimp: &str) -> Result<Softnes
     Ok(softness)
 }
 
-/// The numbers of an attribute of `node` itself, without what [`read`] refuses.
+/// The numbers of an attribute of `node` itself, which [`read`] has checked.
 pub(super) fn numbers(node: Node, attribute: &str) -> Vec<f64> {
     let text = node.attribute(attribute).unwrap_or_default();
     let words = text.split_whitespace();

@@ -1,4 +1,4 @@
-//! From MJCF to [`RobotDescription`].
+//! Converts MJCF to [`RobotDescription`].
 
 use super::attributes::{self, MINIMUM, refusal};
 use super::shape::{self, wxyz};
@@ -20,7 +20,7 @@ pub(super) fn parse(xml: &str) -> Result<RobotDescription> {
         Model::from_str(xml, "").map_err(|error| Error::Description(format!("MJCF: {error}")))?;
     let root = document.root_element();
     let mut robot = without_parts(&model, root)?;
-    // the parser, too, has the bodies in the order of the document, after the world
+    // the parser also has the bodies in the order of the document, after the world
     let nodes: Vec<Node> = root
         .descendants()
         .filter(|node| node.has_tag_name("worldbody") || node.has_tag_name("body"))
@@ -54,7 +54,7 @@ fn without_parts(model: &Model, root: Node) -> Result<RobotDescription> {
         geoms: vec![],
         sites: vec![],
     };
-    // the parser knows only the time step and gravity
+    // the parser reads only the time step and gravity
     for option in children(root, &["option"]) {
         if option.attribute("integrator") == Some("RK4") {
             robot.integrator = Integrator::RungeKutta4;
@@ -89,7 +89,7 @@ fn refuse_negative(node: Node, values: &[(&str, f64)]) -> Result<()> {
     }
 }
 
-/// Adds a body with all that it carries to the robot; `index` is none for the world.
+/// Adds a body with its joints, geoms and sites to the robot; `index` is `None` for the world.
 fn read_body(
     robot: &mut RobotDescription,
     index: Option<usize>,
@@ -154,13 +154,13 @@ fn read_geom(geom: &body::Geom, node: Node, body: Option<usize>) -> Result<Geom>
             return Err(refusal(node, "a plane must be part of the world"));
         }
         Shape::Box { .. } | Shape::Cylinder { .. } if touches => {
-            let what = "boxes and cylinders cannot touch anything here: say so with `contype=\"0\" conaffinity=\"0\"`, \
+            let what = "boxes and cylinders cannot touch anything here: declare it with `contype=\"0\" conaffinity=\"0\"`, \
                         or make it of capsules and spheres";
             return Err(refusal(node, what));
         }
         _ => {}
     }
-    let rubs = match geom.condim {
+    let has_friction = match geom.condim {
         1 => false,
         3 => true,
         _ => return Err(refusal(node, "`condim` must be 1 or 3")),
@@ -178,7 +178,7 @@ fn read_geom(geom: &body::Geom, node: Node, body: Option<usize>) -> Result<Geom>
         body,
         shape,
         friction: geom.friction[0],
-        rubs,
+        has_friction,
         margin: geom.margin,
         softness: attributes::softness(node, "solref", "solimp")?,
         contact_type: geom.contype,
@@ -222,7 +222,7 @@ fn read_joint(joint: &body::Joint, node: Node, body: usize, compiler: &Compiler)
         name,
         body,
         kind,
-        // MuJoCo, too, ignores these of a free joint
+        // MuJoCo also ignores these attributes of a free joint
         position: if free { [0.0; 3] } else { joint.pos },
         axis: if free {
             DVec3::Z.to_array()
@@ -298,7 +298,7 @@ fn read_actuator(
 fn sum(mut parts: Vec<MassProperties>) -> MassProperties {
     parts.retain(|part| part.mass() > 0.0);
     match parts.as_slice() {
-        // the sum would turn its principal axes, by rounding
+        // adding to nothing would turn the principal axes by rounding
         [part] => *part,
         [] => MassProperties::default(),
         _ => parts.into_iter().sum(),
@@ -328,7 +328,7 @@ fn read_inertial(inertial: &Inertial, node: Node) -> Result<MassProperties> {
     ))
 }
 
-/// Refuses a joint that moves nothing: its body and all that is welded to it are without mass.
+/// Refuses a joint that moves no mass: neither its body nor a body welded to it has any.
 fn refuse_massless(robot: &RobotDescription, nodes: &[Node]) -> Result<()> {
     let has_mass = |body: &Body| {
         body.mass() > MINIMUM && body.principal_inertia().iter().all(|&i| i > MINIMUM)
@@ -339,7 +339,7 @@ fn refuse_massless(robot: &RobotDescription, nodes: &[Node]) -> Result<()> {
     for (index, body) in robot.bodies.iter().enumerate().rev() {
         match body.parent {
             _ if moves(index) && !heavy[index] => {
-                let what = "it has a joint, but neither it nor what is welded to it has mass";
+                let what = "it has a joint, but neither it nor a body welded to it has mass";
                 return Err(refusal(nodes[index], what));
             }
             Some(parent) if !moves(index) => heavy[parent] |= heavy[index],

@@ -1,4 +1,4 @@
-//! From a geom of MJCF to [`Shape`] and its mass.
+//! Converts a geom of MJCF to [`Shape`] and its mass properties.
 
 use super::Shape;
 use super::attributes::{MINIMUM, refusal};
@@ -11,10 +11,10 @@ use roxmltree::Node;
 /// MuJoCo's default density \[kg/m³\].
 const DENSITY: f64 = 1000.0;
 
-/// How far from vertical the normal of a level plane may be, for rounding.
+/// Rounding tolerance on the normal of a level plane.
 const LEVEL: f64 = 1e-9;
 
-/// The shape of `geom`, which stands at `node`.
+/// The shape of `geom`, whose element is `node`.
 pub(super) fn read(geom: &Geom, node: Node) -> Result<Shape> {
     let center = geom.pose.translation.to_array();
     let radius = geom.size[0];
@@ -84,10 +84,10 @@ fn check_lengths(geom: &Geom, node: Node, count: usize) -> Result<()> {
     Err(refusal(node, &what))
 }
 
-/// From a capsule or cylinder that stands along y, as the library has it, to one from `a` to `b`.
+/// Turns a capsule or cylinder along y, the library's axis, into one from `a` to `b`.
 ///
-/// Its principal axes are those of MuJoCo's geom: two of its moments are equal, so any turn about its axis has the same
-/// inertia, but a fluid drags on the box with these axes.
+/// The principal axes are those of MuJoCo's geom: two moments are equal, so any rotation about the axis has the same
+/// inertia, but the fluid forces act on the box with these axes.
 fn lay_down(upright: MassProperties, geom: &Geom, a: DVec3, b: DVec3) -> MassProperties {
     let rotation = match geom.fromto {
         Some(_) => DQuat::from_rotation_arc(DVec3::Z, (a - b).normalize()),
@@ -98,7 +98,7 @@ fn lay_down(upright: MassProperties, geom: &Geom, a: DVec3, b: DVec3) -> MassPro
     MassProperties::with_principal_inertia_frame(a.midpoint(b), upright.mass(), moments, rotation)
 }
 
-/// Mass properties of `geom`, which has `shape`; all of a floor are 0.
+/// Mass properties of `geom`, which has `shape`; those of a floor are 0.
 pub(super) fn mass_properties(geom: &Geom, shape: &Shape) -> MassProperties {
     let density = match geom.mass {
         Some(_) => DENSITY,

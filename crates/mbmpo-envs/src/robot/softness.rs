@@ -1,19 +1,19 @@
-/// MuJoCo keeps impedances within these.
+/// MuJoCo's bounds on impedances.
 const IMPEDANCE: [f64; 2] = [1e-4, 0.9999];
 
 /// MuJoCo's `mjMINVAL`.
 const MIN_REGULARIZATION: f64 = 1e-15;
 
-/// How hard a joint limit or a contact is: MuJoCo's `solref` and `solimp`.
+/// Softness of a joint limit or a contact: MuJoCo's `solref` and `solimp`.
 ///
-/// A constraint that is violated by `r` and leaves the violation with velocity `v` asks for the acceleration
-/// `k d(r) r - b v`, where `d`, the impedance, grows with the violation: near 0 the constraint is hardly felt, near 1
-/// it has its way whatever the forces.
+/// The reference acceleration of a constraint that is violated by `r`, with velocity `v` out of the violation, is
+/// `k d(r) r - b v`. The impedance `d` grows with the violation: near 0 the constraint has little effect, near 1 it
+/// overcomes all other forces.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Softness {
     /// Time constant \[s\].
     pub time_constant: f64,
-    /// 1 is critically damped.
+    /// Damping ratio; 1 is critical.
     pub damping_ratio: f64,
     /// Impedance at no violation.
     pub impedance_min: f64,
@@ -21,7 +21,7 @@ pub struct Softness {
     pub impedance_max: f64,
     /// Violation at which the impedance is highest \[m or rad\].
     pub width: f64,
-    /// Where between 0 and `width` the impedance curve inflects, as a fraction.
+    /// Inflection point of the impedance curve, as a fraction of `width`.
     pub midpoint: f64,
     /// Exponent of the impedance curve.
     pub power: f64,
@@ -74,18 +74,18 @@ impl Softness {
         (sound(self.impedance_max) * self.time_constant * self.damping_ratio).powi(-2)
     }
 
-    /// The acceleration that is asked for, away from the violation.
+    /// Reference acceleration, out of the violation.
     pub fn reference(&self, violation: f64, velocity: f64) -> f64 {
         self.stiffness() * self.impedance(violation) * violation - self.damping() * velocity
     }
 
-    /// `R`: what an inverse inertia of the constrained direction is worth at this violation.
+    /// The regularisation `R` at a violation, for the inverse inertia of the constrained direction.
     pub fn regularization(&self, violation: f64, inverse_inertia: f64) -> f64 {
         let impedance = self.impedance(violation);
         (inverse_inertia * (1.0 - impedance) / impedance).max(MIN_REGULARIZATION)
     }
 
-    /// That of a contact between two geoms.
+    /// Softness of a contact between two geoms.
     pub(crate) fn mean(&self, other: &Self) -> Self {
         let mean = |of: fn(&Self) -> f64| 0.5 * (of(self) + of(other));
         Self {
@@ -99,13 +99,13 @@ impl Softness {
         }
     }
 
-    /// Slows down what would be too fast for a time step, as MuJoCo does.
+    /// Raises the time constant to MuJoCo's minimum for a time step.
     pub(crate) fn keep_stable(&mut self, time_step: f64) {
         self.time_constant = self.time_constant.max(2.0 * time_step);
     }
 }
 
-/// An impedance that MuJoCo would use.
+/// The impedance within MuJoCo's bounds.
 fn sound(impedance: f64) -> f64 {
     impedance.clamp(IMPEDANCE[0], IMPEDANCE[1])
 }

@@ -1,4 +1,4 @@
-//! What coordinates, velocities and components of the observation are called.
+//! Names of coordinates and velocities, and labels of the components of the observation.
 
 use super::{Sensor, Source};
 use crate::robot::{JointKind, RobotDescription};
@@ -12,15 +12,17 @@ pub(super) struct Names {
 }
 
 struct Name {
-    /// In selections.
+    /// Name in selections.
     short: String,
-    /// In the observation.
+    /// Label in the observation.
     label: String,
 }
 
 impl Names {
+    /// The names in a robot.
+    ///
     /// # Errors
-    /// When two of them are called the same: a slide `root.x` beside a free joint `root`.
+    /// When two are equal: a slide `root.x` beside a free joint `root`.
     pub(super) fn of(robot: &RobotDescription) -> Result<Self> {
         let (mut positions, mut velocities) = (vec![], vec![]);
         for joint in &robot.joints {
@@ -56,12 +58,12 @@ impl Names {
         })
     }
 
-    /// Index of the coordinate of that name; `place` is where it stands.
+    /// Index of the coordinate with this name; `place` is the key that holds the name.
     pub(super) fn position(&self, place: &str, name: &str) -> Result<usize> {
         find(place, "coordinate", name, shorts(&self.positions))
     }
 
-    /// The labels and sources of an observation.
+    /// The labels and sources of the components of an observation.
     pub(super) fn observation(
         &self,
         terms: &[ObservationTerm],

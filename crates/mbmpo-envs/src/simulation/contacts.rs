@@ -1,4 +1,4 @@
-//! Where geoms touch, and in which directions they can push and rub.
+//! Contacts between geoms: points, normals and friction directions.
 
 use super::Vector;
 use super::kinematics::Attachment;
@@ -8,24 +8,24 @@ use rapier3d_f64::math::Pose;
 use rapier3d_f64::parry::query::details::closest_points_segment_segment_with_locations_nD;
 use rapier3d_f64::parry::shape::Segment;
 
-/// MuJoCo's `mjMINMU`: less friction than this is this much.
+/// Least coefficient of friction (MuJoCo's `mjMINMU`).
 const MIN_FRICTION: f64 = 1e-5;
 
-/// Pairs of geoms that can touch: a hundred times those of the robots here. Each may add rows to what is solved at every
-/// time step.
+/// Most pairs of geoms that can touch: a hundred times those of the robots here. Each may add constraints to every time
+/// step.
 const MOST_PAIRS: usize = 10_000;
 
-/// A geom as the collision detection sees it.
+/// A geom for collision detection.
 #[derive(Clone)]
 struct Collider {
-    /// `None` is the ground.
+    /// Link that carries it; `None` is the ground.
     link: Option<usize>,
     /// Index of the body that carries it.
     body: Option<usize>,
-    /// A segment that a ball of `radius` sweeps, in the link's frame; both ends are the same for a sphere.
+    /// Axis of a capsule, in the link's frame; both ends are the same for a sphere.
     ends: [Vector; 2],
     radius: f64,
-    /// Of a plane.
+    /// Height of a plane.
     floor: Option<f64>,
 }
 
@@ -35,12 +35,12 @@ struct Pair {
     first: usize,
     second: usize,
     margin: f64,
-    /// None where the contact is slippery.
+    /// `None` for a contact without friction.
     friction: Option<f64>,
     softness: Softness,
 }
 
-/// Everything that can touch.
+/// All geoms and pairs that can touch.
 #[derive(Clone)]
 pub(super) struct Collisions {
     colliders: Vec<Collider>,
@@ -56,9 +56,9 @@ pub(super) struct Contact {
     pub point: Vector,
     /// From the first geom to the second.
     pub normal: Vector,
-    /// Two directions across the normal.
+    /// Two friction directions, orthogonal to the normal.
     pub tangents: [Vector; 2],
-    /// By how much the geoms are closer than their margin.
+    /// Margin minus distance \[m\].
     pub violation: f64,
     pub friction: Option<f64>,
     pub softness: Softness,
@@ -109,7 +109,7 @@ impl Collisions {
                     [colliders[first].link, colliders[second].link],
                     colliders[second].floor.is_some(),
                 );
-                // neighbours in the tree overlap by design
+                // parent and child overlap by design
                 let family = links[0] == links[1]
                     || links[0].is_some() && links[0] == parent(links[1])
                     || links[1].is_some() && links[1] == parent(links[0]);
@@ -122,7 +122,7 @@ impl Collisions {
                     first,
                     second,
                     margin: a.margin + b.margin,
-                    friction: (a.rubs || b.rubs)
+                    friction: (a.has_friction || b.has_friction)
                         .then_some(a.friction.max(b.friction).max(MIN_FRICTION)),
                     softness,
                 });
@@ -193,7 +193,7 @@ fn nearest(first: [Vector; 2], second: [Vector; 2]) -> (Vector, Vector) {
     (first.point_at(&from), second.point_at(&to))
 }
 
-/// Two directions across `normal`, the first one as near to `wish` as possible.
+/// Two unit vectors orthogonal to `normal`, the first one as close to `wish` as possible.
 fn tangents(normal: Vector, wish: Option<Vector>) -> [Vector; 2] {
     let default = if normal.y.abs() < 0.5 {
         Vector::Y

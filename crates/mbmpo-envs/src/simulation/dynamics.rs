@@ -1,4 +1,4 @@
-//! From a state to accelerations: MuJoCo's forward dynamics on Rapier's kinematics.
+//! MuJoCo's forward dynamics (accelerations of a state) on Rapier's kinematics.
 
 use super::Vector;
 use super::constraints::Constraints;
@@ -36,43 +36,43 @@ pub(super) struct Motor {
 /// A body in a fluid.
 struct Immersed {
     attachment: Attachment,
-    /// Of the body's principal axes, in the link's frame.
+    /// Frame of the body's principal axes of inertia, in the link's frame.
     axes: Pose,
     drag: Drag,
 }
 
-/// What never changes: shared by all copies of a simulation.
+/// The constant part, shared by all copies of a simulation.
 pub(super) struct Model {
     pub gravity: Vector,
     medium: Medium,
     pub motors: Vec<Motor>,
     springs: Vec<Spring>,
     limits: Vec<Limit>,
-    /// Of every degree of freedom.
+    /// For every degree of freedom.
     pub damping: Vec<f64>,
     armature: Vec<f64>,
     immersed: Vec<Immersed>,
     collisions: Collisions,
-    /// Mean inverse mass that a force at a body's centre of mass feels in the initial pose.
+    /// Mean inverse effective mass at each body's centre of mass in the initial pose.
     body_inverse_masses: Vec<f64>,
-    /// Inverse inertia that each degree of freedom feels in the initial pose.
+    /// Inverse effective inertia of each degree of freedom in the initial pose.
     dof_inverse_inertias: Vec<f64>,
 }
 
-/// Forward dynamics, with what it works on.
+/// Forward dynamics and its buffers.
 #[derive(Clone)]
 pub(super) struct Dynamics {
     pub kinematics: Kinematics,
     constraints: Constraints,
-    /// Inertia of every joint on every other, with the rotors.
+    /// Joint-space mass matrix, rotors included.
     pub mass: Symmetric,
-    /// Accelerations of the degrees of freedom; on the way there, forces.
+    /// Accelerations of the degrees of freedom; forces while they are computed.
     pub acceleration: Vec<f64>,
     factor: Symmetric,
     row: Vec<f64>,
 }
 
-/// Every degree of freedom and its joint's part in the description.
+/// A value of the joint for each of its degrees of freedom.
 fn per_dof(robot: &RobotDescription, value: impl Fn(&Joint) -> f64) -> Vec<f64> {
     robot
         .joints
@@ -82,7 +82,7 @@ fn per_dof(robot: &RobotDescription, value: impl Fn(&Joint) -> f64) -> Vec<f64> 
 }
 
 impl Model {
-    /// The model of a robot, and the dynamics to run it.
+    /// The model of a robot, its dynamics, and the attachments of its bodies.
     pub fn new(robot: &RobotDescription) -> Result<(Self, Dynamics, Vec<Attachment>)> {
         let (kinematics, attachments) = Kinematics::new(robot)?;
         let dofs = kinematics.dofs();
@@ -158,8 +158,8 @@ impl Model {
 }
 
 impl Dynamics {
-    /// Computes `acceleration`, and leaves the mass matrix of this state. `controls` are in range. Where there is no
-    /// answer, all is NaN, which the guard against divergence will see.
+    /// Computes `acceleration` and the mass matrix of a state. `controls` are in range. Where the mass matrix is singular
+    /// all accelerations are NaN, which [`Simulation::step`](super::Simulation::step) reports as divergence.
     pub fn accelerate(
         &mut self,
         model: &Model,
@@ -192,7 +192,7 @@ impl Dynamics {
         }
     }
 
-    /// From the last acceleration to that of an integrator which is implicit in damping over a time step:
+    /// Replaces the acceleration by that of an integrator which is implicit in damping over a time step:
     /// `(M + h D) a' = M a`.
     pub fn damp(&mut self, model: &Model, time_step: f64) {
         if model.damping.iter().all(|&damping| damping == 0.0) {
@@ -269,7 +269,7 @@ impl Dynamics {
         }
     }
 
-    /// Collects the limits and contacts that may push.
+    /// Collects the limits and contacts that may be active.
     fn constrain(&mut self, model: &Model, positions: &[f64], velocities: &[f64]) {
         self.constraints.clear();
         for limit in &model.limits {
@@ -299,7 +299,7 @@ impl Dynamics {
         );
     }
 
-    /// Measures the inverse inertias in the initial pose.
+    /// Computes the inverse inertias in the initial pose.
     fn weigh(
         &mut self,
         model: &mut Model,
@@ -325,7 +325,7 @@ impl Dynamics {
             })
             .collect();
         for (kind, _, first) in robot.layout() {
-            // the three directions of a free joint share their mean, and so do its three axes
+            // the three translations of a free joint share their mean, and so do its three rotations
             let group = kind.dofs().min(3);
             for start in (first..first + kind.dofs()).step_by(group) {
                 let mean = (start..start + group).map(|i| inverse[i][i]).sum::<f64>();
@@ -354,7 +354,7 @@ impl Dynamics {
     }
 }
 
-/// Adds the rows of a contact: along the normal, or the edges of MuJoCo's friction pyramid.
+/// Adds the rows of a contact: the normal without friction, else the edges of MuJoCo's friction pyramid.
 fn push_contact(
     model: &Model,
     kinematics: &Kinematics,

@@ -1,4 +1,4 @@
-//! MuJoCo's fluid: every body drags through it like the box that has its inertia.
+//! MuJoCo's fluid forces, which act on every body as on the box with its inertia.
 
 use super::Vector;
 use crate::robot::Medium;
@@ -8,7 +8,7 @@ use std::f64::consts::PI;
 /// A box with a body's mass and principal moments of inertia.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Drag {
-    /// Its edges \[m\].
+    /// Lengths of the edges \[m\].
     edges: Vector,
 }
 
@@ -30,11 +30,11 @@ impl Drag {
     pub fn force(&self, medium: &Medium, linear: Vector, angular: Vector) -> (Vector, Vector) {
         let Medium { density, viscosity } = *medium;
         let Vector { x, y, z } = self.edges;
-        // Stokes' drag of a ball of the mean diameter
+        // Stokes drag of a sphere with the mean diameter
         let diameter = (x + y + z) / 3.0;
         let viscous = -3.0 * PI * diameter * viscosity * linear;
         let viscous_torque = -PI * diameter.powi(3) * viscosity * angular;
-        // pressure on the box's faces
+        // pressure drag on the box's faces
         let area = Vector::new(y * z, x * z, x * y);
         let pressure = -0.5 * density * area * linear.abs() * linear;
         let power = |a: f64, b: f64, c: f64| a * (b.powi(4) + c.powi(4));

@@ -1,4 +1,4 @@
-//! The robot as a Rapier multibody: where its links are, how they move, and what moves them.
+//! The robot as a Rapier multibody: poses, velocities and Jacobians of its links.
 
 use super::Vector;
 use crate::robot::{Joint, JointKind, RobotDescription};
@@ -9,10 +9,10 @@ use rapier3d_f64::prelude::{
     MultibodyJoint, MultibodyJointSet, RigidBodyBuilder, RigidBodySet,
 };
 
-/// What one joint moves. Where a body has several joints, all but the last move links without mass.
+/// A link: it is moved by one joint. Where a body has several joints, all but the last one move links without mass.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
-    /// `None` is the ground.
+    /// Parent link; `None` is the ground.
     parent: Option<usize>,
     kind: JointKind,
     /// First component of `qpos`.
@@ -21,21 +21,21 @@ pub(super) struct Link {
     dof: usize,
     /// `qpos` at which Rapier's coordinate is zero.
     reference: f64,
-    /// Of the joint, in the link's frame.
+    /// Anchor of the joint in the link's frame.
     anchor: Vector,
-    /// Of the joint, in the link's frame.
+    /// Axis of the joint in the link's frame.
     axis: Vector,
-    /// Axis along or about which Rapier's joint is free.
+    /// The free axis of Rapier's joint.
     rapier_axis: usize,
-    /// With what is welded to it, in the link's frame.
+    /// Includes the bodies that are welded to it; in the link's frame.
     pub mass_properties: MassProperties,
-    /// Of `mass_properties`, about the centre of mass along the link's axes.
+    /// Inertia tensor of `mass_properties` about the centre of mass, along the link's axes.
     pub inertia: Matrix,
     /// The degrees of freedom that move it, ascending.
     pub dofs: Vec<usize>,
 }
 
-/// How a link moves, in the world's frame.
+/// Pose, velocity and bias acceleration of a link, in the world's frame.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Motion {
     pub pose: Pose,
@@ -44,21 +44,21 @@ pub(super) struct Motion {
     /// Velocity of the centre of mass.
     pub linear: Vector,
     pub angular: Vector,
-    /// Acceleration of the centre of mass if no joint accelerated.
+    /// Acceleration of the centre of mass at zero joint accelerations.
     pub linear_bias: Vector,
-    /// Angular acceleration if no joint accelerated.
+    /// Angular acceleration at zero joint accelerations.
     pub angular_bias: Vector,
 }
 
-/// Velocity of a link per velocity of a degree of freedom.
+/// Column of a link's Jacobian: its velocity per velocity of a degree of freedom.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Column {
-    /// Of the centre of mass.
+    /// Velocity of the centre of mass.
     pub linear: Vector,
     pub angular: Vector,
 }
 
-/// Which link a body of the description belongs to, and where in it.
+/// The link of a body of the description, and the body's pose in it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attachment {
     /// `None` is the ground.
@@ -66,7 +66,7 @@ pub(super) struct Attachment {
     pub pose: Pose,
 }
 
-/// A robot's joints and links, and how they move in the state of the last [`Kinematics::update`].
+/// A robot's links and their motion in the state of the last [`Kinematics::update`].
 #[derive(Clone)]
 pub(super) struct Kinematics {
     bodies: RigidBodySet,
@@ -74,12 +74,12 @@ pub(super) struct Kinematics {
     multibody: MultibodyIndex,
     pub links: Vec<Link>,
     pub motions: Vec<Motion>,
-    /// Of each link, one column for each of its `dofs`.
+    /// For each link one column for each of its `dofs`.
     pub jacobians: Vec<Vec<Column>>,
 }
 
 impl Kinematics {
-    /// Builds the multibody, and says which link each body belongs to.
+    /// Builds the multibody; also returns the attachment of each body.
     pub fn new(robot: &RobotDescription) -> Result<(Self, Vec<Attachment>)> {
         let mut attachments = vec![];
         let mut links: Vec<Link> = vec![];
@@ -127,7 +127,7 @@ impl Kinematics {
             if let Some(link) = attachment.link {
                 let own = body.mass_properties.transform_by(&attachment.pose);
                 let total = &mut links[link].mass_properties;
-                // a sum goes through an eigen-decomposition, which rounds
+                // adding to nothing would cost an eigendecomposition and its rounding
                 *total = if total.inv_mass == 0.0 {
                     own
                 } else {
@@ -156,7 +156,7 @@ impl Kinematics {
         Ok((kinematics, attachments))
     }
 
-    /// Moves everything to a state.
+    /// Computes poses, motions and Jacobians of a state.
     pub fn update(&mut self, positions: &[f64], velocities: &[f64]) {
         let Some(multibody) = self.joints.get_multibody_mut(self.multibody) else {
             return;
@@ -183,7 +183,7 @@ impl Kinematics {
                 };
             }
         }
-        // Rapier's free joint turns about the world's axes, MuJoCo's about the body's
+        // angular velocities of a free joint are about the world's axes in Rapier, about the body's in MuJoCo
         let free = |link: &Link| (link.kind == JointKind::Free).then_some(link.dof + 3);
         for (i, link) in self.links.iter().enumerate() {
             if let Some(first) = free(link) {
@@ -197,7 +197,7 @@ impl Kinematics {
         }
     }
 
-    /// Where the links are.
+    /// Poses of the links in the world.
     pub fn poses(&self, positions: &[f64]) -> Vec<Pose> {
         let mut poses: Vec<Pose> = vec![];
         let Some(multibody) = self.joints.get_multibody(self.multibody) else {
@@ -219,7 +219,7 @@ impl Kinematics {
             .map_or(0, |link| link.dof + link.kind.dofs())
     }
 
-    /// How the point of a link at `point` in the world moves per velocity of each of the link's `dofs`.
+    /// Velocity of the point of a link that is at `point` in the world, per velocity of each of the link's `dofs`.
     pub fn point_jacobian(
         &self,
         link: usize,
@@ -234,7 +234,7 @@ impl Kinematics {
 }
 
 impl Link {
-    /// Moves a Rapier joint to `qpos`, whatever its state was.
+    /// Sets a Rapier joint to `qpos`; the result does not depend on its state.
     fn place(&self, joint: &mut MultibodyJoint, positions: &[f64]) {
         if self.kind == JointKind::Free {
             let [x, y, z, rotation @ ..] = &positions[self.coordinate..] else {
@@ -247,7 +247,7 @@ impl Link {
         } else {
             let present = joint.coords()[self.rapier_axis];
             if present.is_finite() {
-                // back to zero first: in two steps the coordinate is exact
+                // back to zero first, which makes the coordinate exact
                 joint.apply_displacement(&[-present]);
             } else {
                 *joint = MultibodyJoint::new(joint.data, false);
@@ -259,7 +259,7 @@ impl Link {
     fn motion(&self, parent: &Motion, pose: Pose, velocities: &[f64]) -> Motion {
         let center = pose * self.mass_properties.local_com;
         let rates = &velocities[self.dof..self.dof + self.kind.dofs()];
-        // a point of the parent's, as a rigid body
+        // velocity and bias acceleration of a point that moves with the parent
         let carried = |point: Vector| {
             let arm = point - parent.center;
             let turning = parent.angular.cross(arm);
@@ -313,7 +313,7 @@ impl Link {
     }
 }
 
-/// From columns about the world's axes to columns about a body's.
+/// Converts columns about the world's axes to columns about a body's axes.
 fn turn(columns: &mut [Column], axes: Rotation) {
     let [x, y, z] = columns else {
         return;
@@ -339,8 +339,7 @@ pub(super) fn pose(position: [f64; 3], orientation: [f64; 4]) -> Pose {
     Pose::from_parts(position.into(), quaternion(orientation))
 }
 
-/// A joint as Rapier has it, and along or about which of Rapier's axes it is free. `frame` is that of the body at
-/// zero, in the parent link.
+/// Rapier's joint, and its free axis. `frame` is the pose of the body in the parent link where the coordinate is 0.
 fn generic_joint(joint: &Joint, frame: Pose) -> (usize, GenericJoint) {
     if joint.kind == JointKind::Free {
         return (0, GenericJointBuilder::new(JointAxesMask::empty()).build());
@@ -357,8 +356,8 @@ fn generic_joint(joint: &Joint, frame: Pose) -> (usize, GenericJoint) {
     (offset + axis, data)
 }
 
-/// The axis of Rapier's that a turned joint frame brings onto `axis`. Axes of the coordinate system need no turn, and
-/// so no rounding.
+/// The axis of Rapier's joint, and the rotation of the joint frame that brings it onto `axis`. Coordinate axes need no
+/// rotation, and so no rounding.
 fn joint_frame(axis: Vector) -> (usize, Rotation) {
     for (i, unit) in [Vector::X, Vector::Y, Vector::Z].into_iter().enumerate() {
         if axis == unit {
@@ -402,7 +401,7 @@ fn assemble(
             robot.name
         )));
     };
-    // drops the ground's degrees of freedom; only then do Jacobians have their final size
+    // removes the ground's degrees of freedom; only then do the Jacobians have their final size
     if let Some(multibody) = joints.get_multibody_mut(multibody) {
         multibody.forward_kinematics(&bodies, false);
     }

@@ -1,13 +1,12 @@
-//! Small dense symmetric positive definite matrices, a few rows each: a general library spends longer on finding out
-//! how small they are than on solving.
+//! Dense symmetric positive definite matrices of a few rows, for which a general library's overhead exceeds the work.
 
 use std::ops::{Index, IndexMut};
 
-/// A symmetric matrix of which the lower triangle counts.
+/// A symmetric matrix, of which the lower triangle is stored.
 #[derive(Debug, Default)]
 pub(super) struct Symmetric {
     size: usize,
-    /// Rows one after the other, the upper triangle unused.
+    /// Row-major; the upper triangle is unused.
     entries: Vec<f64>,
 }
 
@@ -19,7 +18,7 @@ impl Symmetric {
         }
     }
 
-    /// Becomes a diagonal matrix.
+    /// Sets the matrix to a diagonal one.
     pub fn set_diagonal(&mut self, diagonal: &[f64]) {
         self.entries.fill(0.0);
         for (i, &entry) in diagonal.iter().enumerate() {
@@ -52,10 +51,11 @@ impl Symmetric {
         }
     }
 
-    /// Becomes a factor `L` with `Lᵀ L` what it was. False where it was not positive definite, or not finite.
+    /// Replaces the matrix by a factor `L`, where `Lᵀ L` is the matrix. False where it is not positive definite or not
+    /// finite.
     ///
-    /// Elimination goes from the last row to the first, from the robot's extremities to its root: where two limbs know
-    /// nothing of each other, it leaves the zeros between them (Featherstone 2005, "Efficient factorization of the
+    /// Elimination goes from the last row to the first, from the robot's extremities to its root, so that the zeros
+    /// between different limbs stay (Featherstone 2005, "Efficient factorization of the
     /// joint-space inertia matrix for branched kinematic trees"). The diagonal holds reciprocals.
     #[must_use]
     pub fn factorize(&mut self) -> bool {
@@ -63,7 +63,7 @@ impl Symmetric {
         for k in (0..size).rev() {
             let (above, row) = self.entries.split_at_mut(k * size);
             let pivot = row[k];
-            // a NaN is not above 0 either
+            // also false for a NaN
             if !(pivot > 0.0 && pivot.is_finite()) {
                 return false;
             }
@@ -85,7 +85,7 @@ impl Symmetric {
         true
     }
 
-    /// With `self` a factor: turns `b` into the solution `x` of `Lᵀ L x = b`.
+    /// Replaces `b` by the solution `x` of `Lᵀ L x = b`, where `self` is the factor.
     pub fn solve(&self, vector: &mut [f64]) {
         let size = self.size;
         for k in (0..size).rev() {
@@ -140,7 +140,7 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::Symmetric;
 
-    /// A factorised matrix solves what it multiplied.
+    /// Fails when solving does not invert multiplication, or a product by hand differs.
     #[test]
     fn solve_undoes_multiply() {
         let mut matrix = Symmetric::zeros(3);
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    /// What cannot be factorised is reported.
+    /// Fails when a matrix that is not positive definite or not finite counts as factorised.
     #[test]
     fn indefinite() {
         for entry in [-1.0, 0.0, f64::NAN, f64::INFINITY] {
