@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: the three loops that MB-MPO spends its time in, beside what the machine can do.
+//! `cargo xtask bench`: the three loops that MB-MPO spends its time in, beside what the machine can
+//! do.
 //!
-//! Everything is measured once a round, one after another, so that what else the machine does slows all of it alike;
-//! medians over the rounds count. Nothing here fails for being slow.
+//! Everything is measured once a round, one after another, so that what else the machine does slows
+//! all of it alike; medians over the rounds count. Nothing here fails for being slow.
 
 mod ceiling;
 mod ensemble;
@@ -23,7 +24,8 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use workload::{HotLoop, Sample, Workload};
 
-/// Imagined rollouts of each task: 50 before and 50 after adapting are the paper's 100,000 samples (A.3).
+/// Imagined rollouts of each task: 50 before and 50 after adapting are the paper's 100,000 samples
+/// (A.3).
 const ROLLOUTS: usize = 50;
 /// Rollouts of a task in the imagination loop, which are those of before and after together.
 const IMAGINED_ROLLOUTS: usize = 2 * ROLLOUTS;
@@ -85,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             (report.to_string(), serde_json::to_string(&report)?)
         })
     })??;
-    // whoever closes the pipe early does not want the rest
+    // a closed pipe is no error
     let _ = writeln!(io::stdout(), "{text}");
     if let Some(file) = &arguments.json {
         write(file, &json)?;

@@ -24,7 +24,8 @@ struct Shape {
     one: Vec<f64>,
 }
 
-/// The products that set the ceiling: the ensemble's largest, alone and one on every thread, and a big square.
+/// The products that set the ceiling: the ensemble's largest, alone and one on every thread, and a
+/// big square.
 pub struct Ceiling {
     shapes: Vec<Shape>,
     single: ThreadPool,

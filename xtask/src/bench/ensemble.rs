@@ -6,7 +6,8 @@ use mbmpo_core::{LearnedModel, Streams, Trajectories};
 use mbmpo_models::Ensemble;
 use std::time::Instant;
 
-/// A fit of one epoch, per step: the standardisation of the data and a validation on one per cent of them are in it.
+/// A fit of one epoch, per step: the standardisation of the data and a validation on one per cent
+/// of them are in it.
 pub struct EnsembleStep {
     ensemble: Ensemble,
     data: Trajectories,

@@ -10,8 +10,8 @@ use mbmpo_policy::trust_region::{self, Objective, TrustRegionConfig};
 use std::cell::Cell;
 use std::time::Instant;
 
-/// A trust-region step on samples of every task, before and after adapting; standard normal observations and
-/// advantages.
+/// A trust-region step on samples of every task, before and after adapting; standard normal
+/// observations and advantages.
 pub struct MetaUpdate {
     theta: Vec<f64>,
     samples: Vec<(Samples, Surrogate)>,
@@ -105,7 +105,8 @@ fn sampled(
     (paths, advantages.into_iter().map(f64::from).collect())
 }
 
-/// Floating-point operations that one sample before adapting and one after cost together: matrix products alone.
+/// Floating-point operations that one sample before adapting and one after cost together: matrix
+/// products alone.
 struct Cost {
     gradient: f64,
     product: f64,

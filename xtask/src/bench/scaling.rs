@@ -159,8 +159,8 @@ pub fn table(curves: &[Curve]) -> String {
     text
 }
 
-/// The curves as an SVG: cost of a unit against the amount of work, each divided by that of the smallest amount. Linear
-/// growth is a level line.
+/// The curves as an SVG: cost of a unit against the amount of work, each divided by that of the
+/// smallest amount. Linear growth is a level line.
 pub fn figure(curves: &[Curve]) -> String {
     let line = |(curve, color): (&Curve, &&'static str)| {
         let first = &curve.points[0];

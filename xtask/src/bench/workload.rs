@@ -96,7 +96,8 @@ impl Workload {
         multiplications(self.network.sizes())
     }
 
-    /// An untrained ensemble that passes once over the data in a fit and holds out one per cent of them.
+    /// An untrained ensemble that passes once over the data in a fit and holds out one per cent of
+    /// them.
     pub fn ensemble(&self, members: usize) -> Result<Ensemble> {
         let config = EnsembleConfig {
             members,
