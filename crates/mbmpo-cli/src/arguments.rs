@@ -85,13 +85,17 @@ impl EnvironmentArguments {
     }
 }
 
+fn variant_help() -> String {
+    let names = Variant::ALL.map(|variant| variant.to_string()).join(", ");
+    format!("The source to follow where sources differ: {names}")
+}
+
 #[derive(Debug, Args)]
 pub struct CheckArguments {
     #[command(flatten)]
     pub environment: EnvironmentArguments,
 
-    /// The source to follow where sources differ: paper, authors, gym
-    #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot")]
+    #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot", help = variant_help())]
     pub variant: Variant,
 }
 
@@ -104,8 +108,7 @@ pub struct ShowArguments {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["environment", "robot", "task", "variant"])]
     pub run: Option<PathBuf>,
 
-    /// The source to follow where sources differ: paper, authors, gym
-    #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot")]
+    #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot", help = variant_help())]
     pub variant: Variant,
 
     /// Length of the rollout [control steps], unless the episode ends before
