@@ -421,7 +421,9 @@ fn file_errors_name_line_column_and_key() {
 fn a_file_that_nobody_wrote_is_refused() {
     let error = preset::read(&" ".repeat((1 << 20) + 1), "large.ron").unwrap_err();
     assert!(
-        error.to_string().starts_with("large.ron:1:1: the text is larger"),
+        error
+            .to_string()
+            .starts_with("large.ron:1:1: the text is larger"),
         "{error}"
     );
 }

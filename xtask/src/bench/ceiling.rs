@@ -1,4 +1,4 @@
-//! What the machine can do: single-precision matrix products through Burn.
+//! The peak of the machine: single-precision matrix products through Burn.
 
 use super::report::ShapeReport;
 use super::workload::Workload;
@@ -9,13 +9,13 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Floating-point operations that are timed in one go: some tens of milliseconds.
+/// Floating-point operations of one measurement: some tens of milliseconds.
 const FLOP: f64 = 4e9;
 
 /// A product `[m, k] x [k, n]`, its measurements on all threads and on one \[GFLOP/s\].
 struct Shape {
     name: String,
-    /// Products at the same time, a task each.
+    /// Products computed at the same time, each in its own task.
     copies: usize,
     left: Tensor<2>,
     right: Tensor<2>,
@@ -24,7 +24,8 @@ struct Shape {
     one: Vec<f64>,
 }
 
-/// The products that set the ceiling: the ensemble's largest, alone and one on every thread, and a big square.
+/// The products that set the ceiling: the largest of the ensemble, alone and one on every thread,
+/// and a large square one.
 pub struct Ceiling {
     shapes: Vec<Shape>,
     single: ThreadPool,
@@ -49,7 +50,7 @@ impl Ceiling {
         })
     }
 
-    /// Times every shape; a run that warms up is not kept.
+    /// Times every shape, after a warm-up run.
     pub fn run(&mut self, keep: bool) {
         for shape in &mut self.shapes {
             let all = shape.rate();

@@ -10,12 +10,12 @@ use mbmpo_policy::trust_region::{self, Objective, TrustRegionConfig};
 use std::cell::Cell;
 use std::time::Instant;
 
-/// A trust-region step on samples of every task, before and after adapting; standard normal observations and
-/// advantages.
+/// A trust-region step on samples of every task, before and after adaptation, with standard normal
+/// observations and advantages.
 pub struct MetaUpdate {
     theta: Vec<f64>,
     samples: Vec<(Samples, Surrogate)>,
-    /// Samples of all tasks before adapting; there are as many after.
+    /// Samples of all tasks before adaptation; there are as many after it.
     count: usize,
     inner_learning_rate: f64,
     trust_region: Checked<TrustRegionConfig>,
@@ -23,7 +23,7 @@ pub struct MetaUpdate {
 }
 
 impl MetaUpdate {
-    /// `rollouts` of the paper's horizon before and again after adapting, in each of `tasks`.
+    /// `rollouts` of the paper's horizon before and again after adaptation, in each of `tasks`.
     pub fn new(workload: &Workload, tasks: usize, rollouts: usize) -> Result<Self> {
         let (network, device) = (&workload.network, &workload.device);
         let alpha = workload.config.inner_learning_rate;
@@ -79,7 +79,7 @@ impl HotLoop for MetaUpdate {
     }
 }
 
-/// What the policy `theta` does where observations are standard normal numbers, and advantages.
+/// Actions of the policy `theta` for standard normal observations, with standard normal advantages.
 fn sampled(
     workload: &Workload,
     theta: &[f64],
@@ -105,29 +105,29 @@ fn sampled(
     (paths, advantages.into_iter().map(f64::from).collect())
 }
 
-/// Floating-point operations that one sample before adapting and one after cost together: matrix products alone.
+/// Floating-point operations of the matrix products for one sample before and one after adaptation.
 struct Cost {
     gradient: f64,
     product: f64,
-    /// At θ, where the adapted parameters are known.
+    /// At θ, where the adapted parameters are known already.
     first_evaluation: f64,
     evaluation: f64,
 }
 
 impl Cost {
     fn new(layers: &[f64]) -> Self {
-        // a pass through the network, or the gradient by its weights
+        // a forward pass, or the gradient with respect to the weights
         let pass = 2.0 * layers.iter().sum::<f64>();
-        // the gradient by the input of all layers but the first
+        // the gradient with respect to the input of all layers but the first
         let back = pass - 2.0 * layers[0];
         let gradient = 2.0 * pass + back;
-        // forward and backward, and the derivative of both along a direction
+        // forward and backward, and the directional derivative of both
         let hessian_product = 3.0 * pass + 5.0 * back;
-        // forward, its derivative along a direction, and backward
+        // forward, its directional derivative, and backward
         let gaussian_product = 3.0 * pass + 2.0 * back;
         Self {
             gradient: 2.0 * gradient + hessian_product,
-            // through the inner step and back, each by one more inner gradient
+            // through the inner step and back, each with one more inner gradient
             product: gaussian_product + 2.0 * gradient,
             first_evaluation: pass,
             evaluation: gradient + pass,
@@ -143,7 +143,7 @@ impl Cost {
     }
 }
 
-/// Calls, and how long they took together.
+/// Number of calls and their total time.
 #[derive(Debug, Default)]
 struct Meter(Cell<(usize, f64)>);
 
@@ -166,7 +166,7 @@ impl Meter {
     }
 }
 
-/// An objective that notes what the trust region asks of it.
+/// An objective that counts and times the calls of the trust region.
 struct Timed<O> {
     objective: O,
     gradients: Meter,

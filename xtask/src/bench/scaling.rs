@@ -1,4 +1,4 @@
-//! How the cost grows with the work: time per unit should not.
+//! Growth of the cost with the amount of work: the time per unit should be constant.
 
 use super::ensemble::EnsembleStep;
 use super::imagination::Rollouts;
@@ -12,18 +12,18 @@ use serde::Serialize;
 /// A loop at growing sizes.
 #[derive(Debug, Serialize)]
 pub struct Curve {
-    /// What grows.
+    /// The quantity that grows.
     grows: &'static str,
-    /// Which loop.
+    /// Name of the loop.
     name: &'static str,
-    /// What one unit is.
+    /// Name of a unit.
     unit: &'static str,
     points: Vec<Point>,
 }
 
 #[derive(Debug, Serialize)]
 struct Point {
-    /// How much of what grows.
+    /// Value of the quantity that grows.
     size: usize,
     /// Time per unit, median of the rounds \[us\].
     microseconds: f64,
@@ -40,7 +40,7 @@ struct Planned {
 const MODELS: [usize; 4] = [1, 2, 5, 10];
 const FACTORS: [usize; 3] = [1, 2, 4];
 
-/// Every curve, all of its points once a round.
+/// All curves; every point is measured once in each round.
 pub fn measure(workload: &Workload, rounds: usize) -> Result<Vec<Curve>> {
     let members = workload.members();
     let batch = workload.config.ensemble.batch_size;
@@ -55,7 +55,7 @@ pub fn measure(workload: &Workload, rounds: usize) -> Result<Vec<Curve>> {
                 microseconds: Vec::new(),
             })
             .collect();
-        // the first round only warms up
+        // the first round is a warm-up
         for round in 0..=rounds {
             for point in &mut points {
                 let sample = point.hot_loop.run()?;
@@ -159,8 +159,8 @@ pub fn table(curves: &[Curve]) -> String {
     text
 }
 
-/// The curves as an SVG: cost of a unit against the amount of work, each divided by that of the smallest amount. Linear
-/// growth is a level line.
+/// The curves as an SVG: cost of a unit against the amount of work, both relative to the smallest
+/// amount. Linear growth is a horizontal line.
 pub fn figure(curves: &[Curve]) -> String {
     let line = |(curve, color): (&Curve, &&'static str)| {
         let first = &curve.points[0];
