@@ -11,6 +11,7 @@ fn passes(environment: &dyn Simulated) {
     assert!(report.steps_per_second > 0.0);
 }
 
+/// Fails when an environment of this crate violates the contract in some variant.
 #[test]
 fn every_environment_passes_in_every_variant() {
     for &name in NAMES {
@@ -20,6 +21,7 @@ fn every_environment_passes_in_every_variant() {
     }
 }
 
+/// Fails when a robot from files violates the contract.
 #[test]
 fn the_example_robot_passes() {
     let robot = include_str!("../../../assets/inverted_pendulum.xml");
