@@ -30,11 +30,11 @@ pub fn run() -> Result<()> {
         check(arguments)?;
     }
     torture::run(&torture::Arguments { kills: 20, seed: 1 })?;
-    // the one check whose answer changes while the code does not, and that needs github.com: not everywhere, and last
+    // last, and only where github.com can be reached: its result changes while the code does not
     if cargo(&["deny", "fetch", "db"])? {
         check(&["deny", "--offline", "check", "advisories"])
     } else {
-        eprintln!("the database of advisories cannot be had here: advisories were not checked");
+        eprintln!("the database of advisories cannot be downloaded: advisories were not checked");
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask bench`, `cargo xtask torture`,
-//! `cargo xtask ci`.
+//! Chores of the workspace: `cargo xtask run-benchmark`, `cargo xtask bench`, `cargo xtask
+//! torture`, `cargo xtask ci`.
 
 #![forbid(unsafe_code)]
 
@@ -23,15 +23,16 @@ struct Cli {
 enum Chore {
     /// Train on every environment and print a table of the returns
     RunBenchmark(run_benchmark::Arguments),
-    /// Time the three hot loops, beside what the machine can do
+    /// Time the three hot loops, and compare with the peak of the machine
     Bench(bench::Arguments),
-    /// Kill training at any instant, take it up again, and compare every byte with an undisturbed run
+    /// Kill training at random instants, resume it, and compare every byte with an undisturbed run
     Torture(torture::Arguments),
-    /// All checks: format, lints, dependencies, documentation, tests, a little torture
+    /// All checks: format, lints, dependencies, documentation, tests, 20 kills
     Ci,
 }
 
-/// Tensors come and go by the megabyte; the system's allocator returns each to the kernel.
+/// Faster than the system's allocator, which returns large tensors to the kernel whenever they are
+/// freed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -47,7 +48,12 @@ fn main() -> ExitCode {
         Err(error) => {
             let known = error.downcast_ref::<mbmpo_experiments::Error>();
             match known {
-                Some(error @ mbmpo_experiments::Error::Interrupted { .. }) => eprintln!("{error}"),
+                Some(error @ mbmpo_experiments::Error::Interrupted { .. }) => {
+                    eprintln!("{error}; repeat the command with --resume to go on");
+                }
+                Some(error @ mbmpo_experiments::Error::RunExists { .. }) => {
+                    eprintln!("error: {error}; go on with it by --resume, or choose another --out");
+                }
                 Some(error) => eprintln!("error: {error}"),
                 None => eprintln!("error: {error:#}"),
             }

@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Go on from where the runs were saved
+    /// Go on from the latest checkpoints of the runs
     #[arg(long)]
     resume: bool,
 }
@@ -74,8 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .unwrap_or_else(|| default_path(&format!("benchmark-{name}"), *resume));
     let signals = Signals::listen()?;
     let options = suite::Options {
-        seeds: seeds.0.clone(),
-        jobs: usize::from(*jobs),
+        parallel: usize::from(*jobs),
         threads: available_parallelism().map_or(1, usize::from),
         out: out.clone(),
         command: std::iter::once("cargo xtask".to_owned())
@@ -89,7 +88,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         budget,
         signals: signals.clone(),
     };
-    let rows = suite::run_suite(&suite::entries(name), &options, lines)?;
+    let plan = suite::plan(&suite::entries(name), &seeds.0)?;
+    let rows = suite::run_suite(&plan, &options, lines)?;
     say(&format!(
         "\n{}\nresults in {}",
         suite::table(&rows),
@@ -98,12 +98,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// A line on standard output. Whoever closes the pipe early does not stop the benchmark.
+/// Prints a line on standard output. A closed pipe does not stop the benchmark.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// One line an iteration.
+/// Prints one line for each iteration.
 struct Lines {
     label: String,
     budget: usize,

@@ -1,5 +1,5 @@
-//! `cargo xtask torture`: kills training at any instant, takes it up again, and compares what comes out with a run that was
-//! left in peace, byte for byte.
+//! `cargo xtask torture`: kills training at random instants, resumes it, and compares the results
+//! with those of an undisturbed run, byte for byte.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -17,12 +17,12 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1000)]
     pub kills: usize,
 
-    /// Decides the instants
+    /// Decides the instants of the kills
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
-/// What is needed to torture one algorithm.
+/// An algorithm whose runs are killed.
 struct Victim<'a> {
     program: &'a Path,
     algorithm: AlgorithmKind,
@@ -52,11 +52,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// What was done.
+/// Counts of kills and runs.
 #[derive(Debug, Default)]
 struct Tally {
     kills: usize,
-    /// Of those: before there was a checkpoint.
+    /// Kills before the first checkpoint.
     early: usize,
     runs: usize,
 }
@@ -98,7 +98,7 @@ impl Victim<'_> {
             loop {
                 let threads = [1, 2, 4][stream.random_range(0..3)];
                 let mut child = self.start(&path, threads)?;
-                // as often at the beginning as at the end, of this process
+                // uniform over the duration of a run, and somewhat beyond its end
                 let patience = duration.mul_f64(stream.random_range(0.0..1.2));
                 let killed = tally.kills < kills && !ends_within(&mut child, patience)?;
                 if killed {
@@ -130,12 +130,12 @@ impl Victim<'_> {
         Ok(tally)
     }
 
-    /// What the latest process said.
+    /// File with the error messages of the latest process.
     fn messages(&self) -> PathBuf {
         self.directory.join("messages")
     }
 
-    /// A run of some iterations that saves after every part of one, or what is left of it.
+    /// Starts a short run, or resumes it, with a checkpoint after every part of an iteration.
     fn start(&self, out: &Path, threads: usize) -> Result<Child> {
         let Tiny { preset, settings } = self.algorithm.tiny();
         let mut command = Command::new(self.program);
@@ -177,7 +177,7 @@ fn ends_within(child: &mut Child, time: Duration) -> Result<bool> {
     Ok(child.try_wait()?.is_some())
 }
 
-/// What a run leaves, but for what says how long it took.
+/// The files that a run leaves, without timings.
 struct Remains(Vec<(&'static str, Vec<u8>)>);
 
 impl Remains {
@@ -200,7 +200,7 @@ impl Remains {
         Ok(Self(files))
     }
 
-    /// The first file that is not the same.
+    /// Name of the first file that differs.
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let mut pairs = self.0.iter().zip(&other.0);
         pairs.find(|(a, b)| a != b).map(|((name, _), _)| *name)
@@ -216,7 +216,7 @@ fn checkpoints(run: &Path, extension: &str) -> Vec<PathBuf> {
     paths
 }
 
-/// Builds the command line; it lies beside this program.
+/// Builds the command line, and returns its path, which is beside this program.
 fn build() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let mut arguments = vec!["build", "--package", "mbmpo-cli"];

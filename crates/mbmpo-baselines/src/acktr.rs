@@ -1,7 +1,8 @@
-//! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor and critic, from the
-//! curvature of [`kfac`](crate::kfac), with a step size that holds to a trust region.
+//! Actor critic using Kronecker-factored trust region (Wu et al. 2017): natural gradients of actor
+//! and critic, from the curvature of [`kfac`](crate::kfac), with a step size that holds to a trust
+//! region.
 
-use crate::critic::{Critic, Rows, judged_batch, squared_error};
+use crate::critic::{self, Critic, EstimatedBatch, squared_error};
 use crate::initial;
 use crate::reward_scale::RewardScale;
 
@@ -17,12 +18,12 @@ use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig, RunningNormalizer}
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// The parameters of [`Acktr`]. "Authors" is the script with which ACKTR was run for the paper on MB-MPO, which is OpenAI's
-/// `acktr_cont`.
+/// The parameters of [`Acktr`]. "Authors" is the script with which ACKTR was run for the paper on
+/// MB-MPO, which is OpenAI's `acktr_cont`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcktrConfig {
-    /// Real steps of an iteration, at least; whole episodes. Authors: 5,000.
+    /// Lower bound on the real steps of an iteration; whole episodes. Authors: 5,000.
     pub batch_steps: usize,
     /// The policy network. Authors: `[32, 32]`, on this observation and the one before.
     pub policy: PolicyConfig,
@@ -32,12 +33,13 @@ pub struct AcktrConfig {
     pub discount: f64,
     /// λ of generalised advantage estimation. Authors: 0.97.
     pub gae_lambda: f64,
-    /// Whether an episode that only ran out of time goes on with the value of its last state. Authors: yes.
+    /// Whether the value of the last state is added where only the time limit ended an episode.
+    /// Authors: yes.
     pub bootstrap: bool,
     /// Largest step size of the actor at the start. Authors: 0.03.
     pub step_size: f64,
-    /// KL divergence of an iteration that the largest step size is steered to: by a factor of 1.5, where it is more than
-    /// twice as much or less than half. Authors: 0.002.
+    /// Target of the KL divergence of an iteration: the largest step size changes by a factor of
+    /// 1.5 where the divergence is above twice or below half of it. Authors: 0.002.
     pub desired_kl: f64,
     /// Curvature of the actor.
     pub actor_kfac: KfacConfig,
@@ -45,12 +47,12 @@ pub struct AcktrConfig {
     pub critic_step_size: f64,
     /// Steps of the critic in an iteration, each on the whole batch. `acktr_cont`: 25.
     pub critic_steps: usize,
-    /// Curvature of the critic, seen as the mean of a Gaussian with σ = 1 (section 3.2).
+    /// Curvature of the critic as the mean of a Gaussian with σ = 1 (section 3.2).
     pub critic_kfac: KfacConfig,
     /// Normalised observations are clipped to plus or minus this. `ZFilter`: 10.
     pub observation_clip: f64,
-    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus this; absent, they are
-    /// taken as they are. Authors: absent.
+    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus
+    /// this; where absent they are not scaled. Authors: absent.
     pub reward_clip: Option<f64>,
 }
 
@@ -132,7 +134,7 @@ pub struct Acktr {
 }
 
 impl Acktr {
-    /// A random policy that has seen nothing.
+    /// Random networks, and no experience.
     ///
     /// # Errors
     /// When a layer is out of range.
@@ -163,21 +165,22 @@ impl Acktr {
         })
     }
 
-    /// Natural-gradient steps down the critic's squared error (section 3.2); the error before the last.
-    fn fit_critic(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
-        let n = rows.targets.len() as f64;
-        let observations = &rows.observations;
+    /// Natural-gradient steps on the squared error of the critic (section 3.2); returns the error
+    /// before the last.
+    fn fit_critic(&mut self, batch: &EstimatedBatch, stream: &mut Stream) -> Result<f64> {
+        let n = batch.targets.len() as f64;
+        let observations = &batch.observations;
         // -½ Σ (V - y)² / n is the mean log likelihood of the Gaussian whose curvature this is
-        let weights = vec![1.0 / n; rows.targets.len()];
+        let weights = vec![1.0 / n; batch.targets.len()];
         let mut error = 0.0;
         for _ in 0..self.config.critic_steps {
             let (network, parameters) = (self.critic.network.gaussian(), &self.critic.parameters);
             let seen = factors(network, parameters, observations, &self.device, stream)?;
             self.critic_kfac.observe(seen);
-            error = squared_error(&self.critic.values(observations)?, &rows.targets);
+            error = squared_error(&self.critic.values(observations)?, &batch.targets);
             let gradient = self
                 .critic
-                .gradient(observations, &rows.targets, &weights)?;
+                .gradient(observations, &batch.targets, &weights)?;
             let (largest, parameters) = (self.config.critic_step_size, &mut self.critic.parameters);
             self.critic_kfac.ascend(parameters, &gradient, largest);
             require_finite(parameters, "the critic of ACKTR")?;
@@ -185,15 +188,15 @@ impl Acktr {
         Ok(error)
     }
 
-    /// One natural-gradient step of the actor (section 3.1), and the mean KL divergence that it made.
-    fn step_actor(&mut self, rows: &Rows, stream: &mut Stream) -> Result<f64> {
+    /// One natural-gradient step of the actor (section 3.1); returns its mean KL divergence.
+    fn step_actor(&mut self, batch: &EstimatedBatch, stream: &mut Stream) -> Result<f64> {
         let (network, device) = (&self.network, &self.device);
-        let observations = &rows.observations;
+        let observations = &batch.observations;
         let seen = factors(network, &self.theta, observations, device, stream)?;
         self.actor_kfac.observe(seen);
-        let n = rows.advantages.len() as f64;
-        let weights: Vec<f64> = rows.advantages.iter().map(|x| x / n).collect();
-        let samples = Samples::weighted(network, device, observations, &rows.actions, &weights);
+        let n = batch.advantages.len() as f64;
+        let weights: Vec<f64> = batch.advantages.iter().map(|x| x / n).collect();
+        let samples = Samples::weighted(network, device, observations, &batch.actions, &weights);
         let gradient = samples.policy_gradient(&self.theta)?;
         let old = samples.surrogate(&self.theta);
         self.actor_kfac
@@ -216,7 +219,7 @@ impl Algorithm for Acktr {
     fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
         observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
-        let (mut rows, return_collect_mean) = judged_batch(
+        let (mut batch, return_collect_mean) = critic::collect(
             &mut self.experience,
             &policy,
             self.config.batch_steps,
@@ -224,15 +227,15 @@ impl Algorithm for Acktr {
             self.rewards.as_mut(),
             &self.critic,
         )?;
-        standardize(&mut rows.advantages);
+        standardize(&mut batch.advantages);
 
         observer.at(Phase::Update, 0, 0);
         let clock = Instant::now();
         let iteration = self.experience.iteration() as u64;
         let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Update, iteration, 0);
-        let critic_loss = self.fit_critic(&rows, &mut stream)?;
-        let kl = self.step_actor(&rows, &mut stream)?;
+        let critic_loss = self.fit_critic(&batch, &mut stream)?;
+        let kl = self.step_actor(&batch, &mut stream)?;
         self.experience.seconds_mut().add_since("update", clock);
 
         let learned = ModelFreeMetrics {

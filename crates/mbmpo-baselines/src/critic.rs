@@ -1,4 +1,4 @@
-//! A value network that judges batches of real trajectories.
+//! Value estimates for batches of real trajectories, shared by TRPO, PPO and ACKTR.
 
 use crate::reward_scale::RewardScale;
 use mbmpo_core::statistics::mean;
@@ -7,35 +7,35 @@ use mbmpo_policy::advantage::gae;
 use mbmpo_policy::{RunningNormalizer, ValueNetwork};
 use std::time::Instant;
 
-/// V with its parameters, and how advantages follow from it.
+/// A value network with its parameters, and the settings of generalised advantage estimation.
 pub(crate) struct Critic {
     pub(crate) network: ValueNetwork,
     pub(crate) parameters: Vec<f64>,
     pub(crate) discount: f64,
     pub(crate) gae_lambda: f64,
-    /// Whether an episode that only ran out of time goes on with the value of its last state.
+    /// Whether the value of the last state is added where only the time limit ended an episode.
     pub(crate) bootstrap: bool,
 }
 
-/// What a critic thinks of a batch.
-pub(crate) struct Judgement {
+/// Estimates for each step of a batch.
+pub(crate) struct ValueEstimates {
     /// V(s_t) `[n]`
     pub(crate) values: Vec<f64>,
     /// `[n]`
     pub(crate) advantages: Vec<f64>,
-    /// What the critic should have said, the sum of the two `[n]`.
+    /// TD(λ) targets of the critic, the sum of the two `[n]`.
     pub(crate) targets: Vec<f64>,
 }
 
 impl Critic {
-    /// Judges `paths`, whose observations before and after each step are `observations` and `next` `[n, observation]` to
-    /// the network.
-    pub(crate) fn judge(
+    /// Estimates for `paths`, whose normalised observations before and after each step are
+    /// `observations` and `next` `[n, observation]`.
+    pub(crate) fn estimate(
         &self,
         paths: &Trajectories,
         observations: &[f32],
         next: &[f32],
-    ) -> Result<Judgement> {
+    ) -> Result<ValueEstimates> {
         let values = self.network.values(&self.parameters, observations)?;
         let ends = self
             .network
@@ -43,7 +43,7 @@ impl Critic {
         let advantages = gae(paths, &values, &ends, self.discount, self.gae_lambda);
         let sum = |(advantage, value): (&f64, &f64)| advantage + value;
         let targets = advantages.iter().zip(&values).map(sum).collect();
-        Ok(Judgement {
+        Ok(ValueEstimates {
             values,
             advantages,
             targets,
@@ -68,39 +68,41 @@ impl Critic {
     }
 }
 
-/// A batch as actor and critic learn from it, on normalised observations and scaled rewards.
-pub(crate) struct Rows {
+/// A batch to train actor and critic on, with normalised observations and scaled rewards.
+pub(crate) struct EstimatedBatch {
     pub(crate) observation_dim: usize,
     pub(crate) action_dim: usize,
     /// Normalised `[n, observation]`.
     pub(crate) observations: Vec<f32>,
     /// `[n, action]`
     pub(crate) actions: Vec<f32>,
-    /// Of the critic when the samples were taken `[n]`.
+    /// V(s_t) of the critic that was there when the samples were taken `[n]`.
     pub(crate) values: Vec<f64>,
     /// `[n]`
     pub(crate) advantages: Vec<f64>,
-    /// For the critic `[n]`.
+    /// TD(λ) targets of the critic `[n]`.
     pub(crate) targets: Vec<f64>,
 }
 
-/// Acts, and judges; gives the mean return of what was done as well.
-pub(crate) fn judged_batch(
+/// Collects a batch and estimates its values and advantages; returns the mean return of its
+/// episodes as well.
+pub(crate) fn collect(
     experience: &mut Experience,
     policy: &dyn Policy,
     min_steps: usize,
     normalizer: &mut RunningNormalizer,
     rewards: Option<&mut RewardScale>,
     critic: &Critic,
-) -> Result<(Rows, f64)> {
+) -> Result<(EstimatedBatch, f64)> {
     let mut paths = experience.collect_batch(policy, min_steps, 0)?;
     let clock = Instant::now();
     let return_collect_mean = mean(&paths.returns());
     if let Some(scale) = rewards {
         scale.apply(&mut paths);
     }
-    // Learned from as it was acted on, and counted in for the next batch. Only the first, acted on when nothing was known,
-    // is learned from normalised: the policy that follows will see normalised observations.
+    // The statistics are those that the policy acted with; the batch counts for the next ones. Only
+    // the first batch, for which there were none, uses its own: the policy that follows acts on
+    // normalised observations.
     let first = experience.iteration() == 0;
     let seen = normalizer.clone();
     normalizer.update(&paths.observations);
@@ -111,18 +113,18 @@ pub(crate) fn judged_batch(
     };
     let observations = now.apply(&paths.observations);
     let next = now.apply(&paths.next_observations);
-    let judgement = critic.judge(&paths, &observations, &next)?;
+    let estimates = critic.estimate(&paths, &observations, &next)?;
     experience.seconds_mut().add_since("update", clock);
-    let rows = Rows {
+    let batch = EstimatedBatch {
         observation_dim: paths.observation_dim,
         action_dim: paths.action_dim,
         observations,
         actions: paths.actions,
-        values: judgement.values,
-        advantages: judgement.advantages,
-        targets: judgement.targets,
+        values: estimates.values,
+        advantages: estimates.advantages,
+        targets: estimates.targets,
     };
-    Ok((rows, return_collect_mean))
+    Ok((batch, return_collect_mean))
 }
 
 /// Mean of (V - y)².
@@ -131,8 +133,8 @@ pub(crate) fn squared_error(values: &[f64], targets: &[f64]) -> f64 {
     squares.sum::<f64>() / values.len().max(1) as f64
 }
 
-impl Rows {
-    /// The rows at these places.
+impl EstimatedBatch {
+    /// The rows with these indices.
     pub(crate) fn select(&self, indices: &[usize]) -> Self {
         Self {
             observations: select_rows(&self.observations, self.observation_dim, indices),
@@ -145,13 +147,13 @@ impl Rows {
     }
 }
 
-/// Rows `[n, dim]` at these places.
+/// Rows of `[n, dim]` with these indices.
 pub(crate) fn select_rows(rows: &[f32], dim: usize, indices: &[usize]) -> Vec<f32> {
     let row = |&i: &usize| rows[i * dim..(i + 1) * dim].iter().copied();
     indices.iter().flat_map(row).collect()
 }
 
-/// Entries `[n]` at these places.
+/// Entries of `[n]` with these indices.
 pub(crate) fn select(entries: &[f64], indices: &[usize]) -> Vec<f64> {
     indices.iter().map(|&i| entries[i]).collect()
 }

@@ -1,5 +1,6 @@
-//! Deep deterministic policy gradient (Lillicrap et al. 2016), exploring by noise on the actor's parameters whose size
-//! adapts to what it does to the actions (Plappert et al. 2018), as in OpenAI's baselines.
+//! Deep deterministic policy gradient (Lillicrap et al. 2016), exploring by noise on the parameters
+//! of the actor, scaled adaptively to a given deviation of the actions (Plappert et al. 2018), as
+//! in OpenAI's baselines.
 
 use crate::replay::{Replay, TensorBatch};
 use burn::tensor::{Device, Tensor};
@@ -16,23 +17,25 @@ use serde::{Deserialize, Serialize};
 use std::mem;
 use std::time::Instant;
 
-/// The parameters of [`Ddpg`]. "Authors" is the script with which DDPG was run for the paper on MB-MPO.
+/// The parameters of [`Ddpg`]. "Authors" is the script with which DDPG was run for the paper on
+/// MB-MPO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DdpgConfig {
-    /// Cycles of an iteration, between two reports. Authors: 25.
+    /// Cycles of an iteration. Authors: 25.
     pub cycles: usize,
-    /// Real steps of a cycle, at least; whole episodes. Authors: 200.
+    /// Lower bound on the real steps of a cycle; whole episodes. Authors: 200.
     pub rollout_steps: usize,
     /// Gradient steps of a cycle, of critic and actor alike. Authors: 50.
     pub train_steps: usize,
     /// Sizes of the actor's hidden layers. Authors: `[32, 32]`.
     pub actor_hidden: Vec<usize>,
-    /// Of those. Authors: tanh.
+    /// Activation of the hidden layers of the actor. Authors: tanh.
     pub actor_activation: Activation,
-    /// Sizes of the critic's hidden layers; the action joins at the second. Authors: `[64, 64]`, ReLU.
+    /// Sizes of the critic's hidden layers; the action is an input of the second. Authors:
+    /// `[64, 64]`, ReLU.
     pub critic_hidden: Vec<usize>,
-    /// Whether hidden layers are normalised. Authors: yes.
+    /// Whether hidden layers have layer normalisation. Authors: yes.
     pub layer_norm: bool,
     /// Step size of the actor's Adam. Authors: 1e-5.
     pub actor_learning_rate: f64,
@@ -42,17 +45,18 @@ pub struct DdpgConfig {
     pub critic_weight_decay: f64,
     /// γ. Authors: 0.99.
     pub discount: f64,
-    /// τ, how far the target networks follow in a gradient step. Authors: 0.01.
+    /// τ, the rate of the soft updates of the target networks. Authors: 0.01.
     pub target_rate: f64,
     /// Transitions in a minibatch. Authors: 64.
     pub batch_size: usize,
-    /// Most recent transitions that are kept. Authors: 1,000,000.
+    /// Number of the most recent transitions that are kept. Authors: 1,000,000.
     pub replay_capacity: usize,
     /// Factor on rewards. Authors: 1.
     pub reward_scale: f64,
     /// Normalised observations are clipped to plus or minus this. Authors: 5.
     pub observation_clip: f64,
-    /// Initial deviation of the noise on parameters, and the deviation that it shall make in the actions. Authors: 0.2.
+    /// Initial deviation of the noise on parameters, and the target deviation of the actions.
+    /// Authors: 0.2.
     pub parameter_noise: f64,
     /// Gradient steps between two adaptations of the noise. `ddpg`: 50.
     pub noise_interval: usize,
@@ -176,7 +180,7 @@ impl Learner {
 }
 
 impl Ddpg {
-    /// Random networks that have seen nothing.
+    /// Random networks, and no experience.
     ///
     /// # Errors
     /// None so far.
@@ -230,7 +234,7 @@ impl Ddpg {
         }
     }
 
-    /// The actor's parameters with noise, but for those of layer normalisation.
+    /// The parameters of the actor with noise, except those of layer normalisation.
     fn perturbed(&self, stream: &mut Stream) -> Vec<f64> {
         let affine = self.actor.network.is_affine();
         let parameters = self.actor.parameters.iter().zip(affine);
@@ -242,8 +246,8 @@ impl Ddpg {
             .collect()
     }
 
-    /// Episodes of one actor with noise on its parameters, to the replay buffer; their mean return. (Where episodes end early,
-    /// OpenAI's `ddpg` draws new noise for each.)
+    /// Adds episodes of one actor with noise on its parameters to the replay buffer; returns their
+    /// mean return. (Where episodes end early, OpenAI's `ddpg` draws new noise for each.)
     fn explore(&mut self, cycle: usize) -> Result<f64> {
         let iteration = self.experience.iteration() as u64;
         let streams = self.experience.streams();
@@ -258,8 +262,8 @@ impl Ddpg {
         Ok(mean(&paths.returns()))
     }
 
-    /// One gradient step of critic and actor on a minibatch, after which the target networks move; returns the squared
-    /// error of the critic.
+    /// One gradient step of critic and actor on a minibatch, after which the target networks move;
+    /// returns the squared error of the critic.
     fn train_step(&mut self, stream: &mut Stream) -> Result<f64> {
         let batch = self.replay.sample(self.config.batch_size, stream);
         let normalizer = self.observations.normalizer();
@@ -320,8 +324,8 @@ impl Ddpg {
         Ok(())
     }
 
-    /// More noise where noise on the parameters moves the actions by less than it shall, less where by more (Plappert et
-    /// al. 2018, eq. 8).
+    /// Increases the noise on the parameters where the deviation of the actions is below the
+    /// target, and decreases it where it is above (Plappert et al. 2018, eq. 8).
     fn adapt_noise(&mut self, observations: &Tensor<2>, stream: &mut Stream) -> Result<()> {
         let act = |parameters: &[f64]| {
             let parameters = Mlp::tensor(parameters, &self.device);
@@ -356,8 +360,8 @@ fn constant(x: &Tensor<2>) -> Tensor<2> {
     Tensor::from_inner(x.clone())
 }
 
-/// y = r + γ (1 - d) Q' `[rows, 1]`. d is 1 where the task ended the episode; where only the time ran out it is 0, and
-/// the value of what would have come counts.
+/// y = r + γ (1 - d) Q' `[rows, 1]`. d is 1 where the task ended the episode, and 0 where only the
+/// time limit did.
 fn bellman_targets(
     rewards: Tensor<2>,
     ended: Tensor<2>,
@@ -461,8 +465,8 @@ impl Persist for Learner {
 mod tests {
     use super::*;
 
-    /// A batch by hand: the second transition ends by the task. Fails when an end is bootstrapped, or when the discount is
-    /// missing.
+    /// The task ends the second transition. Fails when termination is bootstrapped, or the discount
+    /// is missing.
     #[test]
     fn bellman_targets_by_hand() {
         let ended = [0.0, 1.0, 0.0];
@@ -475,10 +479,10 @@ mod tests {
         assert_eq!(targets, [0.5, 10.0, 6.5]);
     }
 
-    /// Fails when noise that moves the actions too little does not grow, when noise that moves them too much does not
-    /// shrink, or when layer normalisation is perturbed.
+    /// Fails when noise that changes the actions too little does not grow, when noise that changes
+    /// them too much does not shrink, or when layer normalisation is perturbed.
     #[test]
-    fn the_noise_is_steered_by_what_it_does_to_the_actions() {
+    fn the_noise_adapts_to_the_deviation_of_the_actions() {
         let config = DdpgConfig {
             actor_hidden: vec![8],
             critic_hidden: vec![8],
@@ -505,9 +509,9 @@ mod tests {
         }
     }
 
-    /// θ' by hand; fails when τ is on the wrong side.
+    /// Fails when τ and 1 - τ are exchanged.
     #[test]
-    fn targets_follow_slowly() {
+    fn soft_update_by_hand() {
         let network = Mlp {
             sizes: vec![1, 1],
             joining: 0,

@@ -1,6 +1,7 @@
-//! Kronecker-factored approximate curvature (Martens and Grosse 2015; Wu et al. 2017, section 3): the Fisher matrix of a
-//! Gaussian network, block by block. Of a layer with inputs a (a 1 appended, for the biases) and gradients g of the log
-//! likelihood by its sums, the block is taken as E[a aᵀ] ⊗ E[g gᵀ], whose inverse is cheap.
+//! Kronecker-factored approximate curvature (Martens and Grosse 2015; Wu et al. 2017, section 3) of
+//! a Gaussian network. The Fisher matrix is approximated by a block for each layer, E[a aᵀ] ⊗ E[g
+//! gᵀ], with the inputs a of the layer (and a 1 for the biases) and the gradients g of the log
+//! likelihood with respect to its pre-activations.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{Archive, Check, Checker, Persist, Result, Stream, host};
@@ -10,18 +11,19 @@ use rand::RngExt;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
-/// How the curvature is estimated and used.
+/// Estimation and use of the curvature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KfacConfig {
-    /// Weight of the past in the running averages of the factors. OpenAI's `acktr_cont`: 0.99 (critic: 0.95).
+    /// Weight of the past in the running averages of the factors. OpenAI's `acktr_cont`: 0.99
+    /// (critic: 0.95).
     pub decay: f64,
     /// Added to the eigenvalues of every block. OpenAI's `acktr_cont`: 0.01 (critic: 0.1).
     pub damping: f64,
     /// Weight of the past in the direction of a step. OpenAI's `acktr_cont`: 0.9.
     pub momentum: f64,
-    /// δ, the bound on the KL divergence that the curvature predicts for a step. OpenAI's `kfac`, which leaves out a factor of
-    /// 2: 0.01 (critic: 0.3).
+    /// δ, the bound on the KL divergence that the curvature predicts for a step. OpenAI's `kfac`,
+    /// which omits a factor of 2: 0.01 (critic: 0.3).
     pub trust_region: f64,
 }
 
@@ -34,20 +36,21 @@ impl Check for KfacConfig {
     }
 }
 
-/// The factors of one layer's block.
+/// The factors of the block of one layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factors {
     /// E[a aᵀ] `[inputs + 1, inputs + 1]`
     pub inputs: DMatrix<f64>,
     /// E[g gᵀ] `[outputs, outputs]`
-    pub signals: DMatrix<f64>,
+    pub deltas: DMatrix<f64>,
 }
 
-/// The factors of every layer for the policy `theta` at `observations` `[n, observation]`, with actions that it draws
-/// itself: the Fisher matrix is an expectation over the policy, not over what was done.
+/// The factors of every layer for the policy `theta` at `observations` `[n, observation]`. The
+/// actions are drawn from the policy: the Fisher matrix is an expectation over it, not over the
+/// actions of the batch.
 ///
 /// # Errors
-/// When a device does not give them.
+/// When a result cannot be read back from the device.
 pub fn factors(
     network: &GaussianMlp,
     theta: &[f64],
@@ -69,7 +72,7 @@ pub fn factors(
         .map(|_| stream.sample(StandardNormal))
         .collect();
     let noise = Tensor::<2>::from_data(TensorData::new(noise, [rows, actions]), device);
-    let signals = forward.deltas(noise * policy.log_std.clone().neg().exp());
+    let deltas = forward.deltas(noise * policy.log_std.clone().neg().exp());
     let second_moment = |x: Tensor<2>| -> Result<DMatrix<f64>> {
         let [_, dim] = x.dims();
         let sums = host(x.clone().transpose().matmul(x))?;
@@ -79,18 +82,18 @@ pub fn factors(
     forward
         .inputs()
         .iter()
-        .zip(signals)
-        .map(|(inputs, signals)| {
+        .zip(deltas)
+        .map(|(inputs, deltas)| {
             let ones = Tensor::ones([rows, 1], device);
             Ok(Factors {
                 inputs: second_moment(Tensor::cat(vec![inputs.clone(), ones], 1))?,
-                signals: second_moment(signals)?,
+                deltas: second_moment(deltas)?,
             })
         })
         .collect()
 }
 
-/// What was seen of the curvature of one network, and the step that it takes.
+/// Running averages of the curvature of one network, and its natural-gradient steps with momentum.
 #[derive(Debug, Clone)]
 pub struct Kfac {
     decay: f64,
@@ -98,12 +101,12 @@ pub struct Kfac {
     momentum: f64,
     trust_region: f64,
     factors: Vec<Factors>,
-    /// Of the steps so far.
+    /// Running average of the steps.
     velocity: Vec<f64>,
 }
 
 impl Kfac {
-    /// Nothing seen yet.
+    /// Before the first factors.
     pub fn new(config: &KfacConfig) -> Self {
         Self {
             decay: config.decay,
@@ -115,34 +118,32 @@ impl Kfac {
         }
     }
 
-    /// Counts `new` factors into the running averages; the first are taken as they are.
+    /// Updates the running averages with `new` factors; the first become the averages.
     pub fn observe(&mut self, new: Vec<Factors>) {
         if self.factors.is_empty() {
             self.factors = new;
             return;
         }
         for (old, new) in self.factors.iter_mut().zip(new) {
-            for (old, new) in [
-                (&mut old.inputs, new.inputs),
-                (&mut old.signals, new.signals),
-            ] {
+            for (old, new) in [(&mut old.inputs, new.inputs), (&mut old.deltas, new.deltas)] {
                 *old *= self.decay;
                 *old += new * (1.0 - self.decay);
             }
         }
     }
 
-    /// F̂⁻¹ g `[parameters]` with the damped blocks of all layers, and with the exact Fisher matrix of log σ, which is twice
-    /// the identity.
+    /// F̂⁻¹ g `[parameters]` with the damped blocks of all layers, and with the exact Fisher matrix
+    /// of log σ, which is twice the identity.
     pub fn natural_gradient(&self, gradient: &[f64]) -> Vec<f64> {
         let mut natural = Vec::with_capacity(gradient.len());
-        for Factors { inputs, signals } in &self.factors {
-            let (rows, columns) = (inputs.nrows(), signals.nrows());
-            // θ has a layer's weights row by row, its biases last: the gradient of [weights; biases]
+        for Factors { inputs, deltas } in &self.factors {
+            let (rows, columns) = (inputs.nrows(), deltas.nrows());
+            // θ has the weights of a layer row by row and then its biases: the gradient of
+            // [weights; biases]
             let part = &gradient[natural.len()..natural.len() + rows * columns];
             let part = DMatrix::from_row_slice(rows, columns, part);
             let left = SymmetricEigen::new(inputs.clone());
-            let right = SymmetricEigen::new(signals.clone());
+            let right = SymmetricEigen::new(deltas.clone());
             let mut rotated = left.eigenvectors.transpose() * part * &right.eigenvectors;
             for (i, a) in left.eigenvalues.iter().enumerate() {
                 for (j, g) in right.eigenvalues.iter().enumerate() {
@@ -158,8 +159,9 @@ impl Kfac {
         natural
     }
 
-    /// Moves `theta` along the natural gradient by η = min(`largest`, √(2δ / gᵀF̂⁻¹g)) (Wu et al. 2017, section 3.3),
-    /// averaged with the steps before (as OpenAI's `kfac`, whose rate is 1 - momentum times that of the step).
+    /// Moves `theta` along the natural gradient by η = min(`largest`, √(2δ / gᵀF̂⁻¹g)) (Wu et al.
+    /// 2017, section 3.3), averaged with earlier steps (as in OpenAI's `kfac`, where the new step
+    /// has the weight 1 - momentum).
     pub fn ascend(&mut self, theta: &mut [f64], gradient: &[f64], largest: f64) {
         let direction = DVector::from_vec(self.natural_gradient(gradient));
         let curvature = direction.dot(&DVector::from_column_slice(gradient));
@@ -174,7 +176,8 @@ impl Kfac {
 }
 
 impl Kfac {
-    /// That what was restored is of a network with these `sizes` and so many parameters.
+    /// Refuses a restored state that is not of a network with these `sizes` and this number of
+    /// parameters.
     pub(crate) fn require_fit(
         &self,
         archive: &Archive,
@@ -182,7 +185,7 @@ impl Kfac {
         parameters: usize,
     ) -> Result<()> {
         let fits = |(factors, pair): (&Factors, &[usize])| {
-            factors.inputs.nrows() == pair[0] + 1 && factors.signals.nrows() == pair[1]
+            factors.inputs.nrows() == pair[0] + 1 && factors.deltas.nrows() == pair[1]
         };
         let all = self.factors.len() + 1 == sizes.len()
             && self.factors.iter().zip(sizes.windows(2)).all(fits);
@@ -190,7 +193,7 @@ impl Kfac {
             return Err(archive.refuse("kfac", "the factors of this network"));
         }
         if !(self.velocity.is_empty() || self.velocity.len() == parameters) {
-            return Err(archive.refuse("kfac.velocity", "one number a parameter"));
+            return Err(archive.refuse("kfac.velocity", "one number for each parameter"));
         }
         Ok(())
     }
@@ -207,12 +210,12 @@ impl Persist for Kfac {
         }
         let empty = || Factors {
             inputs: DMatrix::zeros(0, 0),
-            signals: DMatrix::zeros(0, 0),
+            deltas: DMatrix::zeros(0, 0),
         };
         self.factors.resize_with(layers, empty);
         for (i, factors) in self.factors.iter_mut().enumerate() {
             square(archive, &format!("{i}.inputs"), &mut factors.inputs)?;
-            square(archive, &format!("{i}.signals"), &mut factors.signals)?;
+            square(archive, &format!("{i}.deltas"), &mut factors.deltas)?;
         }
         Ok(())
     }

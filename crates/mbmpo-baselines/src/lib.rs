@@ -1,5 +1,6 @@
-//! The model-free algorithms that the paper compares MB-MPO with (its figure 1), and the vanilla policy gradient with
-//! which it fine-tunes (its section 5). One file each, in the order of its paper:
+//! The model-free algorithms that the paper compares MB-MPO with (its figure 1), and the vanilla
+//! policy gradient with which it fine-tunes (its section 5). One file each, in the order of its
+//! paper:
 //!
 //! - [`trpo`]: Schulman et al. 2015, on the trust region that MB-MPO uses, too;
 //! - [`ppo`]: Schulman et al. 2017, the clipped surrogate;

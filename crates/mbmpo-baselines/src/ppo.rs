@@ -1,15 +1,15 @@
-//! Proximal policy optimization (Schulman et al. 2017): several epochs of minibatch steps on a clipped surrogate, with a
-//! value network. Observations and rewards are normalised as in OpenAI's baselines, with which it was run for the paper
-//! on MB-MPO.
+//! Proximal policy optimization (Schulman et al. 2017): several epochs of minibatch steps on a
+//! clipped surrogate, with a value network. Observations and rewards are normalised as in OpenAI's
+//! baselines, with which it was run for the paper on MB-MPO.
 
-use crate::critic::{Critic, Rows, judged_batch, squared_error};
+use crate::critic::{self, Critic, EstimatedBatch, squared_error};
 use crate::initial;
 use crate::reward_scale::RewardScale;
 use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
-    Observer, Persist, Phase, Purpose, Result, Setup, Stream, Trainable, require_finite,
+    Observer, Persist, Phase, Purpose, Result, Setup, Trainable, require_finite,
 };
 use mbmpo_policy::advantage::standardize;
 use mbmpo_policy::batch::Samples;
@@ -18,12 +18,12 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// The parameters of [`Ppo`]. "Authors" is the script with which PPO was run for the paper on MB-MPO; where it is silent,
-/// the defaults of OpenAI's `ppo2` hold.
+/// The parameters of [`Ppo`]. "Authors" is the script with which PPO was run for the paper on
+/// MB-MPO; where it is silent, the defaults of OpenAI's `ppo2` hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PpoConfig {
-    /// Real steps of an iteration, at least; whole episodes. Authors: 50,000.
+    /// Lower bound on the real steps of an iteration; whole episodes. Authors: 50,000.
     pub batch_steps: usize,
     /// The policy network.
     pub policy: PolicyConfig,
@@ -33,29 +33,31 @@ pub struct PpoConfig {
     pub discount: f64,
     /// λ of generalised advantage estimation. Authors: 0.95.
     pub gae_lambda: f64,
-    /// Whether an episode that only ran out of time goes on with the value of its last state. Authors: no.
+    /// Whether the value of the last state is added where only the time limit ended an episode.
+    /// Authors: no.
     pub bootstrap: bool,
-    /// Passes over a batch. Authors: 10.
+    /// Epochs K on a batch. Authors: 10.
     pub epochs: usize,
-    /// Steps of a pass. Authors: 25.
+    /// Gradient steps of an epoch. Authors: 25.
     pub minibatches: usize,
     /// Step size of Adam. Authors: 3e-4.
     pub learning_rate: f64,
     /// Adam's ε. `ppo2`: 1e-5.
     pub adam_epsilon: f64,
-    /// ε, how far the ratio of probabilities may move. Authors: 0.2.
+    /// ε, the clip of the ratio of probabilities. Authors: 0.2.
     pub clip: f64,
-    /// How far a value may move in an iteration and still be learned from; anywhere where absent. `ppo2`: as `clip`.
+    /// Clip of the change of a value in an iteration; no clip where absent. `ppo2`: as `clip`.
     pub value_clip: Option<f64>,
-    /// Weight of the value network's squared error, before halving. Authors: 0.5.
+    /// c₁, the weight of the squared error of the values, before halving. Authors: 0.5.
     pub value_coefficient: f64,
-    /// Weight of the policy's entropy. Authors: 0.
+    /// c₂, the weight of the entropy of the policy. Authors: 0.
     pub entropy_coefficient: f64,
-    /// Longest gradient of policy and value network together. Authors: 0.5.
+    /// Largest norm of the gradient of policy and value network together. Authors: 0.5.
     pub max_gradient_norm: f64,
     /// Normalised observations are clipped to plus or minus this. `VecNormalize`: 10.
     pub observation_clip: f64,
-    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus this. `VecNormalize`: 10.
+    /// Rewards, in units of the deviation of the discounted return, are clipped to plus or minus
+    /// this. `VecNormalize`: 10.
     pub reward_clip: f64,
 }
 
@@ -126,8 +128,61 @@ pub struct Ppo {
     rewards: RewardScale,
 }
 
+impl Algorithm for Ppo {
+    type Policy = GaussianPolicy;
+
+    /// An iteration of Algorithm 1: a batch of the old policy, then K epochs on it.
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
+        observer.at(Phase::Collect, 0, 0);
+        let policy = self.policy();
+        let (batch, return_collect_mean) = critic::collect(
+            &mut self.experience,
+            &policy,
+            self.config.batch_steps,
+            &mut self.observations,
+            Some(&mut self.rewards),
+            &self.critic,
+        )?;
+
+        observer.at(Phase::Update, 0, 0);
+        let start = Instant::now();
+        let old_policy = self.theta.clone();
+        let (gradient_steps, critic_loss) = self.optimize(&batch, &old_policy)?;
+        let samples = self.samples(&batch, &batch.advantages);
+        let kl = samples.surrogate(&old_policy).mean_kl(&self.theta)?;
+        self.experience.seconds_mut().add_since("update", start);
+
+        observer.at(Phase::Evaluate, 0, 0);
+        let policy = self.policy();
+        let metrics = self.experience.report(&policy, &policy.std())?;
+        Ok(Some(IterationMetrics {
+            model_free: Some(ModelFreeMetrics {
+                return_collect_mean,
+                gradient_steps,
+                policy_kl: Some(kl),
+                critic_loss: Some(critic_loss),
+            }),
+            ..metrics
+        }))
+    }
+
+    fn reseed(&mut self) {
+        self.experience.reseed();
+    }
+
+    fn real_steps(&self) -> usize {
+        self.experience.real_steps()
+    }
+
+    fn policy(&self) -> GaussianPolicy {
+        GaussianPolicy::new(self.network.clone(), &self.theta)
+            .with_normalizer(self.observations.normalizer())
+            .with_return_std(self.rewards.std() as f32)
+    }
+}
+
 impl Ppo {
-    /// A random policy that has seen nothing.
+    /// Random networks, and no experience.
     ///
     /// # Errors
     /// When a layer is out of range.
@@ -156,21 +211,25 @@ impl Ppo {
         })
     }
 
-    /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"): their number, and the mean squared error of the
-    /// values in the last.
-    fn optimize(&mut self, rows: &Rows, stream: &mut Stream) -> Result<(usize, f64)> {
-        let n = rows.advantages.len();
-        let old_policy = self.theta.clone();
+    /// K epochs of minibatch steps (Algorithm 1, "optimize surrogate L"); returns their number and
+    /// the mean squared error of the values in the last epoch.
+    fn optimize(&mut self, batch: &EstimatedBatch, old_policy: &[f64]) -> Result<(usize, f64)> {
+        let iteration = self.experience.iteration() as u64;
+        let streams = self.experience.streams();
+        let mut stream = streams.stream(Purpose::Update, iteration, 0);
+        let n = batch.advantages.len();
+        let minibatches = self.config.minibatches.min(n / 2).max(1);
         let mut order: Vec<usize> = (0..n).collect();
         let mut errors = Vec::new();
         for _ in 0..self.config.epochs {
-            order.shuffle(stream);
+            order.shuffle(&mut stream);
             errors.clear();
-            let count = self.config.minibatches.min(n / 2).max(1);
-            for i in 0..count {
-                let minibatch = rows.select(&order[i * n / count..(i + 1) * n / count]);
-                let ([by_theta, by_value], error) = self.gradients(&minibatch, &old_policy)?;
-                errors.push(error);
+            for i in 0..minibatches {
+                let indices = &order[i * n / minibatches..(i + 1) * n / minibatches];
+                let minibatch = batch.select(indices);
+                let values = self.critic.values(&minibatch.observations)?;
+                errors.push(squared_error(&values, &minibatch.targets));
+                let [by_theta, by_value] = self.gradient(&minibatch, old_policy, &values)?;
                 let [of_policy, of_critic] = &mut self.adams;
                 of_policy.ascend(&mut self.theta, &by_theta);
                 of_critic.ascend(&mut self.critic.parameters, &by_value);
@@ -179,53 +238,74 @@ impl Ppo {
         Ok((self.config.epochs * errors.len(), mean(&errors)))
     }
 
-    /// Gradient of L^CLIP - c₁ L^VF + c₂ S (eq. 9) on a minibatch by the parameters of policy and critic, together clipped
-    /// in length, and the mean squared error of the critic.
-    fn gradients(&self, minibatch: &Rows, old_policy: &[f64]) -> Result<([Vec<f64>; 2], f64)> {
+    /// Gradient of L = L^CLIP - c₁ L^VF + c₂ S (eq. 9) on a minibatch, whose present values are
+    /// `values` `[n]`, with respect to the parameters of policy and critic, together clipped in
+    /// length.
+    fn gradient(
+        &self,
+        minibatch: &EstimatedBatch,
+        old_policy: &[f64],
+        values: &[f64],
+    ) -> Result<[Vec<f64>; 2]> {
         let config = &self.config;
+        let (c1, c2) = (config.value_coefficient, config.entropy_coefficient);
+        let mut gradient = [
+            sum(
+                self.clip_gradient(minibatch, old_policy)?,
+                &self.entropy_gradient(c2),
+            ),
+            self.value_gradient(minibatch, values, c1)?,
+        ];
+        let squares = gradient.iter().flatten().map(|x| x * x);
+        let norm = squares.sum::<f64>().sqrt();
+        require_finite(&[norm], "the gradient of PPO's objective")?;
+        let scale = (config.max_gradient_norm / (norm + 1e-6)).min(1.0);
+        gradient.iter_mut().flatten().for_each(|x| *x *= scale);
+        Ok(gradient)
+    }
+
+    /// Of L^CLIP (eq. 7), with the advantages standardised over the minibatch.
+    fn clip_gradient(&self, minibatch: &EstimatedBatch, old_policy: &[f64]) -> Result<Vec<f64>> {
         let n = minibatch.advantages.len() as f64;
         let mut weights = minibatch.advantages.clone();
         standardize(&mut weights);
         weights.iter_mut().for_each(|weight| *weight /= n);
-        let (observations, actions) = (&minibatch.observations, &minibatch.actions);
-        let samples = self.samples(observations, actions, &weights);
-        let surrogate = samples.surrogate(old_policy);
-        let mut by_theta = surrogate.clipped_gradient(&self.theta, config.clip)?;
-        // the entropy of a Gaussian is Σ log σ and a constant
-        let log_std = by_theta.len() - minibatch.action_dim;
-        for by_log_std in &mut by_theta[log_std..] {
-            *by_log_std += config.entropy_coefficient;
-        }
-
-        let values = self.critic.values(observations)?;
-        let mut weights = minibatch.value_weights(&values, config.value_clip);
-        for weight in &mut weights {
-            *weight *= config.value_coefficient / n;
-        }
-        let targets = &minibatch.targets;
-        let by_value = self.critic.gradient(observations, targets, &weights)?;
-
-        let mut gradients = [by_theta, by_value];
-        let norm = gradients
-            .iter()
-            .flatten()
-            .map(|x| x * x)
-            .sum::<f64>()
-            .sqrt();
-        require_finite(&[norm], "the gradient of PPO's objective")?;
-        let shorten = (config.max_gradient_norm / (norm + 1e-6)).min(1.0);
-        gradients.iter_mut().flatten().for_each(|x| *x *= shorten);
-        Ok((gradients, squared_error(&values, targets)))
+        let surrogate = self.samples(minibatch, &weights).surrogate(old_policy);
+        surrogate.clipped_gradient(&self.theta, self.config.clip)
     }
 
-    fn samples(&self, observations: &[f32], actions: &[f32], weights: &[f64]) -> Samples {
+    /// Of c₂ S: the entropy of a Gaussian is Σ log σ and a constant.
+    fn entropy_gradient(&self, c2: f64) -> Vec<f64> {
+        let network = self.theta.len() - self.network.action_dim();
+        let (of_mean, of_log_std) = (vec![0.0; network], vec![c2; self.network.action_dim()]);
+        [of_mean, of_log_std].concat()
+    }
+
+    /// Of -c₁ L^VF, with the error of clipped values as in `ppo2`.
+    fn value_gradient(
+        &self,
+        minibatch: &EstimatedBatch,
+        values: &[f64],
+        c1: f64,
+    ) -> Result<Vec<f64>> {
+        let mut weights = minibatch.value_weights(values, self.config.value_clip);
+        for weight in &mut weights {
+            *weight *= c1 / values.len() as f64;
+        }
+        let (observations, targets) = (&minibatch.observations, &minibatch.targets);
+        self.critic.gradient(observations, targets, &weights)
+    }
+
+    fn samples(&self, batch: &EstimatedBatch, weights: &[f64]) -> Samples {
+        let (observations, actions) = (&batch.observations, &batch.actions);
         Samples::weighted(&self.network, &self.device, observations, actions, weights)
     }
 }
 
-impl Rows {
-    /// 1, or 0 where `values` V have moved more than the clip from what they were, away from their target: there
-    /// `ppo2`'s max((V - y)², (V_clipped - y)²) is constant. `[n]`
+impl EstimatedBatch {
+    /// Weights `[n]` of the squared errors of `values`: 0 where a value has moved from the old one
+    /// by more than the clip and away from its target (there `ppo2`'s max((V - y)², (V_clipped -
+    /// y)²) is constant), else 1.
     fn value_weights(&self, values: &[f64], clip: Option<f64>) -> Vec<f64> {
         let old = self.values.iter().zip(&self.targets);
         let weight = |(new, (old, target)): (&f64, (&f64, &f64))| {
@@ -240,63 +320,10 @@ impl Rows {
     }
 }
 
-impl Algorithm for Ppo {
-    type Policy = GaussianPolicy;
-
-    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
-        observer.at(Phase::Collect, 0, 0);
-        let policy = self.policy();
-        let (rows, return_collect_mean) = judged_batch(
-            &mut self.experience,
-            &policy,
-            self.config.batch_steps,
-            &mut self.observations,
-            Some(&mut self.rewards),
-            &self.critic,
-        )?;
-
-        observer.at(Phase::Update, 0, 0);
-        let clock = Instant::now();
-        let old_policy = self.theta.clone();
-        let iteration = self.experience.iteration() as u64;
-        let mut stream = self
-            .experience
-            .streams()
-            .stream(Purpose::Update, iteration, 0);
-        let (gradient_steps, critic_loss) = self.optimize(&rows, &mut stream)?;
-        let (observations, actions) = (&rows.observations, &rows.actions);
-        let samples = self.samples(observations, actions, &rows.advantages);
-        let kl = samples.surrogate(&old_policy).mean_kl(&self.theta)?;
-        self.experience.seconds_mut().add_since("update", clock);
-
-        let learned = ModelFreeMetrics {
-            return_collect_mean,
-            gradient_steps,
-            policy_kl: Some(kl),
-            critic_loss: Some(critic_loss),
-        };
-        observer.at(Phase::Evaluate, 0, 0);
-        let policy = self.policy();
-        let metrics = self.experience.report(&policy, &policy.std())?;
-        Ok(Some(IterationMetrics {
-            model_free: Some(learned),
-            ..metrics
-        }))
-    }
-
-    fn reseed(&mut self) {
-        self.experience.reseed();
-    }
-
-    fn real_steps(&self) -> usize {
-        self.experience.real_steps()
-    }
-
-    fn policy(&self) -> GaussianPolicy {
-        GaussianPolicy::new(self.network.clone(), &self.theta)
-            .with_normalizer(self.observations.normalizer())
-            .with_return_std(self.rewards.std() as f32)
-    }
+/// a + b
+fn sum(mut a: Vec<f64>, b: &[f64]) -> Vec<f64> {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+    a
 }
 
 impl Trainable for Ppo {
@@ -325,14 +352,14 @@ impl Persist for Ppo {
 mod tests {
     use super::*;
 
-    /// `ppo2`'s clipped value loss by finite differences of max((V - y)², (V_clipped - y)²); fails when the rows that are
-    /// left out are others.
+    /// `ppo2`'s clipped value loss by finite differences of max((V - y)², (V_clipped - y)²). Fails
+    /// when other rows are left out.
     #[test]
     fn value_clip_by_hand() {
         let values = [0.5, 0.5, 0.5, 0.5, 0.1];
         let old = [0.0, 0.0, 1.0, 1.0, 0.0];
         let targets = [1.0, -1.0, 0.0, 2.0, 3.0];
-        let rows = Rows {
+        let batch = EstimatedBatch {
             observation_dim: 1,
             action_dim: 1,
             observations: vec![0.0; 5],
@@ -341,7 +368,7 @@ mod tests {
             values: old.to_vec(),
             targets: targets.to_vec(),
         };
-        let weights = rows.value_weights(&values, Some(0.2));
+        let weights = batch.value_weights(&values, Some(0.2));
         for i in 0..5 {
             let loss = |v: f64| {
                 let clipped = v.clamp(old[i] - 0.2, old[i] + 0.2);
@@ -355,6 +382,6 @@ mod tests {
             );
         }
         assert_eq!(weights, [0.0, 1.0, 0.0, 1.0, 1.0]);
-        assert_eq!(rows.value_weights(&values, None), [1.0; 5]);
+        assert_eq!(batch.value_weights(&values, None), [1.0; 5]);
     }
 }

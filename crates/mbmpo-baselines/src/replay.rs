@@ -1,22 +1,23 @@
-//! The transitions that DDPG learns from.
+//! The replay buffer of DDPG.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{Archive, Persist, Result, Stream, Trajectories};
 use mbmpo_policy::Normalizer;
 use rand::RngExt;
 
-/// The latest transitions, in no order.
+/// The latest transitions, in no particular order.
 pub(crate) struct Replay {
     observation_dim: usize,
     action_dim: usize,
     capacity: usize,
-    /// Where the next transition goes.
+    /// Index of the row that the next transition overwrites.
     next: usize,
-    /// `[n, observation + action + observation + 2]`: s, a, s', r, whether the task ended the episode.
+    /// `[n, observation + action + observation + 2]`: s, a, s', r, whether the task ended the
+    /// episode.
     rows: Vec<f32>,
 }
 
-/// Transitions as they were.
+/// Raw transitions.
 pub(crate) struct Minibatch {
     observation_dim: usize,
     action_dim: usize,
@@ -27,7 +28,7 @@ pub(crate) struct Minibatch {
     ended: Vec<f32>,
 }
 
-/// Transitions as the networks see them.
+/// Transitions with normalised observations and scaled rewards, on the device.
 pub(crate) struct TensorBatch {
     pub(crate) observations: Tensor<2>,
     pub(crate) actions: Tensor<2>,
@@ -77,7 +78,7 @@ impl Replay {
         }
     }
 
-    /// Drawn with replacement.
+    /// Transitions drawn with replacement.
     pub(crate) fn sample(&self, count: usize, stream: &mut Stream) -> Minibatch {
         let (o, a) = (self.observation_dim, self.action_dim);
         let mut batch = Minibatch {
@@ -164,7 +165,7 @@ mod tests {
         paths
     }
 
-    /// Fails when a time limit is taken for an end.
+    /// Fails when the time limit counts as termination.
     #[test]
     fn only_the_task_ends_an_episode() {
         let mut replay = Replay::new(1, 1, 10);

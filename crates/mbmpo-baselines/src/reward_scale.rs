@@ -1,8 +1,8 @@
 use mbmpo_core::{Archive, Persist, Result, Trajectories};
 use mbmpo_policy::RunningNormalizer;
 
-/// Rewards in units of the standard deviation of the discounted return so far, clipped (the `VecNormalize` of OpenAI's
-/// baselines): the return of step t is r_t + γ times that of step t - 1.
+/// Rewards in units of the standard deviation of the discounted return so far, clipped (the
+/// `VecNormalize` of OpenAI's baselines): the return of step t is r_t + γ times that of step t - 1.
 pub(crate) struct RewardScale {
     returns: RunningNormalizer,
     discount: f64,
@@ -18,12 +18,12 @@ impl RewardScale {
         }
     }
 
-    /// What rewards are divided by now.
+    /// The present divisor of rewards.
     pub(crate) fn std(&self) -> f64 {
         self.returns.std()[0]
     }
 
-    /// Counts `paths` in, then scales their rewards.
+    /// Updates the statistics with `paths`, then scales their rewards.
     pub(crate) fn apply(&mut self, paths: &mut Trajectories) {
         let mut past = Vec::with_capacity(paths.len());
         for path in paths.paths() {
@@ -52,8 +52,8 @@ impl Persist for RewardScale {
 mod tests {
     use super::*;
 
-    /// By hand; fails when the discounted return runs on into the next path, when the batch is scaled before it is
-    /// counted, or when the clip is missing.
+    /// By hand. Fails when the discounted return continues into the next path, when the batch is
+    /// scaled before it counts, or when the clip is missing.
     #[test]
     fn rewards_are_scaled_by_the_deviation_of_the_return() {
         let mut paths = Trajectories::new(1, 1);

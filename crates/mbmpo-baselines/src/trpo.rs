@@ -1,5 +1,5 @@
-//! Trust region policy optimization (Schulman et al. 2015): every iteration takes one natural-gradient step on a batch,
-//! as long as the constraint on the KL divergence allows.
+//! Trust region policy optimization (Schulman et al. 2015): every iteration takes one
+//! natural-gradient step on a batch, as long as the constraint on the KL divergence allows.
 
 use crate::critic::{Critic, select, select_rows, squared_error};
 use crate::initial;
@@ -17,11 +17,12 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// The parameters of [`Trpo`]. "Authors" is the script with which TRPO was run for the paper on MB-MPO.
+/// The parameters of [`Trpo`]. "Authors" is the script with which TRPO was run for the paper on
+/// MB-MPO.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrpoConfig {
-    /// Real steps of an iteration, at least; whole episodes. Authors: 50,000.
+    /// Lower bound on the real steps of an iteration; whole episodes. Authors: 50,000.
     pub batch_steps: usize,
     /// The policy network.
     pub policy: PolicyConfig,
@@ -34,7 +35,7 @@ pub struct TrpoConfig {
     pub critic: Option<CriticConfig>,
 }
 
-/// A value network that is fitted to every batch after it was judged.
+/// A value network that is fitted to every batch after its advantages were estimated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CriticConfig {
@@ -42,11 +43,11 @@ pub struct CriticConfig {
     pub hidden: Vec<usize>,
     /// Step size of Adam.
     pub learning_rate: f64,
-    /// Passes over a batch.
+    /// Epochs on a batch.
     pub epochs: usize,
     /// Transitions in a gradient step.
     pub batch_size: usize,
-    /// Whether an episode that only ran out of time goes on with the value of its last state.
+    /// Whether the value of the last state is added where only the time limit ended an episode.
     pub bootstrap: bool,
 }
 
@@ -95,7 +96,7 @@ pub struct Trpo {
 }
 
 impl Trpo {
-    /// A random policy that has seen nothing.
+    /// Random networks, and no experience.
     ///
     /// # Errors
     /// When a layer is out of range.
@@ -127,15 +128,15 @@ impl Trpo {
         })
     }
 
-    /// Advantages of a batch, by the linear baseline or by the critic, which then learns from it; and its mean squared
-    /// error.
+    /// Advantages of a batch, by the linear baseline or by the critic, which is then trained on the
+    /// batch; also the mean squared error of the critic before that.
     fn advantages(&mut self, paths: &Trajectories) -> Result<(Vec<f64>, Option<f64>)> {
         let (Some((critic, adam)), Some(config)) = (&mut self.critic, &self.config.critic) else {
             let config = self.config.part(|config| &config.advantage);
             return Ok((advantages(&config, paths), None));
         };
-        let judgement = critic.judge(paths, &paths.observations, &paths.next_observations)?;
-        let error = squared_error(&judgement.values, &judgement.targets);
+        let estimates = critic.estimate(paths, &paths.observations, &paths.next_observations)?;
+        let error = squared_error(&estimates.values, &estimates.targets);
         let iteration = self.experience.iteration() as u64;
         let streams = self.experience.streams();
         let mut stream = streams.stream(Purpose::Update, iteration, 0);
@@ -144,14 +145,14 @@ impl Trpo {
             order.shuffle(&mut stream);
             for indices in order.chunks(config.batch_size) {
                 let rows = select_rows(&paths.observations, paths.observation_dim, indices);
-                let targets = select(&judgement.targets, indices);
+                let targets = select(&estimates.targets, indices);
                 let weights = vec![2.0 / indices.len() as f64; indices.len()];
                 let gradient = critic.gradient(&rows, &targets, &weights)?;
                 adam.ascend(&mut critic.parameters, &gradient);
             }
         }
         require_finite(&critic.parameters, "the critic of TRPO")?;
-        let mut advantages = judgement.advantages;
+        let mut advantages = estimates.advantages;
         standardize(&mut advantages);
         Ok((advantages, Some(error)))
     }
@@ -161,7 +162,8 @@ impl Algorithm for Trpo {
     type Policy = GaussianPolicy;
 
     fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
-        // Section 5, step 1: a batch of trajectories ("single path"), with estimates of their advantages
+        // Section 5, step 1: a batch of trajectories ("single path"), with estimates of their
+        // advantages
         observer.at(Phase::Collect, 0, 0);
         let policy = self.policy();
         let paths = self

@@ -1,5 +1,5 @@
-//! Vanilla policy gradient (section 5 of the paper on MB-MPO): θ ← θ + α ∇J(θ) on real trajectories, from scratch or from
-//! a policy that another algorithm trained. It is the inner step of MB-MPO, again and again.
+//! Vanilla policy gradient (section 5 of the paper on MB-MPO): θ ← θ + α ∇J(θ) on real
+//! trajectories, from scratch or from a trained policy. Its step is the inner step of MB-MPO.
 
 use crate::initial;
 use burn::tensor::Device;
@@ -18,11 +18,11 @@ use std::time::Instant;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VpgConfig {
-    /// Real steps of an iteration, at least; whole episodes.
+    /// Lower bound on the real steps of an iteration; whole episodes.
     pub batch_steps: usize,
     /// α
     pub learning_rate: f64,
-    /// The policy network, of a policy from scratch.
+    /// The policy network, for a policy from scratch.
     pub policy: PolicyConfig,
     /// Advantage estimation.
     pub advantage: AdvantageConfig,
@@ -59,7 +59,7 @@ pub struct Vpg {
     device: Device,
     network: GaussianMlp,
     theta: Vec<f64>,
-    /// What the policy came with, apart from its parameters.
+    /// The initial policy, with its normaliser.
     start: GaussianPolicy,
 }
 

@@ -1,5 +1,5 @@
-//! The blocks of the approximate curvature must be the moments that they are called, their product the Fisher matrix
-//! where the approximation is exact, and a step that of the explicit matrix.
+//! The factors are second moments, their product is the Fisher matrix where the approximation is
+//! exact, and a step is that of the explicit matrix.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -92,9 +92,10 @@ fn assert_close(actual: &DMatrix<f64>, expected: &DMatrix<f64>, tolerance: f64, 
     assert!(error <= tolerance, "{what}: relative error {error}");
 }
 
-/// Row by row, with the noise of the same stream: a forward pass, and a backward pass of ε/σ, the gradient of the log
-/// likelihood by the mean. Fails when a layer's input lacks its 1, when signals are those after tanh instead of before, when
-/// σ is missing, squared or below its floor, when moments are sums, or when layers are out of order.
+/// Row by row, with the noise of the same stream: a forward pass, and a backward pass of ε/σ, the
+/// gradient of the log likelihood with respect to the mean. Fails when the input of a layer lacks
+/// its 1, when deltas are taken after tanh instead of before, when σ is missing, squared or below
+/// its floor, when moments are sums, or when layers are out of order.
 #[test]
 fn factors_are_moments_by_hand() {
     let rows = 50;
@@ -105,7 +106,7 @@ fn factors_are_moments_by_hand() {
     let mut expected: Vec<Factors> = sizes
         .map(|pair| Factors {
             inputs: DMatrix::zeros(pair[0] + 1, pair[0] + 1),
-            signals: DMatrix::zeros(pair[1], pair[1]),
+            deltas: DMatrix::zeros(pair[1], pair[1]),
         })
         .collect();
     for observation in p.observations.chunks(3) {
@@ -124,7 +125,7 @@ fn factors_are_moments_by_hand() {
             let input = &inputs[layer];
             let with_one = input.clone().push(1.0);
             expected[layer].inputs += &with_one * with_one.transpose() / rows as f64;
-            expected[layer].signals += &signal * signal.transpose() / rows as f64;
+            expected[layer].deltas += &signal * signal.transpose() / rows as f64;
             let by_input = &layers[layer][0] * &signal;
             signal = by_input.component_mul(&input.map(|y| 1.0 - y * y));
         }
@@ -133,14 +134,15 @@ fn factors_are_moments_by_hand() {
     assert_eq!(actual.len(), 3);
     for (i, (actual, expected)) in actual.iter().zip(&expected).enumerate() {
         assert_close(&actual.inputs, &expected.inputs, 1e-5, &format!("A {i}"));
-        assert_close(&actual.signals, &expected.signals, 1e-5, &format!("G {i}"));
+        assert_close(&actual.deltas, &expected.deltas, 1e-5, &format!("G {i}"));
     }
 }
 
-/// Of a linear network the product of the factors is the Fisher matrix, once the drawn actions have averaged out: at
-/// 40,000 of them to a percent. The matrix is the mean of Jᵀ diag(1/σ²) J, with the Jacobian of the mean by finite
-/// differences. Fails when weights and biases are in another order than in θ, when actions are not the policy's own, or
-/// when a factor is off by a constant.
+/// For a linear network the product of the factors is the Fisher matrix, up to the sampling error
+/// of the actions: with 40,000 of them a percent. The matrix is the mean of Jᵀ diag(1/σ²) J, with
+/// the Jacobian of the mean by finite differences. Fails when weights and biases are in another
+/// order than in θ, when the actions are not drawn from the policy, or when a factor is off by a
+/// constant.
 #[test]
 fn a_linear_network_has_the_fisher_matrix() {
     let rows = 40_000;
@@ -168,13 +170,13 @@ fn a_linear_network_has_the_fisher_matrix() {
             fisher.ger(1.0 / (std * std * rows as f64), &row, &row, 1.0);
         }
     }
-    let Factors { inputs, signals } = &p.factors()[0];
+    let Factors { inputs, deltas } = &p.factors()[0];
     let diagonal = Problem::std().map(|std| 1.0 / (std * std));
     let diagonal = DMatrix::from_diagonal(&DVector::from_row_slice(&diagonal));
-    assert_close(signals, &diagonal, 0.02, "G");
+    assert_close(deltas, &diagonal, 0.02, "G");
     // with G as it is in expectation the product is exact
     assert_close(&inputs.kronecker(&diagonal), &fisher, 1e-5, "exact");
-    assert_close(&inputs.kronecker(signals), &fisher, 0.02, "drawn");
+    assert_close(&inputs.kronecker(deltas), &fisher, 0.02, "drawn");
 }
 
 /// A positive definite matrix.
@@ -188,7 +190,7 @@ fn blocks(stream: &mut Stream) -> Vec<Factors> {
     [(3, 4), (4, 2)]
         .map(|(inputs, outputs)| Factors {
             inputs: moment(inputs + 1, stream),
-            signals: moment(outputs, stream),
+            deltas: moment(outputs, stream),
         })
         .to_vec()
 }
@@ -196,16 +198,17 @@ fn blocks(stream: &mut Stream) -> Vec<Factors> {
 /// Weights, biases, and two log σ.
 const PARAMETERS: usize = (3 * 4 + 4) + (4 * 2 + 2) + 2;
 
-/// (F̂ + damping)⁻¹ g with F̂ written out: A ⊗ G of every layer, in the order of θ, and 2 for log σ.
+/// (F̂ + damping)⁻¹ g with the explicit F̂: A ⊗ G of every layer, in the order of θ, and 2 for log
+/// σ.
 fn solved(blocks: &[Factors], damping: f64, gradient: &[f64]) -> Vec<f64> {
     let mut matrix = DMatrix::identity(PARAMETERS, PARAMETERS) * damping;
     let mut start = 0;
-    for Factors { inputs, signals } in blocks {
-        let (rows, columns) = (inputs.nrows(), signals.nrows());
+    for Factors { inputs, deltas } in blocks {
+        let (rows, columns) = (inputs.nrows(), deltas.nrows());
         let position = |i: usize, j: usize| start + i * columns + j;
         for (i, k) in (0..rows).flat_map(|i| (0..rows).map(move |k| (i, k))) {
             for (j, l) in (0..columns).flat_map(|j| (0..columns).map(move |l| (j, l))) {
-                matrix[(position(i, j), position(k, l))] += inputs[(i, k)] * signals[(j, l)];
+                matrix[(position(i, j), position(k, l))] += inputs[(i, k)] * deltas[(j, l)];
             }
         }
         start += rows * columns;
@@ -231,8 +234,8 @@ fn assert_vectors(actual: &[f64], expected: &[f64], what: &str) {
     assert_close(&vector(actual), &vector(expected), 1e-9, what);
 }
 
-/// Fails when a block is solved transposed, in another order than θ has, without its damping or with that of the factors
-/// instead of the product's, or when log σ has another curvature than 2.
+/// Fails when a block is solved transposed, in another order than that of θ, without damping or
+/// with damping of the factors instead of the product, or when log σ has another curvature than 2.
 #[test]
 fn the_natural_gradient_solves_the_explicit_system() {
     let mut stream = stream(2);
@@ -250,7 +253,7 @@ fn the_natural_gradient_solves_the_explicit_system() {
     }
 }
 
-/// Fails when the first factors are shrunk as if zeros had been seen before, or when the weights of old and new are
+/// Fails when the first factors are averaged with zeros, or when the weights of old and new are
 /// swapped.
 #[test]
 fn factors_are_averaged() {
@@ -265,16 +268,16 @@ fn factors_are_averaged() {
         .zip(&second)
         .map(|(old, new)| Factors {
             inputs: &old.inputs * 0.9 + &new.inputs * 0.1,
-            signals: &old.signals * 0.9 + &new.signals * 0.1,
+            deltas: &old.deltas * 0.9 + &new.deltas * 0.1,
         })
         .collect();
     let natural = kfac.natural_gradient(&gradient);
     assert_vectors(&natural, &solved(&mixed, 0.05, &gradient), "average");
 }
 
-/// Two steps with different gradients: the first is held to the trust region, the second to the largest rate. Fails when
-/// the factor 2 or the root is missing, when the longer rate is taken, when momentum is left out, lengthens steps, or
-/// applies to the gradient instead of the step.
+/// Two steps with different gradients: the trust region limits the first, the largest rate the
+/// second. Fails when the factor 2 or the root is missing, when the longer rate is taken, when
+/// momentum is left out, lengthens steps, or applies to the gradient instead of the step.
 #[test]
 fn two_steps_by_hand() {
     let mut stream = stream(4);
@@ -308,7 +311,7 @@ fn two_steps_by_hand() {
     }
 }
 
-/// Fails when a gradient of zeros, whose curvature is 0, gives a step that is not a number.
+/// Fails when a gradient of zeros, whose curvature is 0, gives NaN.
 #[test]
 fn no_gradient_is_no_step() {
     let mut kfac = Kfac::new(&config());

@@ -1,5 +1,6 @@
-//! Every algorithm learns small problems in seconds, counts its real steps, and gives the same bits at any number of
-//! threads. Beside each threshold stand the defects that it was seen to catch; derivatives are tested elsewhere.
+//! Every algorithm learns small problems in seconds, counts its real steps, and gives the same bits
+//! at any number of threads. Beside each threshold stand the defects that it was seen to catch;
+//! derivatives are tested elsewhere.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -228,9 +229,10 @@ fn late_return(algorithm: &mut Made, iterations: usize, late: usize) -> f64 {
     returns.iter().sum::<f64>() / returns.len() as f64
 }
 
-/// An untrained policy gives -70 to -120 here, one trained with the wrong sign -230 and less, and the optimum is
-/// about -15; of six seeds all gave more than -22, with DDPG more than -47. Fails when the sign of a policy
-/// gradient, of an advantage or of DDPG's actor is wrong, or when advantages are zeros.
+/// An untrained policy gives -70 to -120 here, one trained with the wrong sign -230 and less, and
+/// the optimum is about -15; of six seeds all gave more than -22, with DDPG more than -47. Fails
+/// when the sign of a policy gradient, of an advantage or of DDPG's actor is wrong, or when
+/// advantages are zeros.
 #[test]
 fn all_solve_the_point() {
     for seed in SEEDS {
@@ -249,9 +251,10 @@ fn all_solve_the_point() {
     }
 }
 
-/// Balancing gives 1 for each step, up to 200; with an untrained policy the pole falls after 14 to 24 steps, with one
-/// trained with the wrong sign after 8. Of six seeds all gave more than 100, 114, 78 and 93, in this order. Episodes
-/// end early, and a batch takes several rounds of them. Fails for the same defects as the test above.
+/// Balancing gives 1 for each step, up to 200; with an untrained policy the pole falls after 14 to
+/// 24 steps, with one trained with the wrong sign after 8. Of six seeds all gave more than 100,
+/// 114, 78 and 93, in this order. Episodes end early, and a batch takes several rounds of them.
+/// Fails for the same defects as the test above.
 #[test]
 fn stochastic_policies_balance_the_pole() {
     for seed in SEEDS {
@@ -277,9 +280,9 @@ fn stochastic_policies_balance_the_pole() {
     }
 }
 
-/// An action that costs now and pays in the next state: the reward is x - 0.3 a, and a becomes the next x. With a
-/// discount above 0.3 the best action is 1, otherwise -1. Either the task ends every episode after one step, or only
-/// the time limit does.
+/// An action that costs now and pays in the next state: the reward is x - 0.3 a, and a becomes the
+/// next x. With a discount above 0.3 the best action is 1, otherwise -1. Either the task ends every
+/// episode after one step, or only the time limit does.
 struct Investment {
     point: Box<dyn Environment>,
     ends: bool,
@@ -337,9 +340,9 @@ impl Environment for Investment {
     }
 }
 
-/// With a time limit of one step, later rewards count only through the value of the state after the last step. Fails
-/// when DDPG treats the time limit as termination, bootstraps after termination, does not discount, or when its
-/// critic ignores the action.
+/// With a time limit of one step, later rewards count only through the value of the state after the
+/// last step. Fails when DDPG treats the time limit as termination, bootstraps after termination,
+/// does not discount, or when its critic ignores the action.
 #[test]
 fn ddpg_bootstraps_at_the_time_limit_but_not_at_termination() {
     for seed in SEEDS {
@@ -363,8 +366,8 @@ fn ddpg_bootstraps_at_the_time_limit_but_not_at_termination() {
     }
 }
 
-/// Fails when TRPO, PPO or ACKTR bootstrap after termination, ignore `bootstrap`, do not discount, or when their
-/// critics do not learn the value (the sign of the gradient, the targets).
+/// Fails when TRPO, PPO or ACKTR bootstrap after termination, ignore `bootstrap`, do not discount,
+/// or when their critics do not learn the value (the sign of the gradient, the targets).
 #[test]
 fn critics_bootstrap_at_the_time_limit_where_configured() {
     let cases = [
@@ -417,8 +420,9 @@ fn critics_bootstrap_at_the_time_limit_where_configured() {
     }
 }
 
-/// With episodes that end early and batches of several chunks. Fails when work is divided by the number of threads,
-/// when sums are taken in order of completion, or when the seed does not reach the initial weights or the actions.
+/// With episodes that end early and batches of several chunks. Fails when work is divided by the
+/// number of threads, when sums are taken in order of completion, or when the seed does not reach
+/// the initial weights or the actions.
 #[test]
 fn same_bits_at_any_number_of_threads() {
     let run = |threads, seed| {
@@ -450,7 +454,8 @@ fn same_bits_at_any_number_of_threads() {
     }
 }
 
-/// Fails when evaluation steps are counted, when training steps are not, or when an iteration takes too few.
+/// Fails when evaluation steps are counted, when training steps are not, or when an iteration takes
+/// too few.
 #[test]
 fn only_training_steps_count() {
     for name in ["trpo", "ppo", "ddpg", "acktr", "vpg"] {
@@ -481,8 +486,8 @@ fn only_training_steps_count() {
     }
 }
 
-/// Fails when fine-tuning starts from another policy than the given one, loses its normaliser, or accepts a policy of
-/// the wrong size.
+/// Fails when fine-tuning starts from another policy than the given one, loses its normaliser, or
+/// accepts a policy of the wrong size.
 #[test]
 fn vanilla_policy_gradient_fine_tunes() {
     let policy_config = policy().check().unwrap();
@@ -538,8 +543,8 @@ fn refused(config: impl Check) -> Vec<String> {
         .collect()
 }
 
-/// Fails when a parameter that would panic, divide by zero or run forever is accepted, or is reported under another
-/// key.
+/// Fails when a parameter that would panic, divide by zero or run forever is accepted, or is
+/// reported under another key.
 #[test]
 fn bad_parameters_are_named() {
     macro_rules! refuse {

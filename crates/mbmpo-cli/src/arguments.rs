@@ -1,14 +1,16 @@
 use clap::{Args, Parser, Subcommand};
 use mbmpo_experiments::{
     AlgorithmKind, DeviceKind, EnvironmentChoice, OnNan, RobotFiles, Safety, Selection, Variant,
+    preset,
 };
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 const EXIT_CODES: &str = "Exit codes:
   0    done
   1    the run failed: a number was not finite, the simulation diverged, a check failed
-  2    what was typed, or what a file contains, is wrong, or a run directory is in use
-  3    a file could not be written; the checkpoint before it is as it was
+  2    an argument or a file is wrong, or a run directory is in use
+  3    a file could not be written; the checkpoint before it is unchanged
   130  stopped by Ctrl-C (SIGINT) and saved, 143 by SIGTERM; --resume goes on";
 
 /// Model-based reinforcement learning via meta-policy optimisation (MB-MPO)
@@ -25,11 +27,12 @@ pub enum Command {
     Train(TrainArguments),
     /// Measure the policy of a run
     Evaluate(EvaluateArguments),
-    /// Fine-tune the policy of a run on the real environment, by vanilla policy gradient, beside one from scratch
+    /// Fine-tune the policy of a run on the real environment, by vanilla policy gradient, beside
+    /// one from scratch
     Adapt(AdaptArguments),
     /// Learning curves of runs side by side, and the real steps that each algorithm needed
     Compare(CompareArguments),
-    /// What can be learned
+    /// Environments
     #[command(subcommand)]
     Env(EnvCommand),
     /// Hyper-parameters
@@ -41,13 +44,14 @@ pub enum Command {
 pub enum EnvCommand {
     /// All environments and their sizes
     List,
-    /// Whether an environment, or a robot of your own, keeps its promises, bit for bit
+    /// Check that an environment, or a robot of your own, is deterministic, finite and consistent
+    /// with its task
     Check(CheckArguments),
     /// Draw a robot at rest and in motion, as SVG
     Show(ShowArguments),
 }
 
-/// What to learn in.
+/// The environment.
 #[derive(Debug, Args)]
 pub struct EnvironmentArguments {
     /// Environment, see `mbmpo env list`
@@ -63,7 +67,7 @@ pub struct EnvironmentArguments {
     )]
     pub robot: Option<PathBuf>,
 
-    /// What it shall do, in RON
+    /// Its task, in RON
     #[arg(long, value_name = "FILE.ron", requires = "robot")]
     pub task: Option<PathBuf>,
 }
@@ -86,7 +90,7 @@ pub struct CheckArguments {
     #[command(flatten)]
     pub environment: EnvironmentArguments,
 
-    /// Where sources differ, which to follow: paper, authors, gym
+    /// The source to follow where sources differ: paper, authors, gym
     #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot")]
     pub variant: Variant,
 }
@@ -100,7 +104,7 @@ pub struct ShowArguments {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["environment", "robot", "task", "variant"])]
     pub run: Option<PathBuf>,
 
-    /// Where sources differ, which to follow: paper, authors, gym
+    /// The source to follow where sources differ: paper, authors, gym
     #[arg(long, default_value_t = Variant::Paper, conflicts_with = "robot")]
     pub variant: Variant,
 
@@ -127,24 +131,49 @@ pub enum ConfigCommand {
     Show(ConfigArguments),
 }
 
-/// What decides about the hyper-parameters.
+/// The environment and the hyper-parameters.
 #[derive(Debug, Args)]
 pub struct ConfigArguments {
     #[command(flatten)]
     pub environment: EnvironmentArguments,
 
-    /// mb-mpo, or one to compare with: trpo, ppo, ddpg, acktr, vpg [default: mb-mpo]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = algorithm_help())]
     pub algorithm: Option<AlgorithmKind>,
 
-    /// For mb-mpo quick (minutes), paper (the paper's text) or authors (their scripts), for others tuned or authors (how
-    /// they ran it), or the path of a RON file [default: paper, for others tuned]
-    #[arg(long, value_name = "NAME|FILE.ron")]
+    #[arg(long, value_name = "NAME|FILE.ron", help = preset_help())]
     pub preset: Option<String>,
 
     /// Change a value, for example --set algorithm.meta_steps=10
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
+}
+
+fn algorithm_help() -> String {
+    let names = AlgorithmKind::ALL.map(AlgorithmKind::name).join(", ");
+    let default = AlgorithmKind::default();
+    format!("Algorithm: {names} [default: {default}]")
+}
+
+/// The presets of each algorithm; algorithms with the same ones share an entry.
+fn preset_help() -> String {
+    let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
+    for algorithm in AlgorithmKind::ALL {
+        let presets = preset::names(algorithm).join(", ");
+        match groups.iter_mut().find(|(_, known)| *known == presets) {
+            Some((algorithms, _)) => algorithms.push(algorithm.name()),
+            None => groups.push((vec![algorithm.name()], presets)),
+        }
+    }
+    let groups = groups.iter().map(|(algorithms, presets)| {
+        let algorithms = algorithms.join(", ");
+        format!("of {algorithms}: {presets}")
+    });
+    let groups: Vec<_> = groups.collect();
+    format!(
+        "Hyper-parameters, {}; or the path of a RON file (quick: minutes; paper: the paper's text; authors: how they ran \
+         it; tuned: settings that are known to learn) [default: the first]",
+        groups.join("; ")
+    )
 }
 
 impl ConfigArguments {
@@ -156,20 +185,21 @@ impl ConfigArguments {
     }
 }
 
-/// How a run is kept safe, and taken up again.
+/// Checkpoints, resumption, and the reaction to numbers that are not finite.
 #[derive(Debug, Args)]
 pub struct SafetyArguments {
-    /// Go on from where this run was saved, if it was; otherwise begin it
+    /// Go on from the latest checkpoint of this run; begin it where there is none
     #[arg(long)]
     pub resume: bool,
 
-    /// When a number is not finite or the simulation diverges: stop, or rollback to the iteration before and try again with
-    /// other random numbers
+    /// When a number is not finite or the simulation diverges: stop, or rollback to the iteration
+    /// before and try again with other random numbers
     #[arg(long, default_value_t = OnNan::Stop)]
     pub on_nan: OnNan,
 
-    /// Save when so many seconds have passed, 0 for after every part of an iteration [default: after every iteration, and
-    /// every minute within a long one, unless that would take more than 2 % of the time]
+    /// Seconds between two checkpoints, 0 for one after every part of an iteration [default: one
+    /// after every iteration, and every minute within a long one, unless that would take more than
+    /// 2 % of the time]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub checkpoint_seconds: Option<f64>,
 }
@@ -192,21 +222,14 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The arguments that all commands that run an algorithm share.
 #[derive(Debug, Args)]
-pub struct TrainArguments {
-    #[command(flatten)]
-    pub config: ConfigArguments,
-
+pub struct RunArguments {
     /// Decides every random number
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 
-    /// Directory of the run [default: runs/ENV-PRESET-seedN]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-
-    /// Backend of the tensors: cpu, ndarray, webgpu
-    #[arg(long, default_value_t = DeviceKind::Cpu)]
+    #[arg(long, default_value_t = DeviceKind::Cpu, help = device_help())]
     pub device: DeviceKind,
 
     /// Number of threads; on the cpu device it does not change the results [default: all cores]
@@ -221,11 +244,37 @@ pub struct TrainArguments {
     pub quiet: bool,
 }
 
+impl RunArguments {
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        let cores = || available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, usize::from)
+    }
+}
+
+fn device_help() -> String {
+    let names = DeviceKind::ALL.map(DeviceKind::name).join(", ");
+    format!("Backend of the tensors: {names}")
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArguments {
+    #[command(flatten)]
+    pub config: ConfigArguments,
+
+    /// Directory of the run [default: runs/ENV-PRESET-seedN]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub run: RunArguments,
+}
+
 #[derive(Debug, Args)]
 pub struct AdaptArguments {
     /// Directory of a run
     #[arg(value_name = "RUN")]
-    pub run: PathBuf,
+    pub trained: PathBuf,
 
     /// Another run in the same environment whose policy is fine-tuned, too; may be given again
     #[arg(long, value_name = "RUN")]
@@ -235,41 +284,26 @@ pub struct AdaptArguments {
     #[arg(long)]
     pub steps: Option<usize>,
 
-    /// Change the environment or a setting, for example --set env.physics.mass.torso=1.5 --set algorithm.learning_rate=0.05
+    /// Change the environment or a setting, for example --set env.physics.mass.torso=1.5 --set
+    /// algorithm.learning_rate=0.05
     #[arg(long = "set", value_name = "KEY.PATH=VALUE")]
     pub overrides: Vec<String>,
-
-    /// Decides every random number
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
 
     /// Directory of the results [default: runs/RUN-adapted-seedN]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// Backend of the tensors: cpu, ndarray, webgpu
-    #[arg(long, default_value_t = DeviceKind::Cpu)]
-    pub device: DeviceKind,
-
-    /// Number of threads; on the cpu device it does not change the results [default: all cores]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-
     #[command(flatten)]
-    pub safety: SafetyArguments,
-
-    /// Print nothing but errors
-    #[arg(long, short)]
-    pub quiet: bool,
+    pub run: RunArguments,
 }
 
 #[derive(Debug, Args)]
 pub struct CompareArguments {
-    /// Directories of runs; several seeds of an algorithm are taken together
+    /// Directories of runs; the seeds of an algorithm form a group
     #[arg(value_name = "RUN", required = true)]
     pub runs: Vec<PathBuf>,
 
-    /// Directory for ENV.svg, a figure an environment [default: none is drawn]
+    /// Directory for ENV.svg, a figure for each environment [default: none is drawn]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }

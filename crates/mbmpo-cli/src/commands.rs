@@ -10,40 +10,35 @@ use mbmpo_experiments::{
 };
 use std::fs;
 use std::path::Path;
-use std::thread::available_parallelism;
 
 /// `mbmpo train`
 pub fn train(arguments: &TrainArguments) -> Result<()> {
     let TrainArguments {
         config: selection,
-        seed,
         out,
-        device,
-        threads,
-        safety,
-        quiet,
+        run,
     } = arguments;
     let environment = selection.environment.choice();
     let config = preset::resolve(environment, selection.selection(), &selection.overrides)?;
-    device.device()?;
-    let threads = threads.map_or_else(cores, usize::from);
+    run.device.device()?;
     let info = RunInfo::begin(
         &config.environment.name,
         &selection.selection().label(),
-        *seed,
-        *device,
-        threads,
+        run.seed,
+        run.device,
+        run.threads(),
         &command_line(),
     );
-    let mut directory = RunDirectory::open(out.as_deref(), &config, info, safety.resume)?;
+    let mut directory = RunDirectory::open(out.as_deref(), &config, info, run.safety.resume)?;
 
     let title = directory.info().label();
     let signals = Signals::listen()?;
-    let mut display = Display::choose(*quiet, &title, config.real_steps, signals);
-    let last = mbmpo_experiments::run(&config, &mut directory, safety.safety(), &mut display);
+    let mut display = Display::choose(run.quiet, &title, config.real_steps, signals);
+    let safety = run.safety.safety();
+    let last = mbmpo_experiments::run(&config, &mut directory, safety, &mut display);
     drop(display);
     let last = last?;
-    if *quiet {
+    if run.quiet {
         return Ok(());
     }
     say(&format!(
@@ -76,40 +71,36 @@ pub fn evaluate(arguments: &EvaluateArguments) -> Result<()> {
 /// `mbmpo adapt`
 pub fn adapt(arguments: &AdaptArguments) -> Result<()> {
     let AdaptArguments {
-        run,
+        trained,
         beside,
         steps,
         overrides,
-        seed,
         out,
-        device,
-        threads,
-        safety,
-        quiet,
+        run,
     } = arguments;
-    device.device()?;
+    run.device.device()?;
     let signals = Signals::listen()?;
     let options = AdaptationOptions {
-        runs: std::iter::once(run).chain(beside).cloned().collect(),
+        runs: std::iter::once(trained).chain(beside).cloned().collect(),
         steps: *steps,
         overrides: overrides.clone(),
-        seed: *seed,
-        device: *device,
-        threads: threads.map_or_else(cores, usize::from),
+        seed: run.seed,
+        device: run.device,
+        threads: run.threads(),
         out: out.clone(),
         command: command_line(),
-        resume: safety.resume,
-        safety: safety.safety(),
+        resume: run.safety.resume,
+        safety: run.safety.safety(),
     };
     let adaptation = mbmpo_experiments::adapt(&options, |title, budget| {
-        let display = Display::choose(*quiet, title, budget, signals.clone());
+        let display = Display::choose(run.quiet, title, budget, signals.clone());
         if display.is_lines() {
-            // a closed pipe is no reason to stop learning
+            // learning goes on when the pipe is closed
             let _ = say(&format!("{title}:"));
         }
         display
     })?;
-    if *quiet {
+    if run.quiet {
         return Ok(());
     }
     say(&format!(
@@ -223,11 +214,7 @@ pub fn show_config(arguments: &ConfigArguments) -> Result<()> {
     say(text.trim_end())
 }
 
-fn cores() -> usize {
-    available_parallelism().map_or(1, usize::from)
-}
-
-/// The command line, without the place of the program.
+/// The command line, with `mbmpo` for the path of the program.
 fn command_line() -> Vec<String> {
     let arguments = std::env::args_os().skip(1);
     std::iter::once("mbmpo".to_owned())

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod commands;
+mod hints;
 mod output;
 mod progress;
 
@@ -12,7 +13,8 @@ use clap::Parser;
 use mbmpo_experiments::Error;
 use std::process::ExitCode;
 
-/// Tensors come and go by the megabyte; the system's allocator returns each to the kernel.
+/// Faster than the system's allocator, which returns large tensors to the kernel whenever they are
+/// freed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
                 Error::Interrupted { .. } => "",
                 _ => "error: ",
             };
-            output::complain(&format!("{prefix}{error}"));
+            output::complain(&format!("{prefix}{}", hints::describe(&error)));
             ExitCode::from(error.exit_code())
         }
     }

@@ -3,7 +3,7 @@
 use mbmpo_experiments::{Error, Result};
 use std::io::{self, ErrorKind, Write};
 
-/// A result on standard output. Whoever closes the pipe early has what they wanted.
+/// Prints a result on standard output. A closed pipe is no error.
 pub fn say(text: &str) -> Result<()> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Write {
@@ -14,8 +14,8 @@ pub fn say(text: &str) -> Result<()> {
     }
 }
 
-/// A message on standard error.
+/// Prints a message on standard error.
 pub fn complain(text: &str) {
-    // nowhere is left to report a failure to
+    // a failure cannot be reported anywhere
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! How training gets on: nested bars on a terminal, one line an iteration elsewhere.
+//! The progress of training: nested bars on a terminal, one line for each iteration elsewhere.
 
 use crate::output::{complain, say};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -7,7 +7,7 @@ use mbmpo_experiments::{Progress, Signals};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-/// What a person sees of a run, and how they stop it.
+/// Shows the progress of a run, and stops it on a signal.
 pub struct Display {
     shown: Shown,
     signals: Signals,
@@ -22,17 +22,18 @@ enum Shown {
     Nothing,
 }
 
-/// Real steps with the time left and the latest return; below, the parts of the present phase.
+/// A bar of real steps with the time left and the latest return, and one of the parts of the
+/// present phase.
 struct Bars {
     total: ProgressBar,
     phase: ProgressBar,
     clock: Clock,
 }
 
-/// Guesses the time left from the real steps so far.
+/// Estimates the time left from the real steps so far.
 struct Clock {
     start: Instant,
-    /// Real steps then.
+    /// Real steps at `start`.
     before: usize,
     budget: usize,
 }
@@ -55,7 +56,7 @@ impl Display {
         Self { shown, signals }
     }
 
-    /// Whether it writes a line an iteration.
+    /// Whether it prints a line for each iteration.
     pub fn is_lines(&self) -> bool {
         matches!(self.shown, Shown::Lines(_))
     }
@@ -82,7 +83,7 @@ impl Progress for Display {
                     .set_message(format!("{left} left, return {pre_update:.1}"));
             }
             Shown::Lines(clock) => {
-                // a closed pipe is no reason to stop learning
+                // learning goes on when the pipe is closed
                 let _ = say(&clock.line(metrics));
             }
             Shown::Nothing => {}
@@ -115,7 +116,7 @@ impl Progress for Display {
     }
 }
 
-/// Takes the bars away.
+/// Removes the bars.
 impl Drop for Bars {
     fn drop(&mut self) {
         self.phase.finish_and_clear();
@@ -172,7 +173,7 @@ impl Clock {
 
 /// `42 s`, `3 min 20 s`, `2 h 5 min`
 pub fn duration(seconds: f64) -> String {
-    // saturates; no run takes that long
+    // the conversion saturates
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),

@@ -1,5 +1,6 @@
-//! The algorithms to compare with, fine-tuning and comparison, from end to end on tiny runs: the files of a run are there,
-//! mean what they mean for MB-MPO, and can be used by the other commands; what does not fit together is refused.
+//! The algorithms without a model, fine-tuning and comparison, from end to end on tiny runs: the
+//! files of a run exist, have the same meaning as those of MB-MPO, and can be used by the other
+//! commands; settings that do not fit are refused.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -33,7 +34,7 @@ fn mbmpo(arguments: &[&str]) -> Result<String, String> {
     let message = String::from_utf8(output.stderr).unwrap();
     match output.status.code() {
         Some(0) => Ok(String::from_utf8(output.stdout).unwrap()),
-        // what was typed is wrong, and no panic
+        // a wrong argument, and no panic
         Some(2) => Err(message),
         code => panic!("{arguments:?}: {code:?}: {message}"),
     }
@@ -61,8 +62,8 @@ fn metrics(run: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Fails when an algorithm cannot be reached, leaves files out, counts its steps wrongly, writes a policy that cannot be
-/// read again, or depends on the number of threads.
+/// Fails when an algorithm cannot be reached, leaves files out, counts its steps wrongly, writes a
+/// policy that cannot be read again, or depends on the number of threads.
 #[test]
 fn every_algorithm_leaves_a_run_behind() {
     let parent = tempfile::tempdir().unwrap();
@@ -160,8 +161,8 @@ fn what_does_not_fit_an_algorithm_is_refused() {
     );
 }
 
-/// Fails when a start is lost, gets other real steps than the rest, starts from another policy than its run's, or when the
-/// changed physics does not reach the environment.
+/// Fails when a start is missing, uses another number of real steps than the others or another
+/// policy than that of its run, or when changed physics has no effect.
 #[test]
 fn adapting_shows_every_start_beside_one_from_scratch() {
     let parent = tempfile::tempdir().unwrap();
@@ -209,7 +210,7 @@ fn adapting_shows_every_start_beside_one_from_scratch() {
     let before = |starts: &[Value]| starts[0]["curve"][0][1].as_f64().unwrap();
     assert_ne!(before(&starts(&path("heavy"))), before(&same));
 
-    // a policy of one's own start: without a step nothing is learned
+    // with a learning rate of 0 the policy is that of the start
     let still = ["--set", "algorithm.learning_rate=0", "--quiet"];
     adapt(&path("still"), &still).unwrap();
     let theta = |run: &str| fs::read(path(run).join("policy.safetensors")).unwrap();
@@ -249,7 +250,7 @@ fn adapting_refuses_what_cannot_learn() {
     assert!(message.contains("is not a run"), "{message}");
 }
 
-/// Fails when seeds are not taken together, environments are, or a figure is missing.
+/// Fails when seeds are not grouped, environments are, or a figure is missing.
 #[test]
 fn runs_are_compared_by_environment_and_algorithm() {
     let parent = tempfile::tempdir().unwrap();

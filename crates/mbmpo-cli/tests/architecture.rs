@@ -1,5 +1,5 @@
-//! Physics and tensors never meet outside the algorithm crates: what each crate must not have in its tree of
-//! dependencies, however far down. And no crate leaves the lints of the workspace.
+//! Dependencies that a crate must not have, directly or indirectly: physics and tensors meet only
+//! in the algorithm crates. And every crate keeps the lints of the workspace.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -89,8 +89,7 @@ fn experiments_know_no_terminal() {
     assert_knows_nothing_of("mbmpo-experiments", &["indicatif", "clap", "crossterm"]);
 }
 
-// fails for a crate without `[lints] workspace = true` (to which unwraps and undocumented items are fine), or with unsafe
-// code allowed at its root
+/// Fails for a crate without `[lints] workspace = true`, or that allows unsafe code at its root.
 #[test]
 fn every_crate_keeps_the_lints_and_forbids_unsafe_code() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -1,5 +1,5 @@
-//! Whatever is typed or stands in a file, a mistake gives one message on standard error that names it, exit code 2,
-//! and no panic.
+//! Every mistake in an argument or a file gives a message on standard error that names it, exit
+//! code 2, and no panic.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -143,7 +143,7 @@ fn damaged_policy() {
     );
 }
 
-/// A robot and a task in files of their own, and what `mbmpo train` says about them.
+/// Writes a robot and a task to files and returns the error message of `mbmpo train`.
 fn robot_refused(robot: &str, task: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("my.xml"), robot).unwrap();

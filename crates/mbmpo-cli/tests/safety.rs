@@ -1,5 +1,5 @@
-//! Training that is stopped, that runs out of room, or that two processes want: nothing is lost, the exit code says what
-//! happened, and the message says what to do.
+//! Training that is stopped by a signal, runs out of disk space, or shares its directory with a
+//! second process: nothing is lost, the exit code tells the cause, and the message says what to do.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -72,14 +72,14 @@ fn remains(run: &Path) -> (Vec<u8>, Vec<String>) {
     )
 }
 
-/// Fails when a signal ends a run without saving it, or with another exit code than shells expect, and when a second
-/// process can have the directory meanwhile.
+/// Fails when a signal ends a run without saving it, or with another exit code than shells expect,
+/// and when a second process can have the directory meanwhile.
 #[test]
 fn signals_save_and_stop() {
     let parent = tempfile::tempdir().unwrap();
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let run = parent.path().join(signal);
-        // far more than there is time for
+        // a budget that is not reached before the signal
         let arguments = train(&run, "real_steps=1000000000");
         let child = start(&arguments);
         wait_for(&run.join("checkpoints/000001.json"));
@@ -104,7 +104,7 @@ fn signals_save_and_stop() {
         assert!(info.contains("\"interrupted\""), "{info}");
         let stopped_at = remains(&run).1.len();
 
-        // a little further, from there
+        // resumed, two iterations further
         let steps = format!("real_steps={}", 60 * (stopped_at + 2));
         let further = [&train(&run, &steps)[..], &["--resume".to_owned()]].concat();
         let output = mbmpo().args(&further).output().unwrap();
@@ -117,14 +117,15 @@ fn signals_save_and_stop() {
     }
 }
 
-/// A disk that takes no more: the checkpoint before it stays, the message names it, and with room again the run ends as if
-/// nothing had happened.
+/// Fails when a full disk harms the latest checkpoint, the message does not name it, or the run,
+/// resumed with room again, ends with other bytes than an undisturbed one.
 #[test]
 fn no_room_is_no_loss() {
     let parent = tempfile::tempdir().unwrap();
     let [run, whole] = ["run", "whole"].map(|name| parent.path().join(name));
     let arguments = train(&run, "real_steps=600");
-    // files end at 20 KiB (POSIX counts blocks of 512 bytes), which the state has outgrown before the end
+    // files end at 20 KiB (POSIX counts blocks of 512 bytes), which the state has outgrown before
+    // the end
     let limited = "trap '' XFSZ; ulimit -f 40; exec \"$0\" \"$@\"";
     let output = Command::new("sh")
         .args(["-c", limited, env!("CARGO_BIN_EXE_mbmpo")])
@@ -152,7 +153,7 @@ fn no_room_is_no_loss() {
     assert!(remains(&run).0 == remains(&whole).0);
 }
 
-/// Fails when the same command with `--resume` does not begin a run, finish it, and leave a finished one alone.
+/// Fails when a command with `--resume` does not begin a run, or changes a finished one.
 #[test]
 fn the_same_command_again() {
     let parent = tempfile::tempdir().unwrap();
@@ -164,7 +165,7 @@ fn the_same_command_again() {
         assert!(output.status.success(), "{}", message(&output));
         assert_eq!(remains(&run).1.len(), 2);
     }
-    // without --resume it is not touched, and the message names the way on
+    // without --resume the run is left alone, and the message names the flag
     arguments.pop();
     let output = mbmpo().args(&arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

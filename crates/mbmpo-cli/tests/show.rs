@@ -1,4 +1,4 @@
-//! `mbmpo env show` draws every robot twice, and refuses what has none.
+//! `mbmpo env show` draws every robot twice, and refuses environments without a robot.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use assert_cmd::Command;
@@ -12,7 +12,7 @@ fn mbmpo(arguments: &[&str]) -> assert_cmd::assert::Assert {
         .assert()
 }
 
-/// A portrait, and a strip with as many frames as asked for.
+/// Fails when a picture is missing, or has another number of frames than asked for.
 #[test]
 fn portrait_and_strip() {
     let out = tempfile::tempdir().unwrap();
@@ -39,7 +39,7 @@ fn portrait_and_strip() {
     }
 }
 
-/// What was typed is named, with the exit code of a mistake in it.
+/// Fails when a message does not name the wrong argument, or with another exit code than 2.
 #[test]
 fn refusals() {
     for (arguments, word) in [

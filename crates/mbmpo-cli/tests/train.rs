@@ -1,5 +1,5 @@
-//! A tiny run from end to end: every file of the run directory is there and says what it should, and the seed alone
-//! decides the metrics.
+//! A tiny run from end to end: the run directory is complete, and the seed alone decides the
+//! metrics.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -69,7 +69,7 @@ fn train(out: &Path, arguments: &[&str]) -> String {
     mbmpo(&all)
 }
 
-/// The lines of `metrics.jsonl` as they stand there, up to the timings, which come last.
+/// The lines of `metrics.jsonl` without the timings, which come last.
 fn metrics_without_timings(run: &Path) -> Vec<String> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let cut = |line: &str| line.split(",\"seconds\":").next().unwrap().to_owned();
@@ -81,7 +81,7 @@ fn a_run_directory_is_complete() {
     let parent = tempfile::tempdir().unwrap();
     let run = parent.path().join("run");
     let shown = train(&run, &["--seed", "3", "--threads", "1"]);
-    // piped: one line an iteration, then the result
+    // not a terminal: one line for each iteration, then the result
     assert_eq!(
         shown
             .lines()
@@ -143,7 +143,8 @@ fn a_run_directory_is_complete() {
     );
 }
 
-/// Same seed, same bytes: run twice and with one and two threads, and from the configuration that the first run left.
+/// Fails when the bytes of a run depend on anything but the seed and the configuration: repeated,
+/// with two threads, and from the configuration that the first run left.
 #[test]
 fn the_seed_alone_decides_the_metrics() {
     let parent = tempfile::tempdir().unwrap();
@@ -189,7 +190,8 @@ fn lists_environments_and_shows_configurations() {
     assert!(changed.contains("horizon: 7,"), "{changed}");
 }
 
-/// The tutorial's robot: its files are checked, learned with, and kept in the run, which can then be evaluated.
+/// Fails when the robot of the tutorial cannot be checked, learned with, or evaluated from the
+/// copies in its run.
 #[test]
 fn a_robot_of_ones_own() {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets");
@@ -222,7 +224,7 @@ fn a_robot_of_ones_own() {
     );
 }
 
-/// A check that fails is no input error: exit code 1.
+/// Fails when a failed check counts as wrong input (exit code 2 instead of 1).
 #[test]
 fn a_robot_that_diverges_fails_the_checks() {
     let parent = tempfile::tempdir().unwrap();

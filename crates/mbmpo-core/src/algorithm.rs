@@ -9,12 +9,12 @@ pub trait Algorithm: Persist {
     /// The policy that it trains.
     type Policy: SavedPolicy;
 
-    /// Runs the smallest unit that can be checkpointed; the last one of an iteration returns the metrics of
-    /// the iteration.
+    /// Runs the smallest unit that can be checkpointed; the last one of an iteration returns the
+    /// metrics of the iteration.
     ///
     /// # Errors
-    /// When the simulation diverges or learning yields numbers that are not finite. The state is then
-    /// undefined: restore a saved one.
+    /// When the simulation diverges or learning yields numbers that are not finite. The state is
+    /// then undefined: restore a saved one.
     fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>>;
 
     /// Runs the rest of the iteration.
@@ -39,8 +39,8 @@ pub trait Algorithm: Persist {
     fn policy(&self) -> Self::Policy;
 }
 
-/// An [`Algorithm`] that can be built from a configuration: what a program needs to offer it by name, with
-/// presets, run directories and exact resumption.
+/// An [`Algorithm`] that can be built from a configuration: what a program needs to offer it by
+/// name, with presets, run directories and exact resumption.
 #[cfg(feature = "tensor")]
 pub trait Trainable: Algorithm + Sized {
     /// Name on the command line.
@@ -59,7 +59,8 @@ pub trait Trainable: Algorithm + Sized {
         device: &burn::tensor::Device,
     ) -> Result<Self>;
 
-    /// Reports to `checker` the values that are out of range with episodes of this length \[control steps\].
+    /// Reports to `checker` the values that are out of range with episodes of this length \[control
+    /// steps\].
     fn inspect_horizon(config: &Self::Config, horizon: usize, checker: &mut crate::Checker) {
         let _ = (config, horizon, checker);
     }
@@ -82,7 +83,8 @@ pub enum Phase {
 
 /// Receives the progress of an iteration.
 pub trait Observer {
-    /// The iteration is in `phase`, with `done` of `total` parts complete; `total` is 0 where it is not known.
+    /// The iteration is in `phase`, with `done` of `total` parts complete; `total` is 0 where it is
+    /// not known.
     fn at(&mut self, phase: Phase, done: usize, total: usize);
 }
 

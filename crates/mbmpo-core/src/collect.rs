@@ -63,8 +63,9 @@ pub struct Plan {
     pub iteration: u64,
 }
 
-/// Episodes of one policy until there are at least `plan.min_steps` transitions: first as many in parallel as
-/// are needed if none ends early, then those that are still missing. Nothing with a horizon of 0.
+/// Episodes of one policy until there are at least `plan.min_steps` transitions: first as many in
+/// parallel as are needed if none ends early, then those that are still missing. Nothing with a
+/// horizon of 0.
 ///
 /// # Errors
 /// When the simulation diverges.
@@ -86,11 +87,11 @@ pub fn collect_batch(
     Ok(all)
 }
 
-/// Whole rounds of one episode for each policy, until there are at least `plan.min_steps` transitions (at least
-/// one round). Nothing without policies or with a horizon of 0.
+/// Whole rounds of one episode for each policy, until there are at least `plan.min_steps`
+/// transitions (at least one round). Nothing without policies or with a horizon of 0.
 ///
-/// Episodes run in parallel; each has its own copy of the environment and its own stream, so the result
-/// does not depend on the number of threads.
+/// Episodes run in parallel; each has its own copy of the environment and its own stream, so the
+/// result does not depend on the number of threads.
 ///
 /// # Errors
 /// When the simulation diverges.

@@ -1,14 +1,16 @@
 use crate::{Error, Result};
 use burn::tensor::{Device, Tensor};
 
-/// Whether single-precision tensors of `device` lie in this process's memory, so that arithmetic may be done
-/// on slices: Burn's Flex backend, with autodiff or without. False without the feature `cpu`.
+/// Whether single-precision tensors of `device` lie in this process's memory, so that arithmetic
+/// may be done on slices: Burn's Flex backend, with autodiff or without. False without the feature
+/// `cpu`.
 #[cfg(feature = "cpu")]
 pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// Whether single-precision tensors of `device` lie in this process's memory. False without the feature `cpu`.
+/// Whether single-precision tensors of `device` lie in this process's memory. False without the
+/// feature `cpu`.
 #[cfg(not(feature = "cpu"))]
 pub fn is_cpu(_device: &Device) -> bool {
     false
@@ -30,7 +32,8 @@ pub fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
 mod tests {
     use super::*;
 
-    /// Fails when the CPU device is not recognised, which would only show as slow computation on tensors.
+    /// Fails when the CPU device is not recognised, which would only show as slow computation on
+    /// tensors.
     #[test]
     fn flex_is_recognised() {
         assert!(is_cpu(&Device::flex()));

@@ -1,14 +1,14 @@
 use crate::{FitReport, Persist, Result, Stream, Streams, Trajectories};
 use burn::tensor::Tensor;
 
-/// A learned transition function that can be sampled: K members, each a guess at the dynamics of the
-/// environment (f_φk in section 4.1 of the paper).
+/// A learned transition function that can be sampled: K members, each a guess at the dynamics of
+/// the environment (f_φk in section 4.1 of the paper).
 pub trait DynamicsModel: Send + Sync {
     /// Number of members K, at least 1.
     fn members(&self) -> usize;
 
-    /// Next observations `[rows, observation]` of `member` for `observations` `[rows, observation]` and
-    /// `actions` `[rows, action]`, all on the model's device. Need not be differentiable.
+    /// Next observations `[rows, observation]` of `member` for `observations` `[rows, observation]`
+    /// and `actions` `[rows, action]`, all on the model's device. Need not be differentiable.
     ///
     /// A stochastic model draws its noise from `noise`; a deterministic one draws nothing.
     ///
@@ -32,7 +32,8 @@ pub trait LearnedModel: Persist + Send + Sync {
     /// Number of members K, at least 1.
     fn members(&self) -> usize;
 
-    /// Trains on all of `data`. Random numbers come from `streams`, under the number of the `iteration`.
+    /// Trains on all of `data`. Random numbers come from `streams`, under the number of the
+    /// `iteration`.
     ///
     /// # Errors
     /// When the data do not fit the model, or a loss is not finite; the model is then unchanged.
@@ -46,17 +47,20 @@ pub trait LearnedModel: Persist + Send + Sync {
 }
 
 /// A controller that acts in many episodes side by side, one for each row of a batch. Unlike a
-/// [`Policy`](crate::Policy) it may have state that lasts for an episode, such as the last plan of a planner.
+/// [`Policy`](crate::Policy) it may have state that lasts for an episode, such as the last plan of
+/// a planner.
 pub trait Actor {
-    /// Actions `[rows, action]` for `observations` `[rows, observation]`; exploration noise comes from
-    /// `noise`. All calls between two [`Self::begin`] of all rows have the same number of rows.
+    /// Actions `[rows, action]` for `observations` `[rows, observation]`; exploration noise comes
+    /// from `noise`. All calls between two [`Self::begin`] of all rows have the same number of
+    /// rows.
     ///
     /// # Errors
     /// When the device fails.
     fn act(&mut self, observations: Tensor<2>, noise: &mut Stream) -> Result<Tensor<2>>;
 
-    /// Forgets the episodes of the rows that are true in `rows` `[rows]`: new ones begin there. Before the
-    /// first step it is called with all rows. A controller without such state needs no implementation.
+    /// Forgets the episodes of the rows that are true in `rows` `[rows]`: new ones begin there.
+    /// Before the first step it is called with all rows. A controller without such state needs no
+    /// implementation.
     fn begin(&mut self, rows: &[bool]) {
         let _ = rows;
     }

@@ -35,8 +35,8 @@ pub trait Environment: Send + Sync {
     /// Length of a control step \[s\].
     fn control_time_step(&self) -> f64;
 
-    /// Starts an episode from the initial distribution `p_0` and returns the first observation, which
-    /// depends on `stream` alone.
+    /// Starts an episode from the initial distribution `p_0` and returns the first observation,
+    /// which depends on `stream` alone.
     fn reset(&mut self, stream: &mut Stream) -> Vec<f32>;
 
     /// Applies `action`, clipped to `[-1, 1]`, for one control step.
@@ -52,20 +52,22 @@ pub trait Environment: Send + Sync {
 /// An environment whose reward and termination are data, so that they can also be evaluated on
 /// imagined transitions (section 4.2 of the paper takes the reward function as given).
 pub trait Tasked: Environment {
-    /// Reward and termination. [`Environment::step`] returns those of (observation, clipped action, next
-    /// observation).
+    /// Reward and termination. [`Environment::step`] returns those of (observation, clipped action,
+    /// next observation).
     fn task(&self) -> &Task;
 }
 
 /// An environment whose state can be saved and restored.
 pub trait Snapshot: Environment {
-    /// The whole state between two steps, as little-endian bytes that are the same on every platform.
-    /// After a step that failed the state is undefined, and [`Self::restore`] may refuse its bytes.
+    /// The whole state between two steps, as little-endian bytes that are the same on every
+    /// platform. After a step that failed the state is undefined, and [`Self::restore`] may refuse
+    /// its bytes.
     fn snapshot(&self) -> Vec<u8>;
 
     /// Restores the state of a [`Self::snapshot`], bit for bit.
     ///
     /// # Errors
-    /// When the bytes are not a snapshot of an environment like this one; the state is then unchanged.
+    /// When the bytes are not a snapshot of an environment like this one; the state is then
+    /// unchanged.
     fn restore(&mut self, snapshot: &[u8]) -> Result<()>;
 }

@@ -1,4 +1,5 @@
 use crate::Violations;
+#[cfg(feature = "ron")]
 use crate::ron_text::TextError;
 
 /// A failure of an environment, a model or an algorithm.
@@ -56,6 +57,7 @@ pub enum Error {
         wanted: String,
     },
     /// A text that cannot be read.
+    #[cfg(feature = "ron")]
     #[error(transparent)]
     Text(#[from] TextError),
     /// A description, file or snapshot that cannot be used; the text says why.

@@ -10,7 +10,8 @@ use std::time::Instant;
 pub struct Setup {
     /// The real environment.
     pub environment: Box<dyn Environment>,
-    /// Reward and termination as data, where the environment has them. Algorithms that imagine need them.
+    /// Reward and termination as data, where the environment has them. Algorithms that imagine need
+    /// them.
     pub task: Option<Task>,
     /// Length of real and imagined episodes \[control steps\], at least 1.
     pub horizon: usize,
@@ -21,8 +22,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Learning in `environment`, for its default horizon, with 20 episodes in each report (the authors of
-    /// MB-MPO: one for each of 20 tasks).
+    /// Learning in `environment`, for its default horizon, with 20 episodes in each report (the
+    /// authors of MB-MPO: one for each of 20 tasks).
     pub fn new(environment: Box<dyn Tasked>, seed: u64) -> Self {
         Self {
             task: Some(environment.task().clone()),
@@ -30,8 +31,8 @@ impl Setup {
         }
     }
 
-    /// The same for an environment whose reward is not data, which is enough for algorithms without a
-    /// model.
+    /// The same for an environment whose reward is not data, which is enough for algorithms without
+    /// a model.
     pub fn without_task(environment: Box<dyn Environment>, seed: u64) -> Self {
         Self {
             horizon: environment.horizon().max(1),
@@ -43,8 +44,8 @@ impl Setup {
     }
 }
 
-/// The real environment as an algorithm uses it: counts its steps, names its random streams, measures
-/// policies and fills in the metrics that all algorithms have in common.
+/// The real environment as an algorithm uses it: counts its steps, names its random streams,
+/// measures policies and fills in the metrics that all algorithms have in common.
 pub struct Experience {
     environment: Box<dyn Environment>,
     horizon: usize,
@@ -118,8 +119,9 @@ impl Experience {
         &mut self.seconds
     }
 
-    /// Counted episodes: whole rounds of one episode for each policy, until there are at least `min_steps`
-    /// transitions (Algorithm 1 of MB-MPO, line 3). Uses the streams ([`Purpose::Collect`], iteration, episode).
+    /// Counted episodes: whole rounds of one episode for each policy, until there are at least
+    /// `min_steps` transitions (Algorithm 1 of MB-MPO, line 3). Uses the streams
+    /// ([`Purpose::Collect`], iteration, episode).
     ///
     /// # Errors
     /// When the simulation diverges.
@@ -132,9 +134,9 @@ impl Experience {
         self.count(|own| collect(own.environment(), policies, plan, &own.streams))
     }
 
-    /// Counted episodes of one policy, until there are at least `min_steps` transitions. `batch` tells several
-    /// batches of an iteration apart. Uses the streams ([`Purpose::Collect`], 1,000,000 · iteration + batch,
-    /// episode).
+    /// Counted episodes of one policy, until there are at least `min_steps` transitions. `batch`
+    /// tells several batches of an iteration apart. Uses the streams ([`Purpose::Collect`],
+    /// 1,000,000 · iteration + batch, episode).
     ///
     /// # Errors
     /// When the simulation diverges.
@@ -162,8 +164,8 @@ impl Experience {
         Ok(paths)
     }
 
-    /// Evaluates `policy`, whose standard deviations are `std` `[action]`, closes the iteration, and returns the
-    /// metrics that all algorithms have in common.
+    /// Evaluates `policy`, whose standard deviations are `std` `[action]`, closes the iteration,
+    /// and returns the metrics that all algorithms have in common.
     ///
     /// # Errors
     /// When the simulation diverges.
@@ -173,8 +175,8 @@ impl Experience {
         Ok(self.close(&episodes, std))
     }
 
-    /// Closes the iteration with the evaluated `episodes` of the reported policy, whose standard deviations
-    /// are `std` `[action]`, and returns the metrics that all algorithms have in common.
+    /// Closes the iteration with the evaluated `episodes` of the reported policy, whose standard
+    /// deviations are `std` `[action]`, and returns the metrics that all algorithms have in common.
     pub fn close(&mut self, episodes: &Trajectories, std: &[f32]) -> IterationMetrics {
         let returns = episodes.returns();
         let std: Vec<f64> = std.iter().map(|&x| f64::from(x)).collect();

@@ -8,16 +8,16 @@ use std::time::Instant;
 
 /// One line of `metrics.jsonl`.
 ///
-/// Everything but [`seconds`](Self::seconds) and [`wall_seconds`](Self::wall_seconds) is a function of the
-/// configuration and the seed.
+/// Everything but [`seconds`](Self::seconds) and [`wall_seconds`](Self::wall_seconds) is a function
+/// of the configuration and the seed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct IterationMetrics {
     /// Counts from 0.
     pub iteration: usize,
     /// Real environment steps used so far, including those of this iteration.
     pub real_steps: usize,
-    /// Mean return of the reported policy ([`Algorithm::policy`](crate::Algorithm::policy)) at the end of the
-    /// iteration, over real episodes that are neither counted nor learned from.
+    /// Mean return of the reported policy ([`Algorithm::policy`](crate::Algorithm::policy)) at the
+    /// end of the iteration, over real episodes that are neither counted nor learned from.
     pub return_pre_mean: f64,
     /// Standard deviation (population) over those episodes.
     pub return_pre_std: f64,
@@ -25,8 +25,8 @@ pub struct IterationMetrics {
     pub episode_length_mean: f64,
     /// Mean standard deviation of the action components; 0 for a deterministic policy.
     pub policy_std_mean: f64,
-    /// Mean return of the policies that collect the next data, where they differ from the reported one
-    /// (the post-update policies of a meta-learner).
+    /// Mean return of the policies that collect the next data, where they differ from the reported
+    /// one (the post-update policies of a meta-learner).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_post_mean: Option<f64>,
     /// For algorithms that learn a model.
@@ -98,13 +98,15 @@ pub struct ModelFreeMetrics {
     /// Mean KL divergence of the new policy from the one that took the samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_kl: Option<f64>,
-    /// Mean squared error of the critic on its training data (TRPO: before its update; ACKTR: before its last
-    /// step; PPO: in the last epoch; DDPG: over all steps), in the units of its targets.
+    /// Mean squared error of the critic on its training data (TRPO: before its update; ACKTR:
+    /// before its last step; PPO: in the last epoch; DDPG: over all steps), in the units of its
+    /// targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic_loss: Option<f64>,
 }
 
-/// Numbers by name, in the order in which they were added; in JSON the fields of the surrounding object.
+/// Numbers by name, in the order in which they were added; in JSON the fields of the surrounding
+/// object.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NamedMetrics(Vec<(String, f64)>);
 
@@ -167,8 +169,8 @@ impl<'de> Deserialize<'de> for NamedMetrics {
     }
 }
 
-/// Wall-clock time of the parts of an iteration by name \[s\]: `collect`, `fit`, `imagine`, `update`,
-/// `evaluate` and whatever else an algorithm measures.
+/// Wall-clock time of the parts of an iteration by name \[s\]: `collect`, `fit`, `imagine`,
+/// `update`, `evaluate` and whatever else an algorithm measures.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seconds(BTreeMap<String, f64>);
@@ -203,7 +205,8 @@ impl Persist for Seconds {
 mod tests {
     use super::*;
 
-    /// Fails when a line loses a number, or when metrics of the one kind of algorithm appear on lines of another.
+    /// Fails when a line loses a number, or when metrics of the one kind of algorithm appear on
+    /// lines of another.
     #[test]
     fn a_line_survives_the_way_to_text_and_back() {
         let bare = IterationMetrics::default();

@@ -13,8 +13,8 @@ impl<P: Policy + ?Sized> Policy for &P {
     }
 }
 
-/// A policy that can be stored in a file and used again without the algorithm that trained it. It need
-/// not be a network: a planner stores its model and its settings.
+/// A policy that can be stored in a file and used again without the algorithm that trained it. It
+/// need not be a network: a planner stores its model and its settings.
 pub trait SavedPolicy: Policy + Send {
     /// The policy in its file format.
     ///

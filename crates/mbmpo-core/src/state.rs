@@ -28,8 +28,8 @@ use std::collections::btree_map::Entry;
 /// # Ok::<(), mbmpo_core::Error>(())
 /// ```
 pub trait Persist {
-    /// Passes every part of the state to `archive` under a fixed name; the archive copies it or overwrites
-    /// it. Values that follow from the configuration are not part of the state.
+    /// Passes every part of the state to `archive` under a fixed name; the archive copies it or
+    /// overwrites it. Values that follow from the configuration are not part of the state.
     ///
     /// # Errors
     /// When a saved part does not fit; the object is then partly restored and must not be used.
@@ -68,8 +68,8 @@ impl State {
     /// Restores `part`, which must have the same configuration as the object that was saved.
     ///
     /// # Errors
-    /// When a name is missing or unknown, or an array has another length or type; `part` must then not be
-    /// used.
+    /// When a name is missing or unknown, or an array has another length or type; `part` must then
+    /// not be used.
     pub fn restore(self, part: &mut impl Persist) -> Result<()> {
         let mut archive = Archive::new(self, true);
         part.persist(&mut archive)?;

@@ -15,8 +15,8 @@ pub enum Purpose {
     PolicyWeights,
     /// Initial weights of the ensemble; indexed by member.
     ModelWeights,
-    /// Resets and actions of a counted real episode; indexed by episode. Where an iteration has several
-    /// batches, its number in the name is 1,000,000 · iteration + batch.
+    /// Resets and actions of a counted real episode; indexed by episode. Where an iteration has
+    /// several batches, its number in the name is 1,000,000 · iteration + batch.
     Collect,
     /// Resets and actions of an evaluated real episode; indexed by episode.
     Evaluate,
@@ -60,8 +60,9 @@ impl Purpose {
 
 /// Every random number of a run, by name.
 ///
-/// The key (seed, purpose, iteration, index) *is* the ChaCha key, so a stream depends on nothing else: not on
-/// earlier draws, nor on the number of threads. (After [`Self::reseed`] the number of the attempt is part of it.)
+/// The key (seed, purpose, iteration, index) *is* the ChaCha key, so a stream depends on nothing
+/// else: not on earlier draws, nor on the number of threads. (After [`Self::reseed`] the number of
+/// the attempt is part of it.)
 ///
 /// ```
 /// use mbmpo_core::{Purpose, Streams};

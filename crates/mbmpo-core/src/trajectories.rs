@@ -70,7 +70,8 @@ impl Trajectories {
         self.terminated.extend_from_slice(&other.terminated);
     }
 
-    /// Drops the oldest paths until at most `capacity` transitions are left; the newest path always stays.
+    /// Drops the oldest paths until at most `capacity` transitions are left; the newest path always
+    /// stays.
     pub fn keep_latest(&mut self, capacity: usize) {
         let mut transitions = 0;
         let mut paths = 0;
@@ -187,7 +188,8 @@ mod tests {
         assert_eq!(all.next_observation(5), [21.0, -20.0]);
     }
 
-    /// Fails when a column is not restored, or one whose length does not fit the others is accepted.
+    /// Fails when a column is not restored, or one whose length does not fit the others is
+    /// accepted.
     #[test]
     fn paths_are_saved_whole() -> Result<()> {
         let state = State::of(&mut three_paths())?;
@@ -210,7 +212,8 @@ mod tests {
         Ok(())
     }
 
-    /// Fails when the buffer drops half a path, the newest data, or different rows of different columns.
+    /// Fails when the buffer drops half a path, the newest data, or different rows of different
+    /// columns.
     #[test]
     fn the_buffer_drops_whole_old_paths() {
         let mut all = three_paths();

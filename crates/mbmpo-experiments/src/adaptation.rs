@@ -1,4 +1,5 @@
-//! Fine-tuning trained policies on the real environment, also on one whose physics was changed (section 5 of the paper).
+//! Fine-tuning trained policies on the real environment, also on one whose physics was changed
+//! (section 5 of the paper).
 
 use crate::checkpoint::Digest;
 use crate::evaluation::{episodes_of, require_fit};
@@ -19,32 +20,32 @@ use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What to fine-tune, and how.
+/// The policies to fine-tune, and the settings.
 #[derive(Debug, Clone)]
 pub struct AdaptationOptions {
-    /// The runs whose policies start; the environment is that of the first.
+    /// The runs whose policies are fine-tuned; the environment is that of the first.
     pub runs: Vec<PathBuf>,
-    /// Real steps for each; those of the preset where absent.
+    /// Real steps for each policy. Default: those of the preset.
     pub steps: Option<usize>,
-    /// `key.path=value`, of the environment and of the vanilla policy gradient.
+    /// `key.path=value`: changes of the environment and of the settings of vanilla policy gradient.
     pub overrides: Vec<String>,
     /// Decides every random number.
     pub seed: u64,
-    /// Where tensors live.
+    /// Device of the tensors.
     pub device: DeviceKind,
     /// Number of threads.
     pub threads: usize,
-    /// Where the results go: a new directory in `runs` where absent.
+    /// Directory of the results. Default: a new one in `runs`.
     pub out: Option<PathBuf>,
     /// For `run.json`.
     pub command: Vec<String>,
-    /// Whether to go on with what is in `out`.
+    /// Whether to go on with the runs in `out`.
     pub resume: bool,
-    /// How the runs are kept.
+    /// Checkpoints and retries.
     pub safety: Safety,
 }
 
-/// What one start came to.
+/// The fine-tuning of one policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Adapted {
     /// The run that trained the policy, or `from scratch`.
@@ -55,28 +56,28 @@ pub struct Adapted {
     pub directory: PathBuf,
 }
 
-/// All starts.
+/// The fine-tuning of all policies.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adaptation {
     /// The fine-tuned policies in the order of the runs, then the one from scratch.
     pub starts: Vec<Adapted>,
-    /// Where `adaptation.jsonl`, `adaptation.svg` and the run directories are.
+    /// Directory with `adaptation.jsonl`, `adaptation.svg` and the run directories.
     pub directory: PathBuf,
 }
 
 /// A policy to fine-tune.
 struct Start {
     name: String,
-    /// Nothing from scratch.
+    /// `None` for a fresh policy.
     policy: Option<GaussianPolicy>,
 }
 
-/// Fine-tunes the policies of runs by vanilla policy gradient, and a fresh policy beside them, each on as many real steps.
-/// `watch` makes what shows the progress of one, from its label and its budget.
+/// Fine-tunes the policies of runs by vanilla policy gradient, and a fresh policy beside them, each
+/// on as many real steps. `watch` makes the [`Progress`] of one, from its name and its budget.
 ///
 /// # Errors
-/// When a path is not a run, a policy does not fit the environment or acts without noise, an override is wrong, the
-/// directory cannot be written to, or a run fails.
+/// When a path is not a run, a policy does not fit the environment or acts without noise, an
+/// override is wrong, the directory cannot be written to, or a run fails.
 pub fn adapt<P: Progress>(
     options: &AdaptationOptions,
     watch: impl Fn(&str, usize) -> P,
@@ -125,7 +126,7 @@ fn configure(
         algorithm: Some(AlgorithmKind::Vpg),
         preset: None,
     };
-    // the preset is for any environment; the run has its own
+    // the preset has no environment: it is that of the run
     let template = preset::template(&selection)?;
     let config = ExperimentConfig {
         environment: trained.environment.clone(),
@@ -144,7 +145,8 @@ fn configure(
     overridden.complete(|wrong| OutOfRange::all("the settings of the adaptation", wrong))
 }
 
-/// The policies of the runs, which must be for the environment of the first, `trained`, and the one from scratch.
+/// The policies of the runs, which must be for the environment of the first, `trained`, and the one
+/// from scratch.
 fn starts(
     trained: &ExperimentConfig,
     config: &ExperimentConfig,
@@ -184,7 +186,8 @@ fn starts(
     Ok(starts)
 }
 
-/// Fine-tunes one policy in a run directory, and returns (real steps, mean return, standard deviation) from 0 steps on.
+/// Fine-tunes one policy in a run directory, and returns (real steps, mean return, standard
+/// deviation) from 0 steps on.
 fn fine_tune(
     config: &Checked<ExperimentConfig>,
     options: &AdaptationOptions,
@@ -204,7 +207,7 @@ fn fine_tune(
         )
     };
     let mut directory = RunDirectory::open(Some(path), config, info, options.resume)?;
-    // the return of the policy before it has learned anything here
+    // the return before the first update
     let before = with_threads(options.threads, || {
         let policy = start.build(config, options, &options.device.device()?)?;
         let policies = vec![policy.policy(); config.evaluation_episodes];
@@ -231,7 +234,8 @@ fn fine_tune(
 }
 
 impl Start {
-    /// The start as `run.json` names it: with the digest of the policy, as a run of that name may have gone on meanwhile.
+    /// The start for `run.json`, with the digest of the policy: the run of that name may change
+    /// later.
     fn label(&self) -> Result<String> {
         let Some(policy) = &self.policy else {
             return Ok(self.name.clone());
@@ -242,7 +246,7 @@ impl Start {
         Ok(format!("{}, policy {digest}", self.name))
     }
 
-    /// The algorithm with this policy.
+    /// The algorithm, starting from this policy.
     fn build(
         &self,
         config: &ExperimentConfig,
@@ -261,7 +265,7 @@ impl Start {
     }
 }
 
-/// What a run is called: its directory.
+/// The name of a run: that of its directory.
 fn name_of(run: &Path) -> String {
     let name = run
         .canonicalize()
@@ -271,7 +275,8 @@ fn name_of(run: &Path) -> String {
 }
 
 impl Adaptation {
-    /// The starts side by side: return before, on the way, and at the end, with the real steps until then.
+    /// One line for each start: return before, half-way, and at the end, with the real steps until
+    /// then.
     pub fn table(&self) -> String {
         let header = ["start", "at first", "half-way", "at the end"].map(str::to_owned);
         let cell = |point: Option<&(usize, f64, f64)>| {
@@ -308,7 +313,7 @@ impl Adaptation {
         Ok(())
     }
 
-    /// Return against real steps, a line a start.
+    /// Return against real steps, a line for each start.
     fn figure(&self) -> String {
         let line = |(start, color): (&Adapted, &&'static str)| {
             let points = start.curve.iter().map(|(steps, m, _)| (*steps as f64, *m));

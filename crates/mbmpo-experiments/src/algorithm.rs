@@ -1,4 +1,5 @@
-//! The algorithms that come with the program. Each is entered once, in the list at the end of this file.
+//! The algorithms that come with the program. Each is entered once, in the list at the end of this
+//! file.
 
 use crate::error::by_name;
 use crate::{Error, Result};
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A [`Trainable`] that experiments can run: its configuration can be copied and shared between threads.
+/// A [`Trainable`] that experiments can run: its configuration can be copied and shared between
+/// threads.
 pub trait Runnable: Trainable<Config: Clone + Send + Sync, Policy: SavedPolicy + 'static> {}
 
 impl<A: Trainable<Config: Clone + Send + Sync, Policy: SavedPolicy + 'static>> Runnable for A {}
@@ -24,9 +26,9 @@ pub trait AlgorithmVisitor {
     fn visit<A: Runnable>(self, config: &A::Config) -> Self::Output;
 }
 
-/// The `algorithm` of an [`ExperimentConfig`](crate::ExperimentConfig): hyper-parameters that know the algorithm
-/// to which they belong. [`AlgorithmConfig`] is one; an algorithm in another crate implements it for its own
-/// configuration, as in `examples/cross_entropy_method.rs`:
+/// The `algorithm` of an [`ExperimentConfig`](crate::ExperimentConfig): hyper-parameters that know
+/// the algorithm to which they belong. [`AlgorithmConfig`] is one; an algorithm in another crate
+/// implements it for its own configuration, as in `examples/cross_entropy_method.rs`:
 ///
 /// ```ignore
 /// impl AlgorithmChoice for CrossEntropyConfig {
@@ -82,8 +84,8 @@ pub(crate) struct Preset {
     pub text: &'static str,
 }
 
-/// The smallest run of an algorithm on the 2D point that uses all of its parts, for tests that stop and resume
-/// runs. It takes 60 real steps in each iteration.
+/// The smallest run of an algorithm on the 2D point that uses all of its parts, for tests that stop
+/// and resume runs. It takes 60 real steps in each iteration.
 #[derive(Debug, Clone, Copy)]
 pub struct Tiny {
     /// Name of the preset.
@@ -92,7 +94,8 @@ pub struct Tiny {
     pub settings: &'static [&'static str],
 }
 
-/// Defines [`AlgorithmConfig`] and [`AlgorithmKind`] from a list of the types that implement [`Trainable`].
+/// Defines [`AlgorithmConfig`] and [`AlgorithmKind`] from a list of the types that implement
+/// [`Trainable`].
 macro_rules! algorithms {
     ($(
         $(#[$doc:meta])*
@@ -136,8 +139,8 @@ macro_rules! algorithms {
                 }
             }
 
-            /// The embedded presets, of the default name first; of those with one name the first that is for an
-            /// environment counts.
+            /// The embedded presets, of the default name first; of those with one name the first
+            /// that is for an environment counts.
             pub(crate) fn presets(self) -> &'static [Preset] {
                 match self {
                     $(Self::$algorithm => &[$(Preset {

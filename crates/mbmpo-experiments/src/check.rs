@@ -1,4 +1,4 @@
-//! Whether an environment keeps its promises, on tensors too.
+//! Checks whether an environment keeps the promises of its traits, on tensors too.
 
 use crate::{DeviceKind, Result};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -7,18 +7,18 @@ use mbmpo_core::task::{TensorTransitions, Transition};
 use mbmpo_core::{Purpose, Streams, Tasked, Trajectories, UniformPolicy};
 use mbmpo_envs::{CheckOutcome, CheckReport, Simulated};
 
-/// Largest difference of the two rewards of a transition, over 1 plus their size.
+/// Largest difference between the rewards on slices and on tensors, relative to 1 + |reward|.
 const TOLERANCE: f32 = 1e-5;
 
-/// The checks of [`mbmpo_envs::check`], and that the task means the same on slices, as the environment evaluates it, and
-/// on tensors, as imagination does.
+/// The checks of [`mbmpo_envs::check`], and whether reward and termination are the same on slices,
+/// as the environment evaluates them, and on tensors, as imagination does.
 ///
 /// # Errors
 /// When the backend of the CPU is not compiled in.
 pub fn check_environment(environment: &dyn Simulated) -> Result<CheckReport> {
     let device = DeviceKind::Cpu.device()?;
     let mut report = mbmpo_envs::check(environment);
-    // matrices need rows of equal length
+    // the comparison needs rows of equal length
     let sound = report
         .checks
         .iter()
@@ -78,7 +78,7 @@ fn compare(environment: &dyn Tasked, paths: &Trajectories, device: &Device) -> R
             next_observation: &paths.next_observations[i * columns..][..columns],
         };
         let reward = task.reward(&row);
-        // a NaN is not below the bound either
+        // false for NaN as well
         let close = (reward - on_tensors).abs() <= TOLERANCE * (1.0 + reward.abs());
         if !close {
             return Err(format!(

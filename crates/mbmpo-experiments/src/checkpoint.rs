@@ -1,8 +1,9 @@
-//! Checkpoints: the whole training state in a file, and a manifest that says what the file must be.
+//! Checkpoints: the whole training state in a file, and a manifest with the digest of that file.
 //!
-//! `checkpoints/N.safetensors` has the arrays of a [`State`]; `checkpoints/N.json` is its manifest, a line of JSON and a line
-//! with the BLAKE3 digest of that line. Both are written under another name, flushed to the disk and renamed, the manifest
-//! last: a checkpoint whose manifest is there is whole, and one that is not changes nothing. [`KEPT`] of them stay.
+//! `checkpoints/N.safetensors` has the arrays of a [`State`]; `checkpoints/N.json` is its manifest,
+//! a line of JSON and a line with the BLAKE3 digest of that line. Both are written under another
+//! name, flushed to the disk and renamed, the manifest last: if the manifest exists, the checkpoint
+//! is complete. The latest [`KEPT`] are kept.
 
 use crate::disk::{Disk, read};
 use crate::{Error, Result};
@@ -14,30 +15,32 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Of the files: what a newer mbmpo writes differently has another number. 1 is the first.
-pub const FORMAT: u64 = 1;
+/// Version of the file format, increased with every change. In format 1 the keys `horizon` and
+/// `evaluation_episodes` belonged to the algorithm, and arrays had other names.
+pub const FORMAT: u64 = 2;
 
-/// Checkpoints that are kept.
+/// Number of checkpoints that are kept.
 pub const KEPT: usize = 3;
 
-/// A manifest has a few hundred bytes.
+/// Largest manifest \[bytes\]; they have a few hundred.
 const LARGEST_MANIFEST: u64 = 1 << 16;
 
-/// What a checkpoint consists of, and where in the run it was made.
+/// The files of a checkpoint, and the point of the run at which it was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`FORMAT`] of whoever wrote it.
+    /// [`FORMAT`] of the version that wrote it.
     pub format: u64,
     /// Version of mbmpo that wrote it.
     pub version: String,
-    /// What decides about the numbers of the run: its configuration (but for the budget of real steps), seed and device.
+    /// Digest of everything that decides the numbers of the run: its configuration (but for the
+    /// budget of real steps), seed and device.
     pub run: Digest,
-    /// Where in the run.
+    /// The point of the run at which it was made.
     pub position: Position,
-    /// `metrics.jsonl` as far as it had been written.
+    /// Digest of `metrics.jsonl` up to there.
     pub metrics: Digest,
-    /// The file with the state.
+    /// Digest of the file with the state.
     pub state: Digest,
 }
 
@@ -45,30 +48,30 @@ pub struct Manifest {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
-    /// Whole iterations.
+    /// Number of complete iterations.
     pub iterations: usize,
-    /// Parts of the iteration under way.
+    /// Number of complete parts of the iteration under way.
     pub parts: usize,
     /// Real environment steps.
     pub real_steps: usize,
-    /// Time that the run has taken \[s\].
+    /// Wall-clock time of the run \[s\].
     pub wall_seconds: f64,
-    /// How often the iteration under way was tried again.
+    /// Number of retries of the iteration under way.
     pub attempts: usize,
 }
 
-/// Bytes, without the bytes.
+/// Length and BLAKE3 of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Digest {
-    /// How many.
+    /// Number of bytes.
     pub bytes: u64,
     /// BLAKE3 in hexadecimal digits.
     pub blake3: String,
 }
 
 impl Digest {
-    /// Of these.
+    /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::from(&*blake3::Hasher::new().update(bytes))
     }
@@ -84,10 +87,10 @@ impl From<&blake3::Hasher> for Digest {
 }
 
 impl Manifest {
-    /// As it stands in its file.
+    /// The contents of its file.
     ///
     /// # Errors
-    /// When the library refuses, which no manifest of ours makes it do.
+    /// When the serializer fails, which it does for no valid manifest.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_string(self).map_err(|e| Error::System(e.to_string()))?;
         let digest = blake3::hash(text.as_bytes()).to_hex();
@@ -97,10 +100,10 @@ impl Manifest {
         Ok(text.into_bytes())
     }
 
-    /// Reads what [`Self::to_bytes`] wrote; `file` is what error messages call it.
+    /// Reads the bytes of [`Self::to_bytes`]; `file` is their name in error messages.
     ///
     /// # Errors
-    /// When a byte is not what it was, or the format is one that this version does not know.
+    /// When a byte was changed, or this version does not know the format.
     pub fn from_bytes(bytes: &[u8], file: &Path) -> Result<Self> {
         let damaged = |what: &str| Error::Damaged {
             path: file.to_owned(),
@@ -111,7 +114,7 @@ impl Manifest {
             .split_once('\n')
             .ok_or_else(|| damaged("it ends early"))?;
         if digest.strip_suffix('\n') != Some(&blake3::hash(line.as_bytes()).to_hex()) {
-            return Err(damaged("its digest is that of something else"));
+            return Err(damaged("its digest does not match"));
         }
         let value: serde_json::Value =
             serde_json::from_str(line).map_err(|e| damaged(&e.to_string()))?;
@@ -125,11 +128,11 @@ impl Manifest {
     }
 }
 
-/// A manifest of an older format as one of today's; nothing for a format that is not known.
+/// A manifest of an older format in the present one; nothing for an unknown format.
 fn migrate(manifest: serde_json::Value, format: u64) -> Option<serde_json::Value> {
     match format {
         FORMAT => Some(manifest),
-        // when 2 comes: 1 => migrate(…, 2)
+        // for format 3: 2 => migrate(…, 3)
         _ => None,
     }
 }
@@ -137,7 +140,7 @@ fn migrate(manifest: serde_json::Value, format: u64) -> Option<serde_json::Value
 /// The arrays of a state as a safetensors file.
 ///
 /// # Errors
-/// When the library refuses, which no state of ours makes it do.
+/// When the serializer fails, which it does for no valid state.
 pub fn encode(state: &State) -> Result<Vec<u8>> {
     let bytes: Vec<(&str, Dtype, usize, Vec<u8>)> = state
         .arrays
@@ -167,10 +170,10 @@ fn flat<T: Copy, const N: usize>(values: &[T], bytes: impl Fn(T) -> [u8; N]) -> 
     bytes.into_flattened()
 }
 
-/// Reads what [`encode`] wrote; `file` is what error messages call it.
+/// Reads the bytes of [`encode`]; `file` is their name in error messages.
 ///
 /// # Errors
-/// When the bytes are not safetensors, or have tensors that no state has.
+/// When the bytes are not safetensors, or a tensor has a type that no state has.
 pub fn decode(bytes: &[u8], file: &Path) -> Result<State> {
     let damaged = |what: String| Error::Damaged {
         path: file.to_owned(),
@@ -209,10 +212,10 @@ impl Checkpoints {
         Self { directory, disk }
     }
 
-    /// The numbers of those that are there, the newest first.
+    /// The numbers of the existing checkpoints, the newest first.
     ///
     /// # Errors
-    /// When the directory is there and cannot be read.
+    /// When the directory exists and cannot be read.
     pub(crate) fn numbers(&self) -> Result<Vec<u64>> {
         let paths = self.paths()?;
         let numbers = paths.iter().filter_map(|path| number_of(path, "json"));
@@ -224,7 +227,8 @@ impl Checkpoints {
     fn paths(&self) -> Result<Vec<PathBuf>> {
         let read = || -> io::Result<Vec<PathBuf>> {
             let entries = match fs::read_dir(&self.directory) {
-                // a link to what is not there now is no reason to begin anew
+                // a dangling link, such as to a disk that is not mounted, is an error and not an
+                // empty directory
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound && !self.directory.is_symlink() =>
                 {
@@ -240,7 +244,7 @@ impl Checkpoints {
         })
     }
 
-    /// Where a manifest is.
+    /// Path of a manifest.
     pub(crate) fn manifest_path(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{number:06}.json"))
     }
@@ -249,10 +253,10 @@ impl Checkpoints {
         self.directory.join(format!("{number:06}.safetensors"))
     }
 
-    /// Writes a checkpoint, drops the ones that are too many, and says how many bytes it has.
+    /// Writes a checkpoint, removes all but the latest [`KEPT`], and returns its size in bytes.
     ///
     /// # Errors
-    /// When the disk does not take it; those before it are then as they were.
+    /// When it cannot be written; earlier checkpoints are then unchanged.
     pub(crate) fn save(&mut self, mut manifest: Manifest, state: &State) -> Result<u64> {
         let bytes = encode(state)?;
         manifest.state = Digest::of(&bytes);
@@ -266,7 +270,7 @@ impl Checkpoints {
             .and_then(|()| self.disk.replace(&manifest_path, &manifest))
             .and_then(|()| self.disk.sync_directory(&self.directory));
         if let Err(source) = written {
-            // the manifest first, so that none is without its state
+            // the manifest first, so that there is never a manifest without its state
             for path in [&manifest_path, &state_path] {
                 let _ = self.disk.remove(path);
             }
@@ -288,7 +292,8 @@ impl Checkpoints {
         }
     }
 
-    /// Leaves the latest, up to `newest`. What cannot be removed now is tried again after the next checkpoint.
+    /// Removes all checkpoints but the latest [`KEPT`] up to `newest`. A file that cannot be
+    /// removed is tried again after the next checkpoint.
     fn drop_old(&mut self, newest: u64) {
         let paths = self.paths().unwrap_or_default();
         let mut numbers: Vec<u64> = (paths.iter().filter_map(|path| number_of(path, "json")))
@@ -301,7 +306,7 @@ impl Checkpoints {
         }
         for path in paths {
             let stale = number_of(&path, "safetensors").is_some_and(|n| !numbers.contains(&n));
-            // left by a process that was killed while it wrote
+            // a temporary file of a process that was killed while writing
             if stale || path.extension().is_some_and(|extension| extension == "new") {
                 let _ = self.disk.remove(&path);
             }
@@ -311,7 +316,7 @@ impl Checkpoints {
     /// The manifest and the state of a checkpoint.
     ///
     /// # Errors
-    /// When a file is missing, or a byte of it is not what it was.
+    /// When a file is missing, or a byte of it was changed.
     pub(crate) fn load(&self, number: u64) -> Result<(Manifest, State)> {
         let path = self.manifest_path(number);
         let manifest = Manifest::from_bytes(&whole(&path, LARGEST_MANIFEST)?, &path)?;
@@ -335,7 +340,7 @@ fn number_of(path: &Path, extension: &str) -> Option<u64> {
     ours.then(|| name.parse().ok())?
 }
 
-/// Something else in place of a file, or a larger one, is damage.
+/// Reads a file; one that is larger than `largest`, or no regular file, counts as damaged.
 fn whole(path: &Path, largest: u64) -> Result<Vec<u8>> {
     read(path, largest).map_err(|error| match error {
         Error::Unreadable { path, source } if source.kind() == io::ErrorKind::Other => {
@@ -354,7 +359,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Does what it is asked for so many times; then it fails, after half of what it writes.
+    /// A disk that works for this number of operations and then fails; a write fails half-way.
     #[derive(Debug, Clone)]
     struct Failing(Arc<AtomicUsize>);
 
@@ -412,8 +417,9 @@ mod tests {
         }
     }
 
-    /// A disk that is full from each operation of a save on. Fails when a save that did not succeed leaves anything that
-    /// can be taken for a checkpoint, harms the one before, or is not reported with where that is.
+    /// The disk becomes full at each operation of a save in turn. Fails when a failed save leaves
+    /// files that look like a checkpoint, harms the one before, or is not reported with the path of
+    /// that one.
     #[test]
     fn a_save_that_fails_leaves_the_checkpoint_before() {
         let mut operations = 0;
@@ -433,28 +439,28 @@ mod tests {
                     break;
                 }
                 Err(error) => {
-                    // Where the names could not be made to last, the new one is as good as the old one while the system runs.
+                    // when only the directory could not be flushed, the new checkpoint is there
+                    // until the system crashes
                     let expected = if newest == 1 { state(1.0) } else { state(2.0) };
                     assert_eq!(found, expected, "{operations}");
                     assert!(operations == 5 || newest == 1, "{operations}");
                     assert_eq!(error.exit_code(), 3);
                     let message = error.to_string();
                     assert!(message.contains("000001.json is as it was"), "{message}");
-                    assert!(message.contains("--resume"), "{message}");
                 }
             }
-            // and with room again it works
+            // with room again, saving works
             budget.0.store(usize::MAX, Ordering::Relaxed);
             checkpoints.save(manifest(), &state(3.0)).unwrap();
             let (_, found) = checkpoints.load(checkpoints.numbers().unwrap()[0]).unwrap();
             assert_eq!(found, state(3.0));
             operations += 1;
         }
-        // a directory, two files and their names, and that the names last
+        // make the directory; write and rename two files; flush the directory
         assert_eq!(operations, 6);
     }
 
-    /// Fails when a kind of number is not written, or an empty array is lost.
+    /// Fails when a type of number is not written, or an empty array is lost.
     #[test]
     fn every_kind_of_array_comes_back() {
         let arrays = [

@@ -1,4 +1,5 @@
-//! Runs side by side: learning curves, and how many real steps each algorithm needed (figure 1 of the paper).
+//! Comparison of runs: learning curves, and the real steps that each algorithm needed (figure 1 of
+//! the paper).
 
 use crate::figure::{COLORS, Chart, Line, line_chart};
 use crate::{
@@ -8,7 +9,7 @@ use mbmpo_core::IterationMetrics;
 use mbmpo_core::statistics::{deviation, mean};
 use std::path::PathBuf;
 
-/// Shares of the best final return that the table asks for.
+/// Shares of the best final return for which the table has the real steps.
 pub const SHARES: [f64; 3] = [0.5, 0.75, 0.95];
 
 /// The runs of one environment.
@@ -31,16 +32,16 @@ pub struct Compared {
     pub real_steps: usize,
     /// Final return of every run: the mean over the last tenth of its iterations.
     pub finals: Vec<f64>,
-    /// For each of [`SHARES`]: real steps of every run up to the first iteration that reached it; nothing for runs that never
-    /// did.
+    /// For each of [`SHARES`]: real steps of every run up to the first iteration that reached it;
+    /// `None` for runs that never did.
     pub reached: [Vec<Option<usize>>; 3],
 }
 
-/// Groups `runs` by environment and algorithm. Runs are taken together that differ in seed and length only; where there are
-/// several settings of an algorithm, or several worlds, they are numbered.
+/// Groups `runs` by environment and algorithm. Runs that differ only in seed and length form one
+/// group; several settings of one algorithm, or of one environment, are numbered.
 ///
 /// # Errors
-/// When a path is not a run, or its metrics are not what this version writes.
+/// When a path is not a run, or its metrics are not in the format of this version.
 pub fn compare(runs: &[PathBuf]) -> Result<Vec<Comparison>> {
     let mut names = Names::default();
     let mut all: Vec<Comparison> = Vec::new();
@@ -86,7 +87,7 @@ pub fn compare(runs: &[PathBuf]) -> Result<Vec<Comparison>> {
     Ok(all)
 }
 
-/// What was seen so far, and what it is called.
+/// The different environments and algorithms so far, from which names with numbers follow.
 #[derive(Default)]
 struct Names {
     environments: Vec<EnvironmentConfig>,
@@ -94,7 +95,8 @@ struct Names {
 }
 
 impl Names {
-    /// The names of the environment and of the algorithm; all but the first of a kind with a number.
+    /// The names of the environment and of the algorithm, from the second of a name on with a
+    /// number.
     fn of(&mut self, config: &ExperimentConfig) -> (String, String) {
         let environment = &config.environment;
         let number = place(&mut self.environments, environment, |other| {
@@ -113,7 +115,8 @@ impl Names {
     }
 }
 
-/// Which of those in `seen` that are `alike` this is, counted from 1; it is added where it is new.
+/// The number of `item` among those in `seen` that are `alike`, from 1 on; a new one is added to
+/// `seen`.
 fn place<T: Clone + PartialEq>(seen: &mut Vec<T>, item: &T, alike: impl Fn(&T) -> bool) -> usize {
     if !seen.contains(item) {
         seen.push(item.clone());
@@ -166,8 +169,8 @@ impl Comparison {
         firsts.fold(f64::INFINITY, f64::min)
     }
 
-    /// The return that is this share of [`Self::best`]; where that is below 0, this share of the way to it from
-    /// [`Self::start`].
+    /// The return that is this share of [`Self::best`]; where that is below 0, this share of the
+    /// way to it from [`Self::start`].
     pub fn threshold(&self, share: f64) -> f64 {
         let origin = if self.best() > 0.0 { 0.0 } else { self.start() };
         origin + share * (self.best() - origin)
@@ -186,8 +189,8 @@ impl Comparison {
         }
     }
 
-    /// One line an algorithm: runs, real steps, final return, and the mean number of real steps to each of [`SHARES`]; in
-    /// brackets how many runs got there where not all did.
+    /// One line for each algorithm: runs, real steps, final return, and the mean number of real
+    /// steps to each of [`SHARES`]; where not all runs reached it, their number in brackets.
     pub fn table(&self) -> String {
         let [half, most, nearly] =
             SHARES.map(|share| format!("to {:.0} ({:.0} %)", self.threshold(share), 100.0 * share));
@@ -223,7 +226,8 @@ impl Comparison {
         text::table(&rows, 1)
     }
 
-    /// An SVG of all curves over real steps, on a logarithmic axis as in the paper: a colour an algorithm, a line a run.
+    /// An SVG of all curves over real steps, on a logarithmic axis as in the paper: a colour for
+    /// each algorithm, a line for each run.
     pub fn figure(&self) -> String {
         let mut lines = Vec::new();
         for (compared, color) in self.algorithms.iter().zip(COLORS.iter().cycle()) {
@@ -267,8 +271,9 @@ mod tests {
         compared
     }
 
-    /// By hand, with returns below 0 as well; fails when a share is of another algorithm's return, a run that never gets there
-    /// counts, or the final return is not that of the end.
+    /// Compares with numbers worked out by hand, also for negative returns. Fails when a share is
+    /// taken of the wrong algorithm's return, a run that never reaches it counts, or the final
+    /// return is not taken from the end of a run.
     #[test]
     fn shares_by_hand() {
         for shift in [0.0, -200.0] {
@@ -319,7 +324,8 @@ mod tests {
         }
     }
 
-    /// Fails when settings, or worlds, that differ are taken for seeds of one.
+    /// Fails when runs with different settings or environments are grouped as seeds of one
+    /// experiment.
     #[test]
     fn what_differs_is_numbered() {
         let mut names = Names::default();

@@ -5,21 +5,22 @@ use ron::ser::PrettyConfig;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Everything that decides the numbers of a run, apart from its seed. `C` is [`AlgorithmConfig`], or the
-/// configuration of an algorithm in another crate.
+/// Everything that decides the numbers of a run, apart from its seed. `C` is [`AlgorithmConfig`],
+/// or the configuration of an algorithm in another crate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentConfig<C = AlgorithmConfig> {
     /// The real environment.
     pub environment: EnvironmentConfig,
-    /// Real environment steps to learn from, 1 to 1e12: training stops after the first iteration that reaches
-    /// them. Paper, figure 1: 100,000 and more.
+    /// Real environment steps to learn from, 1 to 1e12: training stops after the first iteration
+    /// that reaches them. Paper, figure 1: 100,000 and more.
     pub real_steps: usize,
-    /// Length of real and imagined episodes \[control steps\], 1 to 100,000. Default: the environment's own.
+    /// Length of real and imagined episodes \[control steps\], 1 to 100,000. Default: the
+    /// environment's own.
     #[serde(default)]
     pub horizon: Option<usize>,
-    /// Real episodes of each report, 1 to 100,000; they are neither counted nor learned from. Default: 20, as the
-    /// authors of MB-MPO, one for each of 20 tasks.
+    /// Real episodes of each report, 1 to 100,000; they are neither counted nor learned from.
+    /// Default: 20, as the authors of MB-MPO, one for each of 20 tasks.
     #[serde(default = "evaluation_episodes")]
     pub evaluation_episodes: usize,
     /// The algorithm and its hyper-parameters.
@@ -67,11 +68,12 @@ impl<C: AlgorithmChoice> Check for AtHorizon<'_, C> {
 }
 
 impl<C: AlgorithmChoice> ExperimentConfig<C> {
-    /// Parses and checks a configuration in RON; `origin` is its name in error messages. Paths are left as they
-    /// are.
+    /// Parses and checks a configuration in RON; `origin` is its name in error messages. Paths are
+    /// left as they are.
     ///
     /// # Errors
-    /// When it is not RON, a key is unknown or missing, or a value is of the wrong type or out of range.
+    /// When it is not RON, a key is unknown or missing, or a value is of the wrong type or out of
+    /// range.
     pub fn from_ron(source: &str, origin: &str) -> Result<Checked<Self>> {
         let config: Self = text::parse(source, origin)?;
         let place = |wrong| Error::Invalid(text::place(source, origin, wrong));

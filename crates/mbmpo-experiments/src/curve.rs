@@ -1,8 +1,8 @@
 use crate::figure::{COLORS, Chart, Line, line_chart};
 use mbmpo_core::IterationMetrics;
 
-/// An SVG of the return against real steps: of the reported policy with a band of one standard deviation over the
-/// episodes, and of the adapted policies of MB-MPO.
+/// An SVG of the return against real steps: of the reported policy with a band of one standard
+/// deviation over the episodes, and of the adapted policies of MB-MPO.
 pub fn learning_curve(title: &str, history: &[IterationMetrics]) -> String {
     let [pre_update, post_update, ..] = COLORS;
     let reported = history

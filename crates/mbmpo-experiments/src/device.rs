@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Where tensors live and which of Burn's backends computes with them.
+/// The device of the tensors and the Burn backend that computes with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceKind {
@@ -22,7 +22,7 @@ impl DeviceKind {
     /// All of them, compiled in or not.
     pub const ALL: [Self; 3] = [Self::Cpu, Self::Ndarray, Self::Webgpu];
 
-    /// What the command line calls it; the Cargo feature that compiles it in has the same name.
+    /// Name on the command line, and of the Cargo feature that compiles it in.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",

@@ -1,10 +1,11 @@
-//! What tells two configurations apart.
+//! Comparison of two configurations.
 
 use crate::text::plain_path;
 use crate::{AlgorithmChoice, Error, ExperimentConfig, Result};
 use serde_json::Value;
 
-/// What decides about the numbers of a run: how many real steps it takes changes none of those before.
+/// The configuration without the budget of real steps, which changes no number of the iterations
+/// before its end.
 pub(crate) fn without_budget<C: Clone>(config: &ExperimentConfig<C>) -> ExperimentConfig<C> {
     ExperimentConfig {
         real_steps: 1,
@@ -12,8 +13,8 @@ pub(crate) fn without_budget<C: Clone>(config: &ExperimentConfig<C>) -> Experime
     }
 }
 
-/// The first value by which two configurations lead to other numbers, as `KEY there is A, here B`; the budget of real
-/// steps does not.
+/// The first value in which two configurations differ, as `KEY there is A, here B`. The budget of
+/// real steps may differ.
 pub(crate) fn difference<C: AlgorithmChoice>(
     there: &ExperimentConfig<C>,
     here: &ExperimentConfig<C>,

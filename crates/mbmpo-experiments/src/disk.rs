@@ -1,4 +1,4 @@
-//! What keeping a run asks of the file system.
+//! The file operations that keep a run safe.
 
 use crate::{Error, Result};
 use std::fmt::Debug;
@@ -6,15 +6,16 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Writing so that a file is whole or as it was before, whatever happens meanwhile. Tests have a disk that fails.
+/// Operations on files, from which [`Disk::replace`] makes an atomic write. A trait, so that tests
+/// can let them fail.
 pub(crate) trait Disk: Debug + Send {
-    /// Makes a directory where there is none.
+    /// Makes a directory, with its parents, if it does not exist.
     fn make_directory(&mut self, path: &Path) -> io::Result<()>;
-    /// Makes a file and waits until the disk has it.
+    /// Writes a file and flushes it to the disk.
     fn write(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
-    /// Gives a file another name, in place of what had it.
+    /// Renames a file, replacing the one of that name.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Waits until the disk has the names in a directory.
+    /// Flushes the names in a directory to the disk.
     fn sync_directory(&mut self, path: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&mut self, path: &Path) -> io::Result<()>;
@@ -32,7 +33,7 @@ pub(crate) trait Disk: Debug + Send {
     }
 }
 
-/// The bytes of a file, which are at most `largest`.
+/// The bytes of a file; an error where there are more than `largest`.
 pub(crate) fn read(path: &Path, largest: u64) -> Result<Vec<u8>> {
     let unreadable = |source| Error::Unreadable {
         path: path.to_owned(),
@@ -45,7 +46,7 @@ pub(crate) fn read(path: &Path, largest: u64) -> Result<Vec<u8>> {
         return Err(refused("it is not a file".to_owned()));
     }
     let mut bytes = Vec::new();
-    // it may grow while it is read
+    // the file may grow meanwhile
     let mut limited = file.take(largest.saturating_add(1));
     limited.read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > largest {
@@ -80,7 +81,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
-        // elsewhere a directory cannot be opened, and need not be
+        // on other systems a directory cannot be opened, and renaming needs no flush
         if cfg!(unix) {
             File::open(path)?.sync_all()?;
         }

@@ -1,4 +1,4 @@
-//! What a robot looks like, at rest and in motion.
+//! Pictures of a robot, at rest and in motion.
 
 use crate::evaluation::require_fit;
 use crate::run_directory::Finished;
@@ -7,18 +7,18 @@ use mbmpo_core::{Environment, Policy, Purpose, Streams, UniformPolicy};
 use mbmpo_envs::{Frame, RobotEnvironment, Variant, picture};
 use std::path::Path;
 
-/// SVG documents.
+/// Two SVG documents.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawing {
-    /// What is drawn.
+    /// Name of the robot.
     pub name: String,
-    /// The robot as an episode begins, without noise.
+    /// The robot in its initial state, without noise.
     pub portrait: String,
     /// Moments of a rollout, side by side.
     pub strip: String,
 }
 
-/// Which rollout to draw.
+/// The rollout to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrawingOptions {
     /// Length of the rollout \[control steps\], unless the episode ends before.
@@ -32,7 +32,8 @@ pub struct DrawingOptions {
 /// Draws a robot under random actions.
 ///
 /// # Errors
-/// When there is no such environment or it has no robot, a file is wrong, or the simulation diverges.
+/// When there is no such environment or it has no robot, a file is wrong, or the simulation
+/// diverges.
 pub fn draw(
     environment: &EnvironmentChoice,
     variant: Variant,
@@ -45,7 +46,7 @@ pub fn draw(
     rollout(robot, &policy, options)
 }
 
-/// Draws what the policy of a run does.
+/// Draws a robot under the policy of a run.
 ///
 /// # Errors
 /// When `path` is not a run, its environment has no robot, or the simulation diverges.

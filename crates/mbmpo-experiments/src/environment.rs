@@ -1,4 +1,4 @@
-//! Which environment: one that comes with the program, or a robot of one's own.
+//! The choice of an environment: one that comes with the program, or a user's robot.
 
 use crate::{Error, OutOfRange, Result, text};
 use mbmpo_core::{Check, Checked, Checker};
@@ -9,17 +9,17 @@ use mbmpo_envs::{
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Which environment.
+/// The environment of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentConfig {
-    /// One of [`mbmpo_envs::NAMES`], or what a robot of one's own is called. A preset without it is for any environment
-    /// that the command line names.
+    /// One of [`mbmpo_envs::NAMES`], or the name of a user's robot. A preset without a name is for
+    /// any environment.
     #[serde(default)]
     pub name: String,
-    /// Which source it follows where sources differ. Without effect on a robot of one's own.
+    /// The source that it follows where sources differ. Without effect on a user's robot.
     pub variant: Variant,
-    /// A robot of one's own.
+    /// A user's robot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<RobotFiles>,
     /// Factors on the masses, motors and friction of the robot. Default: none.
@@ -27,7 +27,8 @@ pub struct EnvironmentConfig {
     pub physics: Physics,
 }
 
-/// The files of a robot of one's own. In a file, their paths are relative to the directory of that file.
+/// The files of a user's robot. In a configuration file, their paths are relative to the directory
+/// of that file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RobotFiles {
@@ -37,14 +38,14 @@ pub struct RobotFiles {
     pub task: PathBuf,
 }
 
-/// What a command was asked to do something with.
+/// The environment that a user chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EnvironmentChoice {
     /// One of [`mbmpo_envs::NAMES`].
     Name(String),
-    /// A robot of one's own, which is called what its file is.
+    /// A user's robot, named after its file.
     Files(RobotFiles),
-    /// The one of the preset, which is a file that names it.
+    /// The environment that the preset, a file, names.
     OfPreset,
 }
 
@@ -55,7 +56,7 @@ impl From<&str> for EnvironmentChoice {
 }
 
 impl EnvironmentChoice {
-    /// The name, where it is chosen here.
+    /// The name; nothing where the preset decides.
     pub(crate) fn name(&self) -> Option<String> {
         match self {
             Self::Name(name) => Some(name.clone()),
@@ -85,7 +86,7 @@ impl EnvironmentChoice {
             check_name(name)?;
         }
         Ok(EnvironmentConfig {
-            name: self.name().ok_or_else(undecided)?,
+            name: self.name().ok_or(Error::NoEnvironment)?,
             variant,
             files: match self {
                 Self::Files(files) => Some(files.clone()),
@@ -96,7 +97,7 @@ impl EnvironmentChoice {
     }
 }
 
-/// That there is an environment of that name.
+/// Requires that there is an environment of that name.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     if NAMES.contains(&name) {
         return Ok(());
@@ -104,19 +105,11 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Err(Error::unknown("environment", name, NAMES))
 }
 
-pub(crate) fn undecided() -> Error {
-    Error::Mismatch(
-        "which environment? Name one (see `mbmpo env list`), give a robot of your own with --robot FILE.xml --task \
-         FILE.ron, or, to train, a --preset FILE.ron that names one"
-            .to_owned(),
-    )
-}
-
 impl Check for EnvironmentConfig {
     fn inspect(&self, checker: &mut Checker) {
         let (name, value) = (self.name.as_str(), format!("`{}`", self.name));
         if self.files.is_some() {
-            // run directories are named after it
+            // run directories are named after the robot
             let plain = !name.is_empty() && !name.contains(['/', '\\']);
             checker.demand("name", value, plain, "a word without slashes");
         } else {
@@ -135,7 +128,8 @@ impl EnvironmentConfig {
     /// The environment, not yet reset.
     ///
     /// # Errors
-    /// When there is none of that name, a file of the robot is wrong, or its physics names what it does not have.
+    /// When there is none of that name, a file of the robot is wrong, or `physics` names a part
+    /// that the robot does not have.
     pub fn make(&self) -> Result<Box<dyn Simulated>> {
         if self.is_point() && self.physics.is_default() {
             return Ok(mbmpo_envs::make(&self.name, self.variant)?);
@@ -197,7 +191,7 @@ impl RobotFiles {
     }
 }
 
-/// Says which robot an error is about.
+/// Adds the robot to an error.
 fn refused(origin: String) -> impl FnOnce(mbmpo_core::Error) -> Error {
     move |source| Error::Robot { origin, source }
 }

@@ -4,24 +4,24 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// What can go wrong in an experiment.
+/// The errors of experiments.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name that stands for nothing.
+    /// An unknown name.
     #[error(
         "there is no {kind} `{name}`{} (there are {})",
         hint(nearest),
         list(known)
     )]
     UnknownName {
-        /// What it should name.
+        /// The kind of thing that it should name.
         kind: &'static str,
         /// The name.
         name: String,
         /// The most similar one that exists.
         nearest: Option<String>,
-        /// Everything that exists.
+        /// All names that exist.
         known: Vec<String>,
     },
     /// A file that cannot be read.
@@ -32,7 +32,7 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A file that says something wrong.
+    /// A file that cannot be parsed.
     #[error("{file}:{line}:{column}: {message}")]
     Parse {
         /// Its name.
@@ -45,7 +45,7 @@ pub enum Error {
         message: String,
     },
     /// A `key.path=value` that cannot be applied.
-    #[error("--set {text}: {message}")]
+    #[error("override {text}: {message}")]
     Override {
         /// As given.
         text: String,
@@ -55,7 +55,7 @@ pub enum Error {
     /// Values out of range, one a line.
     #[error("{}", lines(.0))]
     Invalid(Vec<OutOfRange>),
-    /// A robot of one's own that cannot be used.
+    /// A user's robot that cannot be used.
     #[error("{origin}: {source}")]
     Robot {
         /// The file or files.
@@ -63,29 +63,30 @@ pub enum Error {
         /// What is wrong.
         source: mbmpo_core::Error,
     },
-    /// An environment that breaks promises.
+    /// An environment that fails checks.
     #[error("{environment} fails {failures} of {checks} checks")]
     ChecksFailed {
         /// Its name.
         environment: String,
-        /// How many.
+        /// Number of failed checks.
         failures: usize,
-        /// Of how many.
+        /// Number of checks.
         checks: usize,
     },
-    /// Parts that do not fit together.
+    /// Neither the choice of an environment nor the preset names one.
+    #[error("which environment? neither the choice nor the preset names one")]
+    NoEnvironment,
+    /// Values that do not fit together.
     #[error("{0}")]
     Mismatch(String),
     /// A device whose backend is not compiled in.
-    #[error(
-        "device `{device}` is not in this build; build with `cargo build --package mbmpo-cli --features {device}`"
-    )]
+    #[error("device `{device}` is not in this build: its Cargo feature, of the same name, is off")]
     Device {
         /// Its name, which is also the name of the Cargo feature.
         device: &'static str,
     },
-    /// A directory that is not that of a run.
-    #[error("{} is not a run: there is no {looked_for} (a run is made by `mbmpo train`)", path.display())]
+    /// A directory that is no run directory.
+    #[error("{} is not a run: there is no {looked_for}", path.display())]
     NotARun {
         /// The directory.
         path: PathBuf,
@@ -94,7 +95,7 @@ pub enum Error {
     },
     /// A directory that already has a run in it.
     #[error(
-        "{} already holds a run (found {found}); go on with it by --resume, choose another directory with --out, or remove it",
+        "{} already holds a run (found {found})",
         path.display()
     )]
     RunExists {
@@ -104,7 +105,7 @@ pub enum Error {
         found: String,
     },
     /// A directory in which a run cannot be made.
-    #[error("cannot write to {}: {source}; choose another directory with --out", path.display())]
+    #[error("cannot write to {}: {source}", path.display())]
     Unwritable {
         /// The directory or file.
         path: PathBuf,
@@ -120,21 +121,21 @@ pub enum Error {
     Locked {
         /// The directory.
         path: PathBuf,
-        /// The number of the process, where it is known.
+        /// The id of the process; empty where it is unknown.
         holder: String,
     },
-    /// A run that cannot be gone on with as asked.
+    /// A run that cannot be resumed with this configuration.
     #[error(
-        "{} holds another run: {what}; repeat its command, or choose another directory with --out",
+        "{} holds another run: {what}",
         path.display()
     )]
     Differs {
         /// The directory.
         path: PathBuf,
-        /// What is different.
+        /// The difference.
         what: String,
     },
-    /// A file of a checkpoint that is not what it was.
+    /// A file of a checkpoint that was changed.
     #[error("{} cannot be used: {what}", path.display())]
     Damaged {
         /// The file.
@@ -144,32 +145,31 @@ pub enum Error {
     },
     /// A checkpoint of another version.
     #[error(
-        "{} is of format {found}, this mbmpo reads format {known}: go on with the mbmpo that wrote it (its version is in the \
-         file), or start anew with --out",
+        "{} is of format {found}, this mbmpo reads format {known}",
         path.display()
     )]
     Format {
         /// The file.
         path: PathBuf,
-        /// Of the file.
+        /// Format of the file.
         found: u64,
-        /// Of this version.
+        /// Format of this version.
         known: u64,
     },
-    /// A run none of whose checkpoints can be used.
+    /// A run without a usable checkpoint.
     #[error(
-        "{}: no checkpoint is whole ({source}); start anew with another --out, the metrics and the policy so far stay here",
+        "{}: no checkpoint is whole ({source})",
         path.display()
     )]
     NoCheckpoint {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with the newest.
+        /// The error of the newest.
         source: Box<Error>,
     },
-    /// A file that could not be written while running.
+    /// A file of a run that could not be written.
     #[error(
-        "cannot write {}: {source}; {}",
+        "cannot write {}: {source}{}",
         path.display(),
         after_loss(kept)
     )]
@@ -178,7 +178,7 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
-        /// The latest checkpoint, which is as it was.
+        /// The latest checkpoint, which is unchanged.
         kept: Option<PathBuf>,
     },
     /// A file that could not be written.
@@ -189,63 +189,81 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A run that failed while it learned.
+    /// A run in which the algorithm failed.
     #[error(
         "iteration {iteration} with seed {seed}: {source}; {}",
-        after_failure(source, *attempts, kept)
+        after_failure(*attempts, kept)
     )]
     Failed {
-        /// Counts from 0.
+        /// Its number, from 0.
         iteration: usize,
-        /// Of the run.
+        /// Seed of the run.
         seed: u64,
         /// What went wrong.
         source: mbmpo_core::Error,
-        /// How often the iteration was tried again.
+        /// Number of retries of the iteration.
         attempts: usize,
-        /// The latest checkpoint, which is as it was.
+        /// The latest checkpoint, which is unchanged.
         kept: Option<PathBuf>,
     },
-    /// A run that was asked to stop, and was saved.
+    /// A run that was stopped by a signal and saved.
     #[error(
-        "stopped after {} iterations and {} real steps; saved in {} ({:.1} MB), repeat the command with --resume to go on",
+        "stopped after {} iterations and {} real steps; saved in {} ({:.1} MB)",
         position.iterations,
         position.real_steps,
         path.display(),
         *bytes as f64 / 1e6
     )]
     Interrupted {
-        /// Its number.
+        /// Number of the signal.
         signal: i32,
-        /// How far it had come.
+        /// Progress of the run.
         position: Position,
         /// Size of the checkpoint.
         bytes: u64,
         /// The directory of the run.
         path: PathBuf,
     },
-    /// The simulation or the learning failed.
+    /// The simulation or the algorithm failed.
     #[error(transparent)]
     Learning(#[from] mbmpo_core::Error),
-    /// The system refuses something that should not fail.
+    /// The operating system, or a library, failed unexpectedly.
     #[error("{0}")]
     System(String),
+}
+
+/// The place where a value is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// `FILE:LINE:COLUMN`, or the file where it does not have the key.
+    File(String),
+    /// `KEY=VALUE`, an override.
+    Override(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(place) => f.write_str(place),
+            Self::Override(text) => write!(f, "override {text}"),
+        }
+    }
 }
 
 /// A value out of range, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfRange {
-    /// `FILE:LINE:COLUMN`, the file where it does not have the key, or `--set KEY=VALUE`.
-    pub origin: String,
+    /// The place that set it.
+    pub origin: Origin,
     /// The value.
     pub value: InvalidValue,
 }
 
 impl OutOfRange {
-    /// Of the same origin.
-    pub(crate) fn all(origin: &str, violations: Violations) -> Vec<Self> {
+    /// All violations, in one file.
+    pub(crate) fn all(file: &str, violations: Violations) -> Vec<Self> {
         let here = |value| Self {
-            origin: origin.to_owned(),
+            origin: Origin::File(file.to_owned()),
             value,
         };
         violations.0.into_iter().map(here).collect()
@@ -273,7 +291,7 @@ pub(crate) fn by_name<T: Copy, const N: usize>(
 }
 
 impl Error {
-    /// That there is no `name` among those that are `known`.
+    /// The error that `name` is not among those that are `known`.
     pub(crate) fn unknown(kind: &'static str, name: &str, known: &[&str]) -> Self {
         Self::UnknownName {
             kind,
@@ -283,8 +301,8 @@ impl Error {
         }
     }
 
-    /// What a process ends with: 2 for wrong input as for arguments that clap refuses, 3 where a disk did not take a file,
-    /// 128 and the signal where one stopped it, else 1.
+    /// The exit code of a process: 2 for wrong input (as clap for wrong arguments), 3 for a file
+    /// that could not be written, 128 plus the signal that stopped it, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted { signal, .. } => u8::try_from(128 + signal).unwrap_or(1),
@@ -295,7 +313,7 @@ impl Error {
         }
     }
 
-    /// Whether it is due to what was typed or what a file contains, and not to what happened while running.
+    /// Whether the cause is in the arguments or in a file, and not in the course of the run.
     pub fn is_input(&self) -> bool {
         match self {
             Self::Write { .. }
@@ -324,31 +342,19 @@ fn by(holder: &str) -> impl fmt::Display {
 
 fn after_loss(kept: &Option<PathBuf>) -> impl fmt::Display {
     match kept {
-        Some(path) => format!(
-            "{} is as it was: make room, then repeat the command with --resume",
-            path.display()
-        ),
-        None => "make room, then repeat the command with --resume".to_owned(),
+        Some(path) => format!("; {} is as it was", path.display()),
+        None => String::new(),
     }
 }
 
-fn after_failure(
-    source: &mbmpo_core::Error,
-    attempts: usize,
-    kept: &Option<PathBuf>,
-) -> impl fmt::Display {
+fn after_failure(attempts: usize, kept: &Option<PathBuf>) -> impl fmt::Display {
     let kept = match kept {
         Some(path) => format!("{} has a good state", path.display()),
         None => "nothing was saved before".to_owned(),
     };
     match attempts {
-        _ if !source.is_numeric() => kept,
-        0 => format!(
-            "{kept}: repeat the command with --resume --on-nan rollback to try other random numbers"
-        ),
-        n => format!(
-            "{kept}; other random numbers did not help {n} times, change a setting and begin anew with --out"
-        ),
+        0 => kept,
+        n => format!("{kept}; other random numbers did not help {n} times"),
     }
 }
 

@@ -43,12 +43,13 @@ pub fn evaluate(path: &Path, episodes: usize, seed: u64) -> Result<Evaluation> {
     evaluate_run::<AlgorithmConfig>(path, episodes, seed)
 }
 
-/// Runs the policy of the run in `path` for `episodes` episodes; of a meta-learner the pre-update policy, with which the
-/// paper reports returns. The random numbers are not those of the run's own reports, whatever the seed.
+/// Runs the policy of the run in `path` for `episodes` episodes; of a meta-learner the pre-update
+/// policy, with which the paper reports returns. The random numbers are not those of the run's own
+/// reports, whatever the seed.
 ///
 /// # Errors
-/// When `path` is not a run of one of the algorithms of `C`, `episodes` is 0, the policy does not fit the environment, or
-/// the simulation diverges.
+/// When `path` is not a run of one of the algorithms of `C`, `episodes` is 0, the policy does not
+/// fit the environment, or the simulation diverges.
 pub fn evaluate_run<C: AlgorithmChoice>(
     path: &Path,
     episodes: usize,
@@ -105,8 +106,8 @@ impl<C: AlgorithmChoice> Finished<C> {
     }
 }
 
-/// Requires that a policy with these numbers of observation and action components is one for the environment; `path` is
-/// the run that it is from.
+/// Requires that a policy with these numbers of observation and action components fits the
+/// environment; `path` is the run of the policy.
 pub(crate) fn require_fit(
     (observations, actions): (usize, usize),
     environment: &dyn Environment,

@@ -118,7 +118,8 @@ fn plot(line: &Line) -> Plot {
 
 const CLIP: &str = "kuva-clip-";
 
-/// Numbers the clip paths of an SVG from 1 on: the library numbers them through the life of the process.
+/// Numbers the clip paths of an SVG from 1 on: the library numbers them through the life of the
+/// process.
 fn number_clips(svg: &str) -> String {
     let mut parts = svg.split(CLIP);
     let mut text = parts.next().unwrap_or_default().to_owned();

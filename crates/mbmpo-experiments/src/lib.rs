@@ -1,18 +1,23 @@
 //! Presets, the trainer loop, run directories and learning curves for mbmpo.
 //!
-//! - [`ExperimentConfig`]: everything that decides what a run does, apart from its seed; [`preset`] has the
-//!   embedded ones, [`overrides`] changes single values;
-//! - [`EnvironmentChoice`]: one of the [`environments`], or a robot of one's own; [`check_environment`] tells whether it
-//!   keeps the promises of [`Environment`](mbmpo_core::Environment);
-//! - [`RunDirectory`]: where a run leaves its configuration, metrics, policy and learning curve, and is taken up again;
-//! - [`checkpoint`]: the whole training state in a file, whatever happens while it is written;
-//! - [`train`]: drives an [`Algorithm`](mbmpo_core::Algorithm); [`run`] does so for an experiment, in a run directory;
+//! - [`ExperimentConfig`]: everything that decides the numbers of a run, apart from its seed;
+//!   [`preset`] has the embedded ones, [`overrides`] changes single values;
+//! - [`EnvironmentChoice`]: one of the [`environments`], or a user's robot; [`check_environment`]
+//!   checks it against the contract of [`Environment`](mbmpo_core::Environment);
+//! - [`AlgorithmConfig`]: the algorithms that come with the program; [`AlgorithmChoice`]: the
+//!   interface by which an algorithm of another crate gets everything below, see
+//!   `examples/cross_entropy_method.rs`;
+//! - [`RunDirectory`]: configuration, metrics, policy, learning curve and checkpoints of a run;
+//! - [`checkpoint`]: the whole training state in a file, written atomically;
+//! - [`run`]: builds the algorithm of an experiment and trains it in a run directory; [`train`] is
+//!   the loop;
 //! - [`adapt`]: fine-tunes the policies of runs, also in an environment whose physics was changed;
-//! - [`compare`]: learning curves of runs side by side, and the real steps that each algorithm needed;
-//! - [`evaluate`]: measures the policy of a run; [`draw`] and [`draw_run`] show what a robot does;
+//! - [`compare`]: learning curves of runs, and the real steps that each algorithm needed;
+//!   [`figure`]: line charts;
+//! - [`evaluate`]: measures the policy of a run; [`draw`] and [`draw_run`]: pictures of a robot;
 //! - [`suite`]: several experiments, several seeds.
 //!
-//! The crate shows nothing on a terminal: who wants to, implements [`Progress`].
+//! The crate prints nothing: a caller that shows progress implements [`Progress`].
 //!
 //! ```
 //! use mbmpo_experiments::preset;
@@ -63,7 +68,7 @@ pub use curve::learning_curve;
 pub use device::DeviceKind;
 pub use drawing::{Drawing, DrawingOptions, draw, draw_run};
 pub use environment::{EnvironmentChoice, EnvironmentConfig, RobotFiles};
-pub use error::{Error, OutOfRange, Result};
+pub use error::{Error, Origin, OutOfRange, Result};
 pub use evaluation::{Evaluation, evaluate, evaluate_run};
 pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};

@@ -1,19 +1,20 @@
-//! One process a run directory.
+//! The lock of a run directory: one process at a time works on it.
 
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-/// A file that is locked as long as this lives. The system gives the lock back when the process ends, however it does, so
-/// what a killed process leaves behind locks nobody out; the number of the process is in it for the error message.
+/// A lock on a file, held until it is dropped. The system releases it when the process ends, even
+/// by a kill, so there are no stale locks. The file contains the id of the process, for the error
+/// message of others.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Locks the directory `run` by its file `lock`, which stays.
+    /// Locks the directory `run` by its file `lock`, which is never removed.
     pub(crate) fn take(run: &Path) -> Result<Self> {
         let path = run.join("lock");
         let unwritable = |source| Error::Unwritable {

@@ -1,19 +1,21 @@
-//! Changing single values of a configuration, as `--set key.path=value` does.
+//! Changing single values of a configuration by `key.path=value`.
 
 use crate::text::{brief, plain_path, plain_types};
-use crate::{AlgorithmChoice, Error, ExperimentConfig, OutOfRange, Result, nearest};
+use crate::{AlgorithmChoice, Error, ExperimentConfig, Origin, OutOfRange, Result, nearest};
 use mbmpo_core::{Check, Checked, Violations};
 use mbmpo_envs::Simulated;
 use serde_json::Value;
 
-/// What is below has maps from names, which may have dots: `mass.torso` is that of the torso, whether it was there or not.
+/// Its fields are maps, whose keys may contain dots and need not exist: `mass.left.foot` is the
+/// mass of `left.foot`.
 const MAPS: &str = "environment.physics.";
 
-/// `config` with every `key.path=value` applied, in order. A value is written as in RON: `3`, `1e-3`, `[128, 128]`,
-/// `true`, `Authors`. A leading `env.` stands for `environment.`.
+/// `config` with every `key.path=value` applied, in order. A value is written as in RON: `3`,
+/// `1e-3`, `[128, 128]`, `true`, `Authors`. A leading `env.` stands for `environment.`.
 ///
 /// # Errors
-/// When a text has no `=`, a key does not exist, or a value is of the wrong type; ranges are not checked.
+/// When a text has no `=`, a key does not exist, or a value is of the wrong type; ranges are not
+/// checked.
 pub fn apply<C: AlgorithmChoice>(
     config: ExperimentConfig<C>,
     overrides: &[String],
@@ -21,11 +23,12 @@ pub fn apply<C: AlgorithmChoice>(
     Ok(Overridden::new(config, overrides)?.config().clone())
 }
 
-/// A configuration with overrides, which are to blame for what was right without them.
+/// A configuration before and after each of its overrides, so that an error can be attributed to
+/// one of them.
 pub(crate) struct Overridden<'a, C> {
     overrides: &'a [String],
     first: ExperimentConfig<C>,
-    /// After each override.
+    /// The configuration after each override.
     later: Vec<ExperimentConfig<C>>,
 }
 
@@ -47,13 +50,13 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
         })
     }
 
-    /// With all overrides.
+    /// The configuration with all overrides.
     pub(crate) fn config(&self) -> &ExperimentConfig<C> {
         self.later.last().unwrap_or(&self.first)
     }
 
-    /// The configuration, checked, with the horizon of its environment where it has none. `place` is asked about what is
-    /// wrong without any override, too.
+    /// The configuration, checked, with the horizon of its environment where it has none. `place`
+    /// gives the place of values that are out of range without any override, too.
     ///
     /// # Errors
     /// When a value is out of range, or there is no such environment.
@@ -85,7 +88,7 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
             };
             match self.culprit(wrong_in) {
                 Some(text) => in_overrides.push(OutOfRange {
-                    origin: format!("--set {}", brief(text)),
+                    origin: Origin::Override(brief(text)),
                     value,
                 }),
                 None => in_file.push(value),
@@ -101,7 +104,8 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
         make(self.config()).map_err(|error| self.blame(error, |stage| make(stage).is_err()))
     }
 
-    /// The error, said of the override after which it was `wrong`, where it is one.
+    /// The error, attributed to the override after which the configuration was `wrong`, if it was
+    /// one.
     pub(crate) fn blame(
         &self,
         error: Error,
@@ -116,7 +120,7 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
         }
     }
 
-    /// The override after which it was wrong to the end.
+    /// The override from which on the configuration was wrong.
     fn culprit(&self, wrong: impl Fn(&ExperimentConfig<C>) -> bool) -> Option<&String> {
         let right = self.later.iter().rposition(|stage| !wrong(stage));
         match right {
@@ -140,7 +144,7 @@ fn apply_one<C: AlgorithmChoice>(
         None => path.to_owned(),
     };
     let mut tree = serde_json::to_value(config).map_err(|e| e.to_string())?;
-    // left out where it changes nothing
+    // not serialized where it is the default
     let physics = &config.environment.physics;
     tree["environment"]["physics"] = serde_json::to_value(physics).map_err(|e| e.to_string())?;
     *find(&mut tree, &path)? = value;
@@ -160,7 +164,7 @@ fn parse_value(text: &str) -> Result<Value, String> {
         return Ok(Value::String(text.to_owned()));
     }
     match ron::from_str(text) {
-        // an infinite number: there are none in JSON
+        // JSON has no infinite numbers
         Ok(Value::Null) => Ok(Value::String(text.to_owned())),
         Ok(value) => Ok(value),
         Err(error) => Err(format!("cannot read the value `{text}`: {}", error.code)),
@@ -188,7 +192,7 @@ fn find<'a>(tree: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
     Ok(node)
 }
 
-/// What is inside an enum's variant: its name is not part of a path.
+/// The fields of an enum's variant, whose name is not part of a path; other nodes as they are.
 fn inside(node: &mut Value) -> &mut Value {
     let variant = variant(node).map(str::to_owned);
     match variant {
@@ -197,7 +201,7 @@ fn inside(node: &mut Value) -> &mut Value {
     }
 }
 
-/// The name of the variant, where the node is one with fields.
+/// The name of the variant, where the node is an enum's variant with fields.
 fn variant(node: &Value) -> Option<&str> {
     let entries = node.as_object().filter(|entries| entries.len() == 1)?;
     let (name, inner) = entries.iter().next()?;
@@ -214,7 +218,8 @@ fn unknown(path: &str, parents: &[&str], segment: &str, known: &[String]) -> Str
         let below = known.iter().filter_map(|key| key.strip_prefix(&prefix));
         below.filter(|rest| !rest.contains('.'))
     };
-    // the same last segment elsewhere, else a similar name in the same place, else one anywhere
+    // candidates: the same last segment elsewhere, else a similar name in the same place, else one
+    // anywhere
     let last = |key: &'_ str| key.rsplit('.').next().map(str::to_owned);
     let wanted = last(path);
     let elsewhere: Vec<_> = known.iter().filter(|key| last(key) == wanted).collect();

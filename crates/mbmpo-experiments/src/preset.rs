@@ -1,13 +1,13 @@
 //! Configurations that come with the program, and those in files.
 
 use crate::algorithm::Preset;
-use crate::environment::{check_name, undecided};
+use crate::environment::check_name;
 use crate::overrides::Overridden;
 use crate::{AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, OutOfRange, Result, text};
 use mbmpo_core::{Check, Checked};
 use std::path::Path;
 
-/// Which algorithm, with which preset.
+/// An algorithm and a preset.
 ///
 /// ```
 /// use mbmpo_experiments::{AlgorithmKind, Selection};
@@ -19,9 +19,9 @@ use std::path::Path;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// MB-MPO where absent, or what the file of the preset is for.
+    /// Default: MB-MPO, or the algorithm of the preset's file.
     pub algorithm: Option<AlgorithmKind>,
-    /// One of [`names`], or the path of a RON file; the first of those names where absent.
+    /// One of [`names`], or the path of a RON file. Default: the first of those names.
     pub preset: Option<String>,
 }
 
@@ -50,7 +50,8 @@ impl Selection {
         self.preset.as_deref().unwrap_or_else(default)
     }
 
-    /// What a run with it is called: the preset, or the name of its file, after the algorithm unless that is MB-MPO.
+    /// A name for runs: that of the preset or of its file, after the algorithm unless that is
+    /// MB-MPO.
     pub fn label(&self) -> String {
         let preset = text::stem(self.preset());
         match self.kind() {
@@ -60,8 +61,9 @@ impl Selection {
     }
 }
 
-/// Names of the embedded presets of an algorithm, the default first: `paper` is the paper's text, `authors` how it was run
-/// for the paper, `quick` a small budget, `tuned` settings that are known to learn.
+/// Names of the embedded presets of an algorithm, the default first: `paper` is the paper's text,
+/// `authors` how it was run for the paper, `quick` a small budget, `tuned` settings that are known
+/// to learn.
 pub fn names(algorithm: AlgorithmKind) -> Vec<&'static str> {
     let mut names = Vec::new();
     for preset in algorithm.presets() {
@@ -120,12 +122,12 @@ pub fn source(
     Ok(text.to_owned())
 }
 
-/// A preset, by name or by path, for an environment, with every `key.path=value` of `overrides` applied, and checked.
-/// Where it has no horizon it gets that of the environment.
+/// A preset, by name or by path, for an environment, with every `key.path=value` of `overrides`
+/// applied, and checked. Without a horizon it gets that of the environment.
 ///
 /// # Errors
-/// When there is no such environment, preset or file, a file or an override is wrong, a value is out of range, or
-/// the configuration is for another environment or algorithm.
+/// When there is no such environment, preset or file, a file or an override is wrong, a value is
+/// out of range, or the configuration is for another environment or algorithm.
 pub fn resolve(
     environment: impl Into<EnvironmentChoice>,
     selection: impl Into<Selection>,
@@ -138,7 +140,7 @@ pub fn resolve(
     let origin = match &chosen {
         _ if is_path(preset) => preset.to_owned(),
         Some(name) => format!("preset `{preset}` of {name}"),
-        None => return Err(undecided()),
+        None => return Err(Error::NoEnvironment),
     };
     let mut config: ExperimentConfig = text::parse(&source, &origin)?;
     if is_path(preset) {
@@ -146,13 +148,13 @@ pub fn resolve(
         config.environment.rebase(directory);
     }
     if config.environment.name.is_empty() {
-        config.environment.name = chosen.clone().ok_or_else(undecided)?;
+        config.environment.name = chosen.clone().ok_or(Error::NoEnvironment)?;
     }
     let asked = chosen.unwrap_or_else(|| config.environment.name.clone());
     if let EnvironmentChoice::Files(files) = environment {
         config.environment.files = Some(files);
     }
-    // an embedded preset is not a file of the user's
+    // the user has no file of an embedded preset, so lines and columns would not help
     let place = |violations| match is_path(preset) {
         true => text::place(&source, &origin, violations),
         false => OutOfRange::all(&origin, violations),
@@ -181,7 +183,8 @@ pub fn resolve(
 /// [`ExperimentConfig::from_ron`] for an algorithm that comes with the program.
 ///
 /// # Errors
-/// When it is not RON, a key is unknown or missing, or a value is of the wrong type or out of range.
+/// When it is not RON, a key is unknown or missing, or a value is of the wrong type or out of
+/// range.
 pub fn read(source: &str, origin: &str) -> Result<Checked<ExperimentConfig>> {
     ExperimentConfig::from_ron(source, origin)
 }

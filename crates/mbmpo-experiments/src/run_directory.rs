@@ -7,6 +7,7 @@ mod pace;
 mod reading;
 mod restoring;
 
+pub(crate) use layout::INFO;
 pub use layout::default_path;
 pub use metrics_log::{parse_metrics, read_metrics};
 pub(crate) use reading::Finished;
@@ -15,7 +16,7 @@ use crate::checkpoint::{Checkpoints, Digest, FORMAT, Manifest, Position};
 use crate::disk::{Disk, RealDisk, temporary};
 use crate::lock::Lock;
 use crate::{Error, ExperimentConfig, Result, RunInfo, Status, learning_curve};
-use layout::{CONFIG, CURVE, INFO, METRICS, POLICY, copied_files};
+use layout::{CONFIG, CURVE, METRICS, POLICY, copied_files};
 use mbmpo_core::{IterationMetrics, Persist, SavedPolicy, State};
 use mbmpo_envs::Simulated;
 use metrics_log::MetricsLog;
@@ -25,13 +26,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The directory of a run: `config.ron` (resolved), `run.json`, and, after each iteration, `metrics.jsonl`,
-/// `policy.safetensors` and `learning_curve.svg`; in `checkpoints` the state from which it can be resumed, see
-/// [`checkpoint`](crate::checkpoint). With a user's robot also `robot.xml` and `task.ron`, copies of its files as
-/// they were when the run began, which the run uses. One process at a time can work on it.
+/// The directory of a run: `config.ron` (resolved), `run.json`, and, after each iteration,
+/// `metrics.jsonl`, `policy.safetensors` and `learning_curve.svg`; in `checkpoints` the state from
+/// which it can be resumed, see [`checkpoint`](crate::checkpoint). With a user's robot also
+/// `robot.xml` and `task.ron`, copies of its files as they were when the run began, which the run
+/// uses. One process at a time can work on it.
 ///
-/// `policy.safetensors` has the bytes of [`SavedPolicy::to_bytes`]; the networks of this workspace, and whatever
-/// else is saved as named arrays, are safetensors.
+/// `policy.safetensors` has the bytes of [`SavedPolicy::to_bytes`]; the networks of this workspace,
+/// and whatever else is saved as named arrays, are safetensors.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
@@ -141,8 +143,9 @@ impl RunDirectory {
         self.write_briskly(CURVE, curve.as_bytes())
     }
 
-    /// Whether a checkpoint is due, `seconds` after the last. Without `seconds`: after every iteration, and every
-    /// minute within a long one, unless that would take more than 2 % of the time.
+    /// Whether a checkpoint is due, `seconds` after the last. Without `seconds`: after every
+    /// iteration, and every minute within a long one, unless that would take more than 2 % of the
+    /// time.
     pub(crate) fn is_due(&self, seconds: Option<f64>) -> bool {
         self.pace.is_due(self.position, seconds)
     }
@@ -202,7 +205,8 @@ impl RunDirectory {
         self.write_durably(INFO, text.as_bytes())
     }
 
-    /// Replaces a file, so that a reader sees the old or the new one, never a part, and waits for the disk.
+    /// Replaces a file, so that a reader sees the old or the new one, never a part, and waits for
+    /// the disk.
     fn write_durably(&mut self, name: &str, content: &[u8]) -> Result<()> {
         RealDisk
             .replace(&self.path.join(name), content)

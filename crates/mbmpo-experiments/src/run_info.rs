@@ -1,56 +1,57 @@
+use crate::run_directory::INFO;
 use crate::{DeviceKind, Error, Result, text};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// What `run.json` says.
+/// The contents of `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// Of mbmpo.
+    /// Version of mbmpo.
     pub version: String,
     /// Name of the environment.
     pub environment: String,
-    /// Name of the preset, or the file.
+    /// Name of the preset, after that of the algorithm unless it is MB-MPO.
     pub preset: String,
     /// The seed.
     pub seed: u64,
-    /// Where tensors lived.
+    /// Device of the tensors.
     pub device: DeviceKind,
     /// Number of threads.
     pub threads: usize,
-    /// How the run is doing.
+    /// Status of the run.
     pub status: Status,
-    /// Why it failed.
+    /// The error with which it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The policy that it fine-tunes.
+    /// The policy that it fine-tunes; absent for a run from scratch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
-    /// The command line that made it.
+    /// The command line that began it.
     pub command: Vec<String>,
     /// When it began \[seconds since 1970\].
     pub started: u64,
-    /// How often it was taken up again.
+    /// Number of times that it was resumed.
     #[serde(default)]
     pub resumed: u32,
-    /// What saving it took so far.
+    /// Cost of its checkpoints so far.
     #[serde(default)]
     pub checkpoints: Saved,
 }
 
-/// What checkpoints cost.
+/// The cost of checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Saved {
-    /// How many were made.
+    /// Number of checkpoints made.
     pub count: usize,
-    /// The time that it took \[s\].
+    /// Time spent on them \[s\].
     pub seconds: f64,
-    /// Size of the latest.
+    /// Size of the latest \[bytes\].
     pub bytes: u64,
 }
 
 impl RunInfo {
-    /// What is known when a run begins, now.
+    /// The contents for a run that begins now.
     pub fn begin(
         environment: &str,
         preset: &str,
@@ -87,24 +88,28 @@ impl RunInfo {
         })
     }
 
+    /// `run.json` of the run in `path`; nothing where there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn of(path: &Path) -> Result<Option<Self>> {
+        let file = path.join(INFO);
+        file.exists().then(|| Self::read(&file)).transpose()
+    }
+
     /// `ENVIRONMENT-PRESET-seedSEED`.
     pub fn label(&self) -> String {
-        format!(
-            "{}-{}-seed{}",
-            self.environment,
-            text::stem(&self.preset),
-            self.seed
-        )
+        format!("{}-{}-seed{}", self.environment, self.preset, self.seed)
     }
 }
 
-/// How a run is doing.
+/// The status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Under way, or killed.
+    /// In progress, or killed.
     Running,
-    /// Done.
+    /// The budget is used up.
     Finished,
     /// Ended with an error.
     Failed,

@@ -3,14 +3,14 @@ use crate::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
-/// What to do when the simulation diverges, or a number is not finite.
+/// The reaction to a simulation that diverges, or a number that is not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnNan {
     /// End with an error.
     #[default]
     Stop,
-    /// Go back to the end of the iteration before and try again with other random numbers, up to [`ATTEMPTS`] times in a row.
-    /// Checkpoints are then made between iterations only.
+    /// Go back to the end of the iteration before and try again with other random numbers, up to
+    /// [`ATTEMPTS`] times in a row. Checkpoints are then made between iterations only.
     Rollback,
 }
 
@@ -41,15 +41,16 @@ impl FromStr for OnNan {
     }
 }
 
-/// How often an iteration is tried again.
+/// Number of times that an iteration is tried again.
 pub const ATTEMPTS: usize = 3;
 
-/// How a run is kept safe.
+/// Checkpoints, and the reaction to numbers that are not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Safety {
-    /// What to do when a number is not finite.
+    /// The reaction to a number that is not finite.
     pub on_nan: OnNan,
-    /// Time between two checkpoints \[s\], 0 for one after every part of an iteration. Where absent: after every
-    /// iteration, and every minute within a long one, unless that would take more than 2 % of the time.
+    /// Time between two checkpoints \[s\], 0 for one after every part of an iteration. Where
+    /// absent: after every iteration, and every minute within a long one, unless that would take
+    /// more than 2 % of the time.
     pub checkpoint_seconds: Option<f64>,
 }

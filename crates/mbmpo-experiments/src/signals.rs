@@ -1,4 +1,4 @@
-//! Ctrl-C and its like: the first asks a run to save and stop, the second ends the process at once.
+//! Ctrl-C and SIGTERM: the first asks a run to save and stop, the second ends the process at once.
 
 use crate::{Error, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -7,24 +7,24 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What was asked for so far.
+/// The signals received so far.
 #[derive(Debug, Clone)]
 pub struct Signals {
     number: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Registers the handlers.
     ///
     /// # Errors
-    /// When the system does not let us.
+    /// When the system refuses.
     pub fn listen() -> Result<Self> {
         let (number, asked) = (
             Arc::new(AtomicUsize::new(0)),
             Arc::new(AtomicBool::new(false)),
         );
         let register = |signal| -> io::Result<()> {
-            // in this order: what the first signal sets is not yet seen by its own shutdown
+            // in this order, so that the first signal does not see the flag that it sets itself
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
             flag::register(signal, Arc::clone(&asked))?;
             flag::register_usize(signal, Arc::clone(&number), signal as usize)?;
@@ -35,7 +35,7 @@ impl Signals {
         Ok(Self { number })
     }
 
-    /// The latest: 2 for Ctrl-C (SIGINT), 15 for SIGTERM.
+    /// The latest signal: 2 for Ctrl-C (SIGINT), 15 for SIGTERM.
     pub fn latest(&self) -> Option<i32> {
         i32::try_from(self.number.load(Ordering::Relaxed))
             .ok()

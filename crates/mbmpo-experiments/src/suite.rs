@@ -1,11 +1,15 @@
-//! Several experiments with several seeds, and a table of what came out.
+//! Several experiments with several seeds, and a table of their results.
+//!
+//! A [`plan`] is a list of [`Job`]s. The directory of a job follows from the job, any process can
+//! [run](Job::run) any job, and [`gather`] reads nothing but the directories, so the jobs of a plan
+//! may run on several machines that share a disk. [`run_suite`] runs all of them in this process.
 
 use crate::{
-    DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, Safety, preset,
-    run, text,
+    DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, Safety,
+    Selection, Status, preset, read_metrics, run, text,
 };
+use mbmpo_core::Checked;
 use mbmpo_core::statistics::{deviation, mean};
-use mbmpo_core::{Checked, IterationMetrics};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,35 +21,44 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Entry {
     /// Name of the environment.
     pub environment: String,
-    /// Name of the preset, or the path of its file.
-    pub preset: String,
+    /// The algorithm and its preset.
+    pub selection: Selection,
+    /// `key.path=value`, changes of the preset.
+    pub overrides: Vec<String>,
 }
 
-/// How to run a suite.
+/// An experiment with a seed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The experiment.
+    pub entry: Entry,
+    /// Decides every random number.
+    pub seed: u64,
+}
+
+/// How to run jobs.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The seeds of every experiment.
-    pub seeds: Vec<u64>,
-    /// Number of runs at once, at least 1.
-    pub jobs: usize,
-    /// Number of threads of all runs together.
+    /// Number of jobs at once, at least 1.
+    pub parallel: usize,
+    /// Number of threads of all of them together.
     pub threads: usize,
-    /// Where the runs go; made where it does not exist.
+    /// Directory of the results; made where it does not exist.
     pub out: PathBuf,
     /// For `run.json`.
     pub command: Vec<String>,
     /// Whether to go on with the runs in `out`.
     pub resume: bool,
-    /// How the runs are kept.
+    /// Checkpoints and retries.
     pub safety: Safety,
 }
 
-/// What one run gave.
+/// The end of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunResult {
     /// Name of the environment.
     pub environment: String,
-    /// Name of the preset.
+    /// The preset with its algorithm and overrides.
     pub preset: String,
     /// The seed.
     pub seed: u64,
@@ -53,7 +66,8 @@ pub struct RunResult {
     pub real_steps: usize,
     /// Mean return of the pre-update policy after the last iteration.
     pub return_pre_mean: f64,
-    /// Mean return of the adapted policies after the last iteration, where there are such.
+    /// Mean return of the adapted policies after the last iteration; absent for algorithms without
+    /// adaptation.
     pub return_post_mean: Option<f64>,
     /// Wall-clock time \[s\].
     pub wall_seconds: f64,
@@ -66,7 +80,7 @@ pub struct RunResult {
 pub struct Row {
     /// Name of the environment.
     pub environment: String,
-    /// Name of the preset.
+    /// The preset with its algorithm and overrides.
     pub preset: String,
     /// Number of seeds.
     pub seeds: usize,
@@ -80,106 +94,69 @@ pub struct Row {
     pub wall_seconds: f64,
 }
 
-/// The experiments of the suite of that name: `quick`, the 2D point and half-cheetah with the quick preset, or `paper`,
-/// every environment with the paper preset.
+/// The experiments of the suite of that name: `quick`, the 2D point and half-cheetah with the quick
+/// preset, or `paper`, every environment with the paper preset.
 pub fn entries(suite: &str) -> Vec<Entry> {
     let entry = |environment: &str| Entry {
         environment: environment.to_owned(),
-        preset: suite.to_owned(),
+        selection: suite.into(),
+        overrides: Vec::new(),
     };
     let chosen = |name: &&str| suite != "quick" || ["point-2d", "half-cheetah"].contains(name);
     let names = mbmpo_envs::NAMES.iter().copied().filter(chosen);
     names.map(entry).collect()
 }
 
-/// Runs every experiment with every seed and leaves, beside the run directories, `results.jsonl` (one object a run)
-/// and `summary.txt` (the table). `watch` makes what shows the progress of a run, from its label and its budget.
+/// Every experiment with every seed.
 ///
 /// # Errors
-/// When a preset cannot be resolved, a directory cannot be written to, or a run fails; the others are still run, unless one
-/// was asked to stop.
+/// When a preset cannot be resolved, or two jobs have the same directory.
+pub fn plan(entries: &[Entry], seeds: &[u64]) -> Result<Vec<Job>> {
+    let mut jobs: Vec<Job> = Vec::new();
+    for entry in entries {
+        // a mistake shows here, before hours of work
+        entry.config()?;
+        for &seed in seeds {
+            let entry = entry.clone();
+            let job = Job { entry, seed };
+            if jobs.iter().any(|other| other.name() == job.name()) {
+                return Err(Error::Mismatch(format!(
+                    "seed {seed} of {} {} is asked for twice",
+                    job.entry.environment,
+                    job.entry.label()
+                )));
+            }
+            jobs.push(job);
+        }
+    }
+    Ok(jobs)
+}
+
+/// Runs all jobs of a plan and gathers their results. `watch` makes the [`Progress`] of a run, from
+/// its name and its budget.
+///
+/// # Errors
+/// When the directory of a job exists already and `options.resume` is not set, a file cannot be
+/// written, or a run fails; the others are still run, unless one was asked to stop.
 pub fn run_suite<P: Progress>(
-    entries: &[Entry],
+    plan: &[Job],
     options: &Options,
     watch: impl Fn(&str, usize) -> P + Sync,
 ) -> Result<Vec<Row>> {
     let out = &options.out;
-    let unwritable = |source| Error::Unwritable {
+    for path in plan.iter().map(|job| job.directory(out)) {
+        if path.exists() && !options.resume {
+            let found = "a directory of that name".to_owned();
+            return Err(Error::RunExists { path, found });
+        }
+    }
+    fs::create_dir_all(out).map_err(|source| Error::Unwritable {
         path: out.clone(),
         source,
-    };
-    fs::create_dir_all(out).map_err(unwritable)?;
-    let workers = options
-        .jobs
-        .clamp(1, (entries.len() * options.seeds.len()).max(1));
-    let threads = (options.threads / workers).max(1);
-    // resolved first: a mistake shows before hours of work
-    let mut jobs: Vec<(RunInfo, Checked<ExperimentConfig>)> = Vec::new();
-    for Entry {
-        environment,
-        preset,
-    } in entries
-    {
-        let config = preset::resolve(environment.as_str(), preset, &[])?;
-        for &seed in &options.seeds {
-            let device = DeviceKind::Cpu;
-            let info = RunInfo::begin(environment, preset, seed, device, threads, &options.command);
-            if jobs.iter().any(|(other, _)| other.label() == info.label()) {
-                return Err(Error::Mismatch(format!("seed {seed} is asked for twice")));
-            }
-            let path = out.join(info.label());
-            if path.exists() && !options.resume {
-                let found = "a directory of that name".to_owned();
-                return Err(Error::RunExists { path, found });
-            }
-            jobs.push((info, config.clone()));
-        }
-    }
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((info, config)) = jobs.get(number) else {
-                        break;
-                    };
-                    let path = out.join(info.label());
-                    let result = one(options, &path, info, config, &watch);
-                    let interrupted = matches!(result, Err(Error::Interrupted { .. }));
-                    if let Ok(mut results) = results.lock() {
-                        results.push((number, result));
-                    }
-                    if interrupted {
-                        // nothing else is begun
-                        next.store(jobs.len(), Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_default();
-    results.sort_by_key(|(number, _)| *number);
-    let (results, failures): (Vec<_>, Vec<_>) = results
-        .into_iter()
-        .map(|(_, result)| result)
-        .partition(Result::is_ok);
-    let results: Vec<_> = results.into_iter().flatten().collect();
-    let rows: Vec<_> = entries
-        .iter()
-        .map(|entry| Row::of(entry, &results))
-        .collect();
-    let mut lines = String::new();
-    for result in &results {
-        lines += &serde_json::to_string(result).map_err(|e| Error::System(e.to_string()))?;
-        lines.push('\n');
-    }
-    for (name, text) in [("results.jsonl", lines), ("summary.txt", table(&rows))] {
-        let path = out.join(name);
-        fs::write(&path, text).map_err(|source| Error::Write { path, source })?;
-    }
-    // What succeeded is kept; that somebody stopped it, else the first failure, is what the caller hears of.
-    let mut failures: Vec<Error> = failures.into_iter().filter_map(Result::err).collect();
+    })?;
+    let mut failures = run_all(plan, options, watch);
+    let rows = gather(plan, out)?;
+    // the caller learns that somebody stopped the suite, else of the first failure
     failures.sort_by_key(|error| !matches!(error, Error::Interrupted { .. }));
     match failures.into_iter().next() {
         Some(error) => Err(error),
@@ -187,18 +164,162 @@ pub fn run_suite<P: Progress>(
     }
 }
 
-/// Runs one experiment, or what is left of it.
-fn one<P: Progress>(
+/// Runs the jobs, `options.parallel` at once, and returns the failures in their order.
+fn run_all<P: Progress>(
+    jobs: &[Job],
     options: &Options,
-    path: &Path,
-    info: &RunInfo,
-    config: &Checked<ExperimentConfig>,
-    watch: &impl Fn(&str, usize) -> P,
-) -> Result<RunResult> {
-    let mut directory = RunDirectory::open(Some(path), config, info.clone(), options.resume)?;
-    let mut progress = watch(&info.label(), config.real_steps);
-    let last = run(config, &mut directory, options.safety, &mut progress)?;
-    Ok(RunResult::new(&directory, &last))
+    watch: impl Fn(&str, usize) -> P + Sync,
+) -> Vec<Error> {
+    let workers = options.parallel.clamp(1, jobs.len().max(1));
+    let threads = (options.threads / workers).max(1);
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(number) else {
+                break;
+            };
+            let Err(error) = job.run(options, threads, &watch) else {
+                continue;
+            };
+            if matches!(error, Error::Interrupted { .. }) {
+                // no other job is begun
+                next.store(jobs.len(), Ordering::Relaxed);
+            }
+            if let Ok(mut failures) = failures.lock() {
+                failures.push((number, error));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    let mut failures = failures.into_inner().unwrap_or_default();
+    failures.sort_by_key(|(number, _)| *number);
+    failures.into_iter().map(|(_, error)| error).collect()
+}
+
+/// Reads the results of the finished jobs of a plan in `out`, and leaves there `results.jsonl` (one
+/// object a run) and `summary.txt` (the table). There is one row for each experiment.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn gather(plan: &[Job], out: &Path) -> Result<Vec<Row>> {
+    let (mut lines, mut groups) = (String::new(), Vec::<(&Entry, Vec<RunResult>)>::new());
+    for job in plan {
+        if groups.last().is_none_or(|(entry, _)| **entry != job.entry) {
+            groups.push((&job.entry, Vec::new()));
+        }
+        let Some(result) = job.result(out)? else {
+            continue;
+        };
+        lines += &serde_json::to_string(&result).map_err(|e| Error::System(e.to_string()))?;
+        lines.push('\n');
+        if let Some((_, results)) = groups.last_mut() {
+            results.push(result);
+        }
+    }
+    let rows = groups
+        .iter()
+        .map(|(entry, results)| Row::of(entry, results));
+    let rows: Vec<_> = rows.collect();
+    for (name, text) in [("results.jsonl", lines), ("summary.txt", table(&rows))] {
+        let path = out.join(name);
+        fs::write(&path, text).map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(rows)
+}
+
+impl Entry {
+    /// The preset with its algorithm and overrides, as a part of a file name.
+    pub fn label(&self) -> String {
+        let overrides = self.overrides.iter().map(|text| format!(",{text}"));
+        let label: String = std::iter::once(self.selection.label())
+            .chain(overrides)
+            .collect();
+        let plain = |c: char| c.is_ascii_alphanumeric() || ",.-_=".contains(c);
+        let plain = label.replace(|c| !plain(c), "_");
+        if plain == label && label.len() <= 100 {
+            return label;
+        }
+        let digest = blake3::hash(label.as_bytes()).to_hex();
+        let plain: String = plain.chars().take(80).collect();
+        format!("{plain}-{}", &digest[..8])
+    }
+
+    fn config(&self) -> Result<Checked<ExperimentConfig>> {
+        preset::resolve(
+            self.environment.as_str(),
+            self.selection.clone(),
+            &self.overrides,
+        )
+    }
+}
+
+impl Job {
+    /// `ENVIRONMENT-PRESET-seedSEED`, also the name of its directory.
+    pub fn name(&self) -> String {
+        let Self { entry, seed } = self;
+        format!("{}-{}-seed{seed}", entry.environment, entry.label())
+    }
+
+    /// The directory of the job in that of the results.
+    pub fn directory(&self, out: &Path) -> PathBuf {
+        out.join(self.name())
+    }
+
+    /// Runs the job on so many threads, or the rest of it. `watch` makes its [`Progress`], from its
+    /// name and its budget.
+    ///
+    /// # Errors
+    /// When the preset cannot be resolved, the directory holds another run, a file cannot be
+    /// written, or the run fails.
+    pub fn run<P: Progress>(
+        &self,
+        options: &Options,
+        threads: usize,
+        watch: &impl Fn(&str, usize) -> P,
+    ) -> Result<()> {
+        let config = self.entry.config()?;
+        let info = RunInfo::begin(
+            &self.entry.environment,
+            &self.entry.label(),
+            self.seed,
+            DeviceKind::Cpu,
+            threads,
+            &options.command,
+        );
+        let path = self.directory(&options.out);
+        let mut directory = RunDirectory::open(Some(&path), &config, info, options.resume)?;
+        let mut progress = watch(&self.name(), config.real_steps);
+        run(&config, &mut directory, options.safety, &mut progress)?;
+        Ok(())
+    }
+
+    /// The result of the job; nothing where it is not finished.
+    ///
+    /// # Errors
+    /// When a file of its directory cannot be read.
+    pub fn result(&self, out: &Path) -> Result<Option<RunResult>> {
+        let directory = self.directory(out);
+        let Some(info) = RunInfo::of(&directory)? else {
+            return Ok(None);
+        };
+        let metrics = read_metrics(&directory)?;
+        let last = metrics.last().filter(|_| info.status == Status::Finished);
+        Ok(last.map(|last| RunResult {
+            environment: info.environment,
+            preset: info.preset,
+            seed: info.seed,
+            real_steps: last.real_steps,
+            return_pre_mean: last.return_pre_mean,
+            return_post_mean: last.return_post_mean,
+            wall_seconds: last.wall_seconds,
+            directory,
+        }))
+    }
 }
 
 /// The rows as aligned text.
@@ -213,13 +334,22 @@ pub fn table(rows: &[Row]) -> String {
     ]
     .map(str::to_owned);
     let cells = |row: &Row| {
+        let [steps, returns, time] = if row.seeds == 0 {
+            ["-", "-", "-"].map(str::to_owned)
+        } else {
+            [
+                format!("{:.0}", row.real_steps),
+                format!("{:.1} ± {:.1}", row.return_mean, row.return_std),
+                format!("{:.0} s", row.wall_seconds),
+            ]
+        };
         [
             row.environment.clone(),
             row.preset.clone(),
             row.seeds.to_string(),
-            format!("{:.0}", row.real_steps),
-            format!("{:.1} ± {:.1}", row.return_mean, row.return_std),
-            format!("{:.0} s", row.wall_seconds),
+            steps,
+            returns,
+            time,
         ]
     };
     let lines: Vec<_> = std::iter::once(header)
@@ -228,34 +358,14 @@ pub fn table(rows: &[Row]) -> String {
     text::table(&lines, 2)
 }
 
-impl RunResult {
-    fn new(directory: &RunDirectory, last: &IterationMetrics) -> Self {
-        let info = directory.info();
-        Self {
-            environment: info.environment.clone(),
-            preset: info.preset.clone(),
-            seed: info.seed,
-            real_steps: last.real_steps,
-            return_pre_mean: last.return_pre_mean,
-            return_post_mean: last.return_post_mean,
-            wall_seconds: last.wall_seconds,
-            directory: directory.path().to_owned(),
-        }
-    }
-}
-
 impl Row {
     fn of(entry: &Entry, results: &[RunResult]) -> Self {
-        let ours = |result: &&RunResult| {
-            result.environment == entry.environment && result.preset == entry.preset
-        };
-        let column = |value: fn(&RunResult) -> f64| -> Vec<f64> {
-            results.iter().filter(ours).map(value).collect()
-        };
+        let column =
+            |value: fn(&RunResult) -> f64| -> Vec<f64> { results.iter().map(value).collect() };
         let returns = column(|r| r.return_pre_mean);
         Self {
             environment: entry.environment.clone(),
-            preset: entry.preset.clone(),
+            preset: entry.label(),
             seeds: returns.len(),
             real_steps: mean(&column(|r| r.real_steps as f64)),
             return_mean: mean(&returns),

@@ -1,14 +1,15 @@
 //! Text files, and text for people.
 
 use crate::config::MOVED;
-use crate::{Error, OutOfRange, Result, disk};
+use crate::{Error, Origin, OutOfRange, Result, disk};
 use mbmpo_core::Violations;
 use mbmpo_core::ron_text::{self, PlacedValue, TextError};
 pub(crate) use mbmpo_core::ron_text::{brief, options, plain_types};
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
-/// A path of keys without the name of the algorithm: `algorithm.horizon` for `algorithm.Trpo.horizon`.
+/// A path of keys without the name of the algorithm: `algorithm.batch_steps` for
+/// `algorithm.Trpo.batch_steps`.
 pub(crate) fn plain_path(path: &str) -> String {
     let mut keys: Vec<_> = path.split('.').collect();
     if keys[0] == "algorithm" && keys.len() > 1 && keys[1].starts_with(char::is_uppercase) {
@@ -17,8 +18,8 @@ pub(crate) fn plain_path(path: &str) -> String {
     keys.join(".")
 }
 
-/// Largest text file \[bytes\]: files that people write have kilobytes, the metrics of the longest runs a few
-/// megabytes.
+/// Largest text file \[bytes\]: files that people write have kilobytes, the metrics of the longest
+/// runs a few megabytes.
 const LARGEST_FILE: u64 = 64 << 20;
 
 /// Reads a text file.
@@ -63,7 +64,7 @@ pub(crate) fn place(text: &str, file: &str, violations: Violations) -> Vec<OutOf
 impl From<PlacedValue> for OutOfRange {
     fn from(PlacedValue { place, value }: PlacedValue) -> Self {
         Self {
-            origin: place,
+            origin: Origin::File(place),
             value,
         }
     }
@@ -90,7 +91,8 @@ impl From<TextError> for Error {
     }
 }
 
-/// Rows as lines with aligned columns, the first `left` of them to the left, the others to the right.
+/// Rows as lines with aligned columns, the first `left` of them to the left, the others to the
+/// right.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]], left: usize) -> String {
     let width = |column: usize| {
         let widths = rows.iter().map(|row| row[column].chars().count());

@@ -1,4 +1,5 @@
-//! The training loop. Start at [`run`], which builds the algorithm of a configuration, and [`train`], the loop.
+//! The training loop. Start at [`run`], which builds the algorithm of a configuration, and
+//! [`train`], the loop.
 
 use crate::checkpoint::Position;
 use crate::safety::{ATTEMPTS, OnNan, Safety};
@@ -10,11 +11,12 @@ use burn::tensor::Device;
 use mbmpo_core::{Algorithm, Check, Checked, IterationMetrics, Setup, State};
 use std::time::Instant;
 
-/// Iterates until `real_steps` are used up, from the latest checkpoint in `directory`, and returns the metrics of the last
-/// iteration.
+/// Iterates until `real_steps` are used up, from the latest checkpoint in `directory`, and returns
+/// the metrics of the last iteration.
 ///
 /// # Errors
-/// When the algorithm fails, a file cannot be written, no checkpoint is whole, or `progress` asks to stop.
+/// When the algorithm fails, a file cannot be written, no checkpoint is whole, or `progress` asks
+/// to stop.
 pub fn train<A: Algorithm>(
     algorithm: &mut A,
     real_steps: usize,
@@ -112,7 +114,8 @@ impl Rollback {
         Ok(())
     }
 
-    /// Goes back and changes the random numbers, which is saved, so that the number of the attempt outlives a restart.
+    /// Goes back and changes the random numbers, which is saved, so that the number of the attempt
+    /// outlives a restart.
     fn retry(
         &mut self,
         error: &mbmpo_core::Error,
@@ -157,8 +160,8 @@ fn interruption(signal: i32, directory: &RunDirectory) -> Error {
     }
 }
 
-/// Runs an experiment in a run directory, from its latest checkpoint, with the seed, the device and the number of threads
-/// that its `run.json` names, and notes there how it ended.
+/// Runs an experiment in a run directory, from its latest checkpoint, with the seed, the device and
+/// the number of threads that its `run.json` names, and notes there how it ended.
 ///
 /// # Errors
 /// When training fails or a file cannot be written.

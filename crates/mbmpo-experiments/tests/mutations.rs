@@ -1,6 +1,6 @@
-//! Every preset of every algorithm, broken in thousands of ways: each gives an error that names the file, the line, the
-//! key and what is allowed, and nothing panics, overflows the stack or takes long. What a mutation leaves valid is
-//! listed here.
+//! Every preset of every algorithm, mutated in thousands of ways: each mutation gives an error that
+//! names the file, the line, the key and the allowed values, and nothing panics, overflows the
+//! stack or takes long. Mutations that are valid are listed.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -112,7 +112,7 @@ impl Preset {
     }
 }
 
-/// How the mutations of a class went.
+/// The outcomes of the mutations of a class.
 #[derive(Default)]
 struct Tally {
     counts: BTreeMap<&'static str, [usize; 2]>,
@@ -121,7 +121,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Judges what is said about `text`.
+    /// Compares the error message for `text` with the expected one.
     fn judge(&mut self, class: &'static str, what: String, text: &str, expected: Expected) {
         let clock = std::time::Instant::now();
         let error = preset::read(text, "my.ron").err();
@@ -270,7 +270,7 @@ fn keys() {
     tally.finish(2_000);
 }
 
-/// What a number may be.
+/// The range of a number.
 #[derive(Debug, Clone, Copy)]
 enum Range {
     Whole(u64, u64),
@@ -347,7 +347,7 @@ const RANGES: [(&str, Range); 58] = {
     ]
 };
 
-/// Those of the same name in several algorithms.
+/// The range of a key, for names that mean different things in different algorithms.
 fn range(preset: &Preset, path: &str) -> Option<Range> {
     use AlgorithmKind::{Ddpg, MbMpo};
     use Range::{Positive, Real, Whole};
@@ -427,7 +427,7 @@ fn ranges() {
     tally.finish(2_000);
 }
 
-/// What is right for each value alone, and too much for the memory or the algorithm together.
+/// Values that are valid alone, and together too much for the memory or the algorithm.
 #[test]
 fn values_that_do_not_go_together() {
     let mut tally = Tally::default();
@@ -679,7 +679,7 @@ fn texts() {
     tally.finish(2_000);
 }
 
-/// What no person wrote is not read at all.
+/// Fails when a text of megabytes is parsed.
 #[test]
 fn a_megabyte() {
     let error = preset::read(&" ".repeat(2 << 20), "my.ron").unwrap_err();
@@ -740,7 +740,8 @@ fn files() {
     tally.finish(1_000);
 }
 
-/// Several values that are out of range are all named, each with its place; what the file does not have, without.
+/// Fails when only one of several values out of range is named, or one without its place in the
+/// file.
 #[test]
 fn all_at_once() {
     let source = preset::source("point-2d", "quick").unwrap();
@@ -769,7 +770,7 @@ fn all_at_once() {
     assert_eq!(message, expected);
 }
 
-/// The same as `--set`.
+/// The same as overrides.
 #[test]
 fn overrides() {
     let mut tally = Tally::default();
@@ -783,7 +784,7 @@ fn overrides() {
             let texts = [text.clone()];
             let error = preset::resolve(preset.environment, selection.clone(), &texts).err();
             let expected = parts.map_or(Expected::Valid, |mut parts| {
-                parts.push(format!("--set {text}: "));
+                parts.push(format!("override {text}: "));
                 Expected::Says(parts)
             });
             tally.compare(class, format!("{}: {text}", preset.label), error, expected);
@@ -847,7 +848,8 @@ fn overrides() {
     tally.finish(2_000);
 }
 
-/// The override that is to blame is named, and what was right without it is not blamed on the file.
+/// Fails when an error is attributed to the file, or to another override than the one that causes
+/// it.
 #[test]
 fn the_right_override_is_blamed() {
     let resolve = |texts: &[&str]| {
@@ -861,27 +863,27 @@ fn the_right_override_is_blamed() {
             "real_steps=5000",
             "algorithm.policy.hidden=[3, 0]"
         ]),
-        "--set horizon=0: `horizon` is 0, allowed is 1 to 100000\n\
-         --set algorithm.policy.hidden=[3, 0]: `algorithm.policy.hidden[1]` is 0, allowed is 1 to 4096"
+        "override horizon=0: `horizon` is 0, allowed is 1 to 100000\n\
+         override algorithm.policy.hidden=[3, 0]: `algorithm.policy.hidden[1]` is 0, allowed is 1 to 4096"
     );
-    // one that is mended later is no mistake
+    // a wrong value that a later override replaces is no mistake
     assert_eq!(resolve(&["real_steps=0", "real_steps=3000"]), "");
     let (episodes, horizon) = ("evaluation_episodes=1000", "horizon=20000");
     assert_eq!(
         resolve(&[episodes, horizon, "real_steps=5000"]),
-        "--set horizon=20000: `evaluation_episodes` is 1000, allowed is at most \
+        "override horizon=20000: `evaluation_episodes` is 1000, allowed is at most \
          10,000,000 steps a report (episodes times horizon)"
     );
     assert_eq!(
         resolve(&["real_steps=5000", "env.physics.mass.tors=2"]),
-        "--set env.physics.mass.tors=2: half-cheetah: physics.mass: there is no body `tors`, did you mean \
+        "override env.physics.mass.tors=2: half-cheetah: physics.mass: there is no body `tors`, did you mean \
          `torso`? (there are `all`, `torso`, `bthigh`, `bshin`, `bfoot`, `fthigh`, `fshin`, `ffoot`)"
     );
     let long = format!("horizon={}", "9".repeat(100_000));
     assert!(resolve(&[&long]).len() < 3_000);
 }
 
-/// In a map, where the last of two equal keys would win.
+/// Fails when the second of two equal keys of a map silently replaces the first.
 #[test]
 fn a_key_twice_in_a_map() {
     let source = preset::source("half-cheetah", "quick").unwrap();

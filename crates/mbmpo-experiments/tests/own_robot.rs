@@ -65,7 +65,7 @@ fn a_run_needs_nothing_but_its_directory() {
     let path = parent.path().join("run");
     let info = RunInfo::begin("cart", "quick", 1, DeviceKind::Cpu, 1, &[]);
     let mut directory = RunDirectory::create(Some(&path), &config, info).unwrap();
-    // what was copied is what counts
+    // the run uses the copies
     fs::remove_dir_all(&mine).unwrap();
     run(&config, &mut directory, Safety::default(), &mut Silent).unwrap();
     assert_eq!(fs::read_to_string(path.join("robot.xml")).unwrap(), ROBOT);

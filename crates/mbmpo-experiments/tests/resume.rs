@@ -1,5 +1,6 @@
-//! A run that is stopped and taken up again ends with the same bytes as one that was not, whatever the algorithm, wherever
-//! it was stopped and with however many threads it goes on; what is not the same run is refused.
+//! A run that is stopped and resumed ends with the same bytes as an undisturbed one, for every
+//! algorithm, at every point and with any number of threads; to resume with another configuration
+//! is refused.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -16,7 +17,7 @@ const EVERY_PART: Safety = Safety {
     checkpoint_seconds: Some(0.0),
 };
 
-/// Two iterations, each as short as it may be.
+/// Two short iterations.
 fn tiny(algorithm: AlgorithmKind) -> Checked<ExperimentConfig> {
     let tiny = algorithm.tiny();
     let settings = ["real_steps=120", "evaluation_episodes=2"];
@@ -53,7 +54,7 @@ fn info(config: &ExperimentConfig, threads: usize) -> RunInfo {
     RunInfo::begin("point-2d", name, 3, DeviceKind::Cpu, threads, &[])
 }
 
-/// Goes on for so many parts (0: to the end); whether the end was reached.
+/// Goes on for this many parts (0: to the end), and returns whether the end was reached.
 fn go_on(path: &Path, config: &Checked<ExperimentConfig>, threads: usize, parts: usize) -> bool {
     let mut directory = RunDirectory::resume(Some(path), config, info(config, threads)).unwrap();
     let mut patience = Patience { left: parts.into() };
@@ -70,7 +71,7 @@ fn go_on(path: &Path, config: &Checked<ExperimentConfig>, threads: usize, parts:
     }
 }
 
-/// Everything that a run leaves, but for what says how long it took.
+/// The files that a run leaves, without timings.
 fn remains(path: &Path) -> Vec<(String, Vec<u8>)> {
     let metrics = fs::read_to_string(path.join("metrics.jsonl")).unwrap();
     let timeless: Vec<_> = metrics
@@ -99,7 +100,8 @@ fn assert_same(what: &str, there: &Path, here: &Path) {
     }
 }
 
-/// Fails when any number of an algorithm is not saved, is saved too early or too late, or depends on the threads.
+/// Fails when any number of an algorithm's state is not saved, is saved at the wrong point, or
+/// depends on the threads.
 #[test]
 fn every_algorithm_goes_on_with_the_same_bytes() {
     let parent = tempfile::tempdir().unwrap();
@@ -130,7 +132,8 @@ fn every_algorithm_goes_on_with_the_same_bytes() {
     }
 }
 
-/// Fails when a run cannot be prolonged, or a prolonged one is another than one that was long from the start.
+/// Fails when a finished run cannot go on with a larger budget, or differs from a run that had it
+/// from the start.
 #[test]
 fn a_run_can_be_prolonged() {
     let parent = tempfile::tempdir().unwrap();
@@ -145,7 +148,7 @@ fn a_run_can_be_prolonged() {
     assert_same("prolonged", &once, &twice);
 }
 
-/// Each refusal names what is different.
+/// Fails when a run with another seed or configuration is accepted, or the difference is not named.
 #[test]
 fn another_run_is_refused() {
     let parent = tempfile::tempdir().unwrap();
@@ -171,7 +174,7 @@ fn another_run_is_refused() {
         message.contains("`algorithm.learning_rate` there is") && message.contains("here 0.125"),
         "{message}"
     );
-    // as does somebody who edits the configuration of the run
+    // the configuration in the run directory was edited
     let edited = other.to_ron().unwrap();
     fs::write(path.join("config.ron"), edited).unwrap();
     let mut directory = RunDirectory::resume(Some(&path), &other, info(&other, 1)).unwrap();
@@ -195,7 +198,7 @@ fn a_directory_is_in_use_once() {
     let process = format!("in use by process {}", std::process::id());
     assert!(error.to_string().contains(&process), "{error}");
     drop(first);
-    // what a killed process left
+    // the id of a killed process does not matter
     fs::write(path.join("lock"), "4194305\n").unwrap();
     open().unwrap();
 }

@@ -1,9 +1,10 @@
-//! A suite runs every experiment with every seed, in any number of jobs, and sums up the seeds.
+//! A suite runs every experiment with every seed, any number of them at once, and averages over the
+//! seeds.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_core::Silent;
-use mbmpo_experiments::suite::{Entry, Options, run_suite, table};
+use mbmpo_experiments::suite::{Entry, Options, gather, plan, run_suite, table};
 use mbmpo_experiments::{Safety, preset, read_metrics};
 
 const TINY: [&str; 8] = [
@@ -25,19 +26,20 @@ fn results_do_not_depend_on_the_number_of_jobs() {
     std::fs::write(&file, config.to_ron().unwrap()).unwrap();
     let entry = Entry {
         environment: "point-2d".to_owned(),
-        preset: file.display().to_string(),
+        selection: (&file.display().to_string()).into(),
+        overrides: vec![],
     };
+    let plan = plan(&[entry], &[5, 9]).unwrap();
     let run = |jobs: usize, resume: bool| {
         let options = Options {
-            seeds: vec![5, 9],
-            jobs,
+            parallel: jobs,
             threads: 2,
             out: parent.path().join(format!("jobs-{jobs}")),
             command: vec![],
             resume,
             safety: Safety::default(),
         };
-        let rows = run_suite(std::slice::from_ref(&entry), &options, |_, _| Silent).unwrap();
+        let rows = run_suite(&plan, &options, |_, _| Silent).unwrap();
         let returns = [5, 9].map(|seed| {
             let run = options.out.join(format!("point-2d-tiny-seed{seed}"));
             read_metrics(&run).unwrap()[0].return_pre_mean
@@ -60,11 +62,14 @@ fn results_do_not_depend_on_the_number_of_jobs() {
         std::fs::read_to_string(out.join("summary.txt")).unwrap(),
         table(&rows)
     );
+    // another process finds the same on the disk
+    assert_eq!(gather(&plan, &out).unwrap(), rows);
     let (_, in_parallel, _) = run(2, false);
     assert_eq!(in_parallel, [five, nine]);
 
-    // what is missing is run again, what is there is not
+    // missing runs are run again, finished ones are not
     std::fs::remove_dir_all(out.join("point-2d-tiny-seed9")).unwrap();
+    assert_eq!(gather(&plan, &out).unwrap()[0].seeds, 1);
     let kept = out.join("point-2d-tiny-seed5/policy.safetensors");
     let written = || std::fs::metadata(&kept).unwrap().modified().unwrap();
     let before = written();
@@ -73,36 +78,70 @@ fn results_do_not_depend_on_the_number_of_jobs() {
     assert_eq!(again[0].return_mean, rows[0].return_mean);
 }
 
-/// Fails when hours are spent before a mistake shows, or a finished run is overwritten.
+/// Fails when a mistake is found only after other jobs have run, or a finished run is overwritten.
 #[test]
 fn mistakes_show_before_anything_runs() {
     let parent = tempfile::tempdir().unwrap();
     let entry = Entry {
         environment: "point-2d".to_owned(),
-        preset: "quick".to_owned(),
+        selection: "quick".into(),
+        overrides: vec![],
     };
     let run = |seeds: Vec<u64>| {
         let options = Options {
-            seeds,
-            jobs: 1,
+            parallel: 1,
             threads: 1,
             out: parent.path().to_owned(),
             command: vec![],
             resume: false,
             safety: Safety::default(),
         };
-        run_suite(std::slice::from_ref(&entry), &options, |_, _| Silent).unwrap_err()
+        let plan = plan(std::slice::from_ref(&entry), &seeds)?;
+        run_suite(&plan, &options, |_, _| Silent)
     };
-    let twice = run(vec![3, 4, 3]);
+    let twice = run(vec![3, 4, 3]).unwrap_err();
     assert!(
         twice.is_input() && twice.to_string().contains("seed 3"),
         "{twice}"
     );
     std::fs::create_dir(parent.path().join("point-2d-quick-seed4")).unwrap();
-    let taken = run(vec![3, 4]);
+    let taken = run(vec![3, 4]).unwrap_err();
     assert!(
         taken.is_input() && taken.to_string().contains("seed4"),
         "{taken}"
     );
     assert!(!parent.path().join("point-2d-quick-seed3").exists());
+}
+
+/// Fails when experiments that differ in an override share a directory, or when the name of a
+/// directory depends on more than the job, is too long, or is a path.
+#[test]
+fn every_job_has_a_directory_of_its_own() {
+    let entry = |overrides: &[&str]| Entry {
+        environment: "hopper".to_owned(),
+        selection: "quick".into(),
+        overrides: overrides.iter().map(|&text| text.to_owned()).collect(),
+    };
+    let long = format!("real_steps={}1000", " ".repeat(200));
+    let entries = [
+        entry(&[]),
+        entry(&["algorithm.meta_steps=2"]),
+        entry(&["algorithm.meta_steps=3", "env.physics.mass.all=1.5"]),
+        entry(&["algorithm.policy.hidden=[8, 8]"]),
+        entry(&["algorithm.policy.hidden=[8,  8]"]),
+        entry(&[&long]),
+    ];
+    let names: Vec<_> = plan(&entries, &[1])
+        .unwrap()
+        .iter()
+        .map(|job| job.name())
+        .collect();
+    assert_eq!(names[0], "hopper-quick-seed1");
+    assert_eq!(names[1], "hopper-quick,algorithm.meta_steps=2-seed1");
+    assert!(names[5].len() < 120, "{}", names[5]);
+    for name in &names {
+        assert!(!name.contains(['/', '\\', ' ', '[']), "{name}");
+    }
+    let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(distinct.len(), entries.len());
 }

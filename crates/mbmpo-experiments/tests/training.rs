@@ -1,5 +1,5 @@
-//! The trainer and the run directory, around an algorithm that does nothing: the loop ends where the budget does,
-//! what is written is complete after each iteration, and a failure is noted or tried again.
+//! The training loop and the run directory with an algorithm that does nothing: the loop ends with
+//! the budget, the files are complete after each iteration, and a failure is noted or tried again.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -14,8 +14,8 @@ use mbmpo_experiments::{
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 use std::path::Path;
 
-/// Takes ten steps an iteration, in two parts, and fails in the second part of the iteration given until other random
-/// numbers were asked for often enough.
+/// Takes ten steps an iteration, in two parts, and fails in the second part of one iteration until
+/// it was reseeded often enough.
 struct Idle {
     parts: usize,
     fails_at: usize,
@@ -152,14 +152,13 @@ fn a_failure_leaves_what_was_done_and_is_noted() {
     )
     .unwrap_err();
     assert_eq!(error.exit_code(), 1);
-    // the iteration, the seed, what is wrong, what is left, what to do
+    // the iteration, the seed, the error, the checkpoint that is left
     let message = error.to_string();
     for part in [
         "iteration 1",
         "seed 7",
         "the loss is not finite",
         "checkpoints/000001.json",
-        "--on-nan rollback",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
@@ -170,7 +169,7 @@ fn a_failure_leaves_what_was_done_and_is_noted() {
     assert!(info.error.unwrap().contains("the loss is not finite"));
 }
 
-/// What a run told a person, who stops it after some parts.
+/// Collects the notices, and stops the run after some parts.
 #[derive(Default)]
 struct Notices(Vec<String>, Option<std::cell::Cell<usize>>);
 
@@ -197,7 +196,8 @@ const ROLLBACK: Safety = Safety {
     checkpoint_seconds: Some(0.0),
 };
 
-/// Fails when an attempt goes on with a half-done iteration, repeats the same random numbers, or leaves a line twice.
+/// Fails when a retry goes on with a half-done iteration, does not change the random numbers, or
+/// writes a line twice.
 #[test]
 fn a_failure_can_be_tried_again_with_other_random_numbers() {
     let parent = tempfile::tempdir().unwrap();
@@ -205,7 +205,7 @@ fn a_failure_can_be_tried_again_with_other_random_numbers() {
     let mut notices = Notices::default();
     let mut idle = Idle::failing(1, 2);
     train(&mut idle, 25, &mut directory, ROLLBACK, &mut notices).unwrap();
-    // the second attempt draws again what the first did, once more
+    // two retries, each of the whole iteration
     assert_eq!((idle.parts, idle.reseeds), (6, 2));
     assert_eq!(notices.0.len(), 2, "{:?}", notices.0);
     assert!(notices.0[1].contains("(2 of 3)"), "{:?}", notices.0);
@@ -213,8 +213,8 @@ fn a_failure_can_be_tried_again_with_other_random_numbers() {
     assert_eq!(iterations, [0, 1, 2]);
 }
 
-/// Stopped again and again, also between a failure and its next attempt. Fails when an attempt is forgotten or counted
-/// twice, so that other random numbers follow than without a stop.
+/// Stops the run repeatedly, also between a failure and its retry. Fails when a retry is forgotten
+/// or counted twice, so that the random numbers differ from those without a stop.
 #[test]
 fn attempts_outlive_a_stop() {
     for parts in 3..8 {
@@ -243,7 +243,7 @@ fn attempts_outlive_a_stop() {
     }
 }
 
-/// Fails when a hopeless run goes on for ever, or gives up one attempt early.
+/// Fails when a run that always fails goes on for ever, or ends one retry early.
 #[test]
 fn attempts_come_to_an_end() {
     let parent = tempfile::tempdir().unwrap();

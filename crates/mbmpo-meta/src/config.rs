@@ -7,8 +7,8 @@ use mbmpo_policy::advantage::AdvantageConfig;
 use mbmpo_policy::trust_region::TrustRegionConfig;
 use serde::{Deserialize, Serialize};
 
-/// The parameters of [`MbMpo`](crate::MbMpo). "Paper" is the text of the paper, "authors" their scripts for
-/// figures 1 and 2.
+/// The parameters of [`MbMpo`](crate::MbMpo). "Paper" is the text of the paper, "authors" their
+/// scripts for figures 1 and 2.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MbMpoConfig {
@@ -39,7 +39,8 @@ pub struct MbMpoConfig {
 }
 
 impl Default for MbMpoConfig {
-    /// The paper's parameters for half-cheetah; where the text is silent, those of the authors' code.
+    /// The paper's parameters for half-cheetah; where the text is silent, those of the authors'
+    /// code.
     fn default() -> Self {
         Self {
             initial_random_steps: 4000,
@@ -59,7 +60,8 @@ impl Default for MbMpoConfig {
 }
 
 impl MbMpoConfig {
-    /// Reports to `checker` the values that need too much memory with episodes of this length \[control steps\].
+    /// Reports to `checker` the values that need too much memory with episodes of this length
+    /// \[control steps\].
     pub fn inspect_horizon(&self, horizon: usize, checker: &mut Checker) {
         let rollouts = self.imagined_rollouts_per_task;
         let tasks = self.tasks_per_model.saturating_mul(self.ensemble.members);

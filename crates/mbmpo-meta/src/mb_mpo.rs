@@ -125,8 +125,8 @@ impl MbMpo {
     /// Line 1: initialises the policy and an ensemble; the data are empty.
     ///
     /// # Errors
-    /// When the environment has no task, the task uses observations that the environment does not have, or the
-    /// horizon is out of range.
+    /// When the environment has no task, the task uses observations that the environment does not
+    /// have, or the horizon is out of range.
     pub fn new(config: Checked<MbMpoConfig>, setup: Setup, device: &Device) -> Result<Self> {
         let environment = &setup.environment;
         let (observation_dim, action_dim) =
@@ -187,7 +187,8 @@ impl<M: LearnedModel> MbMpo<M> {
         })
     }
 
-    /// Line 3: real trajectories of the adapted policies (at first: of a uniform random controller), added to 𝒟.
+    /// Line 3: real trajectories of the adapted policies (at first: of a uniform random
+    /// controller), added to 𝒟.
     fn collect_real_trajectories(&mut self) -> Result<()> {
         let paths = if self.experience.iteration() == 0 {
             let action_dim = self.experience.environment().action_dim();
@@ -267,8 +268,8 @@ impl<M: LearnedModel> MbMpo<M> {
         Ok(())
     }
 
-    /// Trajectories of every task k, acting with `thetas[k]` in the model of the task. The streams are those of
-    /// (iteration, phase · tasks + k).
+    /// Trajectories of every task k, acting with `thetas[k]` in the model of the task. The streams
+    /// are those of (iteration, phase · tasks + k).
     fn imagine(
         &self,
         models: &M::Frozen,
@@ -321,8 +322,8 @@ impl<M: LearnedModel> MbMpo<M> {
             .collect()
     }
 
-    /// Evaluates the pre-update policy (the paper's report, section 6) and the adapted policies in turn, and closes
-    /// the iteration.
+    /// Evaluates the pre-update policy (the paper's report, section 6) and the adapted policies in
+    /// turn, and closes the iteration.
     fn report(&mut self) -> Result<IterationMetrics> {
         let episodes = self.experience.evaluation_episodes();
         let pre = vec![self.policy(); episodes];
@@ -342,7 +343,8 @@ impl<M: LearnedModel> MbMpo<M> {
             return_post_mean: Some(mean(&post.returns())),
             model: Some(ModelMetrics::new(log.fit, log.imagined_steps)),
             own: [
-                // means over the meta-steps: KL divergence and gain of the accepted steps, share of accepted ones
+                // means over the meta-steps: KL divergence and gain of the accepted steps, share of
+                // accepted ones
                 ("meta_kl", mean(&log.kl)),
                 ("meta_surrogate_gain", mean(&log.gain)),
                 ("meta_accepted", log.accepted as f64 / meta_steps),

@@ -1,7 +1,8 @@
-//! The inner step and the meta-objective of eq. 3 of the paper, with its exact second-order gradient.
+//! The inner step and the meta-objective of eq. 3 of the paper, with its exact second-order
+//! gradient.
 //!
-//! With θ'_k(θ) = θ + α ∇J_k(θ), the gradient of any F_k(θ'_k(θ)) is g_k + α H_k g_k, where g_k = ∇F_k
-//! at θ'_k and H_k is the Hessian of J_k at θ. All of these are sums over samples
+//! With θ'_k(θ) = θ + α ∇J_k(θ), the gradient of any F_k(θ'_k(θ)) is g_k + α H_k g_k, where
+//! g_k = ∇F_k at θ'_k and H_k is the Hessian of J_k at θ. All of these are sums over samples
 //! ([`mbmpo_policy::batch`]), computed for the tasks in parallel and added in order.
 
 use mbmpo_core::Result;
@@ -48,8 +49,8 @@ impl MetaObjective {
         }
     }
 
-    /// The inner step from `theta`. The last one is remembered, because a trust-region step evaluates
-    /// the objective many times at one θ.
+    /// The inner step from `theta`. The last one is remembered, because a trust-region step
+    /// evaluates the objective many times at one θ.
     fn inner_step(&self, theta: &[f64]) -> Result<Arc<InnerStep>> {
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(step) = last().as_ref().filter(|step| step.theta == theta) {
@@ -83,8 +84,8 @@ impl MetaObjective {
         Ok(gradient)
     }
 
-    /// (I + α H_k) v_k of every task, by a finite difference of the inner gradient with `step`. Only
-    /// conjugate gradients use it: there the factor α keeps its error far below that of the
+    /// (I + α H_k) v_k of every task, by a finite difference of the inner gradient with `step`.
+    /// Only conjugate gradients use it: there the factor α keeps its error far below that of the
     /// quadratic model, and it costs less than half of an exact H_k v_k.
     fn through_inner_step(
         &self,

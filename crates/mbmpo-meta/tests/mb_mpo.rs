@@ -1,4 +1,5 @@
-//! The whole loop with small settings: it learns, counts real steps, and gives the same bits at any number of threads.
+//! The whole loop with small settings: it learns, counts real steps, and gives the same bits at any
+//! number of threads.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -55,8 +56,9 @@ fn iterate(config: MbMpoConfig, setup: Setup, count: usize) -> Vec<IterationMetr
         .collect()
 }
 
-/// An untrained policy gives about -80 and the optimum is about -15. Fails when any part of the loop is broken: a sign,
-/// the adaptation, the normalisation of the model, the choice of the reported policy.
+/// An untrained policy gives about -80 and the optimum is about -15. Fails when any part of the
+/// loop is broken: a sign, the adaptation, the normalisation of the model, the choice of the
+/// reported policy.
 #[test]
 fn it_learns_the_point() {
     let untrained = MbMpoConfig {
@@ -72,8 +74,8 @@ fn it_learns_the_point() {
     assert!(adapted > -25.0, "{last:?}");
 }
 
-/// With tasks of several chunks and matrix products that are split among threads. Fails when work is divided by the
-/// number of threads, or when sums are taken in order of completion.
+/// With tasks of several chunks and matrix products that are split among threads. Fails when work
+/// is divided by the number of threads, or when sums are taken in order of completion.
 #[test]
 fn same_bits_at_any_number_of_threads() {
     let run = |threads| {
@@ -165,8 +167,8 @@ fn counting(spoil: fn(&mut Step)) -> (Box<dyn Tasked>, Arc<AtomicUsize>) {
     (Box::new(counting), steps)
 }
 
-/// Fails when evaluation episodes are counted or learned from, when imagination touches the real environment, or when
-/// the first iteration takes as many steps as the later ones.
+/// Fails when evaluation episodes are counted or learned from, when imagination touches the real
+/// environment, or when the first iteration takes as many steps as the later ones.
 #[test]
 fn only_data_counts_as_real_steps() {
     let (environment, steps) = counting(|_| {});
@@ -209,7 +211,8 @@ fn numbers_of_an_environment_that_are_not_finite_are_an_error() {
     }
 }
 
-/// Noisy dynamics of the 2D point, s' = s + gain · clip(a) + noise, of which a fit learns the gain by least squares.
+/// Noisy dynamics of the 2D point, s' = s + gain · clip(a) + noise, of which a fit learns the gain
+/// by least squares.
 struct Gain {
     gain: f64,
 }
@@ -261,8 +264,8 @@ impl DynamicsModel for FrozenGain {
     }
 }
 
-/// Fails when MB-MPO depends on the ensemble of networks, does not save the model, or does not give a stochastic
-/// model its own random numbers.
+/// Fails when MB-MPO depends on the ensemble of networks, does not save the model, or does not give
+/// a stochastic model its own random numbers.
 #[test]
 fn any_learned_model_will_do() {
     let make = || {

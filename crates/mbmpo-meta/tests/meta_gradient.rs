@@ -129,8 +129,8 @@ fn the_surrogate_gradient_is_that_of_finite_differences() {
     assert!(error < 1e-6, "relative error {error}");
 }
 
-/// Fails when the test above could not detect a missing second-order part: the first-order part alone
-/// must be far from the gradient.
+/// Fails when the test above could not detect a missing second-order part: the first-order part
+/// alone must be far from the gradient.
 #[test]
 fn the_first_order_part_alone_is_different() {
     let problem = problem();
@@ -164,8 +164,8 @@ fn the_kl_gradient_is_that_of_finite_differences() {
     assert!(error < 1e-6, "relative error {error}");
 }
 
-/// Fails when a factor of the Gauss-Newton product is missing. The reference is finite differences of
-/// the gradient of the KL divergence.
+/// Fails when a factor of the Gauss-Newton product is missing. The reference is finite differences
+/// of the gradient of the KL divergence.
 #[test]
 fn fisher_products_go_through_the_inner_step() {
     let problem = problem();
@@ -179,8 +179,9 @@ fn fisher_products_go_through_the_inner_step() {
     assert!(relative_error(&plain.unwrap(), &expected) > 1e-2);
 }
 
-/// As in training: single precision, on slices, and more samples than a chunk holds. Fails when a chunk
-/// is left out, counted twice or added to the wrong task, or when single precision is not enough.
+/// As in training: single precision, on slices, and more samples than a chunk holds. Fails when a
+/// chunk is left out, counted twice or added to the wrong task, or when single precision is not
+/// enough.
 #[test]
 fn many_chunks_in_single_precision() {
     let problem = problem_of([[2_300, 1_100], [1_000, 3_001]]);
@@ -217,8 +218,8 @@ fn many_chunks_in_single_precision() {
     assert!((slope - expected).abs() < 1e-5 * expected.abs());
 }
 
-/// Fails when a sum on slices differs from that on tensors in double precision, through the inner step
-/// and back.
+/// Fails when a sum on slices differs from that on tensors in double precision, through the inner
+/// step and back.
 #[test]
 fn slices_agree_with_tensors() {
     let problem = problem_of([[1, 1_001], [1_230, 2_000]]);
@@ -244,8 +245,8 @@ fn slices_agree_with_tensors() {
         [&single, &double].map(|objective| objective.kl_gradient(&moved).unwrap());
     assert!(relative_error(&actual, &expected) < 1e-4);
 
-    // Fisher products go through the inner step by finite differences, whose error has the factor α;
-    // the paper's α is 0.001.
+    // Fisher products go through the inner step by finite differences, whose error has the factor
+    // α; the paper's α is 0.001.
     let v = problem.direction();
     for (alpha, tolerance) in [(0.3, 5e-3), (1e-3, 1e-4)] {
         let (single, double) = objectives(alpha);
@@ -276,8 +277,8 @@ fn the_number_of_threads_changes_no_bit() {
     assert_eq!(results(1), results(2));
 }
 
-/// Fails when the old policies are not the adapted ones: at θ the divergence and its gradient must be 0,
-/// and the ratio 1 for every sample.
+/// Fails when the old policies are not the adapted ones: at θ the divergence and its gradient must
+/// be 0, and the ratio 1 for every sample.
 #[test]
 fn divergence_is_zero_at_the_old_parameters() {
     let problem = problem();
@@ -300,8 +301,8 @@ fn divergence_is_zero_at_the_old_parameters() {
     );
 }
 
-/// Fails when the inner step decreases the probability of actions with a positive advantage. The tests
-/// above do not depend on the sign, since they differentiate through the same step.
+/// Fails when the inner step decreases the probability of actions with a positive advantage. The
+/// tests above do not depend on the sign, since they differentiate through the same step.
 #[test]
 fn the_inner_step_makes_good_actions_likelier() {
     let problem = problem();

@@ -1,7 +1,8 @@
 use mbmpo_core::{Check, Checker, hidden_weights};
 use serde::{Deserialize, Serialize};
 
-/// Size and training of an [`Ensemble`](crate::Ensemble) (section 4.1 and appendix A.3 of the paper).
+/// Size and training of an [`Ensemble`](crate::Ensemble) (section 4.1 and appendix A.3 of the
+/// paper).
 ///
 /// | Name | Default (source) | Meaning | Range |
 /// |---|---|---|---|
@@ -21,34 +22,39 @@ use serde::{Deserialize, Serialize};
 pub struct EnsembleConfig {
     /// Number of networks K, 1 to 1000. Paper A.3: 5.
     pub members: usize,
-    /// Widths of the hidden layers \[units\]; empty makes the networks linear.
-    /// Paper A.3: `[512, 512]` for half-cheetah, hopper and swimmer, three such layers for ant and walker; authors'
-    /// scripts: `[512, 512]` throughout.
+    /// Widths of the hidden layers \[units\]; empty makes the networks linear. Paper A.3:
+    /// `[512, 512]` for half-cheetah, hopper and swimmer, three such layers for ant and walker;
+    /// authors' scripts: `[512, 512]` throughout.
     pub hidden: Vec<usize>,
-    /// Whether every layer is trained by direction and length (Salimans and Kingma 2016). Paper A.3: true.
+    /// Whether every layer is trained by direction and length (Salimans and Kingma 2016). Paper
+    /// A.3: true.
     pub weight_normalization: bool,
     /// Adam's step size, positive. Authors' scripts: 1e-3.
     pub learning_rate: f64,
-    /// Adam's ε, positive, where TensorFlow adds it (beside the uncorrected √v). TensorFlow's default: 1e-8.
+    /// Adam's ε, positive, where TensorFlow adds it (beside the uncorrected √v). TensorFlow's
+    /// default: 1e-8.
     pub adam_epsilon: f64,
     /// Transitions in a gradient step, 1 to 100,000. Paper A.3: 500.
     pub batch_size: usize,
-    /// Largest number of passes over the training split in one fit, 1 to 1,000,000. Authors' scripts: 500.
+    /// Largest number of passes over the training split in one fit, 1 to 1,000,000. Authors'
+    /// scripts: 500.
     pub max_epochs: usize,
-    /// Share of the transitions that are held out to decide when to stop, 0.01 to 0.9. Paper A.3: 0.2.
+    /// Share of the transitions that are held out to decide when to stop, 0.01 to 0.9. Paper A.3:
+    /// 0.2.
     pub validation_share: f64,
     /// Weight of the past in the rolling average of validation losses, from 0 to below 1.
     /// Paper A.3: 0.95; authors' scripts: 0.99.
     pub rolling_persistence: f64,
-    /// The rolling average starts at this multiple of the first epoch's loss, positive. Larger values train longer.
-    /// Authors' `dynamics_ensemble.py`: 1.5.
+    /// The rolling average starts at this multiple of the first epoch's loss, positive. Larger
+    /// values train longer. Authors' `dynamics_ensemble.py`: 1.5.
     pub rolling_start: f64,
     /// What is shuffled before each epoch. Paper A.3: [`Shuffle::Rows`].
     pub shuffle: Shuffle,
 }
 
 impl Default for EnsembleConfig {
-    /// The paper's parameters for half-cheetah; where the text is silent, those of the authors' code.
+    /// The paper's parameters for half-cheetah; where the text is silent, those of the authors'
+    /// code.
     fn default() -> Self {
         Self {
             members: 5,
@@ -69,9 +75,11 @@ impl Default for EnsembleConfig {
 /// What is shuffled before each epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shuffle {
-    /// The rows of the training split, so that every epoch has other minibatches (paper, A.3: "on the shuffled training split").
+    /// The rows of the training split, so that every epoch has other minibatches (paper, A.3: "on
+    /// the shuffled training split").
     Rows,
-    /// Only the order of the minibatches, which are cut once in a fit (authors' `dynamics_ensemble.py`: `batch` before `shuffle`).
+    /// Only the order of the minibatches, which are cut once in a fit (authors'
+    /// `dynamics_ensemble.py`: `batch` before `shuffle`).
     Minibatches,
 }
 
@@ -79,8 +87,8 @@ impl Check for EnsembleConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("members", self.members, 1..=1000);
         checker.layers("hidden", &self.hidden, 8192);
-        // Seven numbers are in memory for each weight (its value, Adam's moments, folded and packed both ways, its
-        // gradient), twice during a fit.
+        // Seven numbers are in memory for each weight (its value, Adam's moments, folded and packed
+        // both ways, its gradient), twice during a fit.
         let all = hidden_weights(&self.hidden).saturating_mul(self.members);
         checker.demand_together(
             "hidden",

@@ -1,10 +1,10 @@
-//! A dynamics network on slices of this process's memory: the same computation as in `tensor_network`, in fewer
-//! passes over memory.
+//! A dynamics network on slices of this process's memory: the same computation as in
+//! `tensor_network`, in fewer passes over memory.
 //!
-//! Batches and the weights of a layer are cut into pieces of rows that threads work on in parallel. Sums over
-//! pieces are taken in a fixed order, so the bits do not depend on the number of threads.
+//! Batches and the weights of a layer are cut into pieces of rows that threads work on in parallel.
+//! Sums over pieces are taken in a fixed order, so the bits do not depend on the number of threads.
 
-use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
+use crate::network::{AdamStep, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use mbmpo_core::{Archive, Persist, Result};
 use mbmpo_kernels::{Panels, Strips, TILE_ROWS, add_to_rows, sum_rows, vectorized};
 use rayon::prelude::*;
@@ -117,7 +117,7 @@ impl Network for CpuNetwork {
     fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64) {
         self.forward_and_backward(batch);
         self.steps += 1;
-        let adam = Adam::new(learning_rate, epsilon, self.steps);
+        let adam = AdamStep::new(learning_rate, epsilon, self.steps);
         let Scratch {
             pieces,
             activations,
@@ -328,7 +328,7 @@ impl Layer {
         deltas: &Panels,
         by_weights: &mut Vec<f32>,
         by_bias: &[f32],
-        adam: Adam,
+        adam: AdamStep,
     ) {
         let piece = ROWS * self.outputs;
         by_weights.resize(self.inputs * self.outputs, 0.0);
@@ -432,7 +432,7 @@ impl Parameter {
         }
     }
 
-    fn step(&mut self, gradient: &[f32], adam: Adam) {
+    fn step(&mut self, gradient: &[f32], adam: AdamStep) {
         let (value, first, second) = (&mut self.value, &mut self.first, &mut self.second);
         vectorized(
             #[inline(always)]
@@ -441,7 +441,7 @@ impl Parameter {
     }
 }
 
-impl Adam {
+impl AdamStep {
     /// Updates parameters and moments.
     #[inline(always)]
     fn step(self, value: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
@@ -525,8 +525,9 @@ mod tests {
         }
     }
 
-    /// Fails when a gradient, moment or step differs from those of the tensors, with batches and layers of whole
-    /// pieces, of a few rows more, and of one row; or when buffers of a larger batch leak into a smaller one.
+    /// Fails when a gradient, moment or step differs from those of the tensors, with batches and
+    /// layers of whole pieces, of a few rows more, and of one row; or when buffers of a larger
+    /// batch leak into a smaller one.
     #[test]
     fn equals_the_tensor_network() {
         for (hidden, weight_normalization) in [

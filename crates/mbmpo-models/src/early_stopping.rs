@@ -1,9 +1,9 @@
 /// Stops a fit when the rolling average of its validation losses rises (paper, A.3; authors'
 /// `dynamics_ensemble.py`).
 ///
-/// The average starts at `start` times the first loss, so that it falls at first and a single bad epoch does not
-/// stop the fit. (A.3 prints "as soon as the rolling validation loss average decreases"; the authors' code stops when
-/// it increases, which must be meant.)
+/// The average starts at `start` times the first loss, so that it falls at first and a single bad
+/// epoch does not stop the fit. (A.3 prints "as soon as the rolling validation loss average
+/// decreases"; the authors' code stops when it increases, which must be meant.)
 ///
 /// ```
 /// use mbmpo_models::RollingStop;
@@ -35,8 +35,8 @@ impl RollingStop {
 
     /// Adds the validation loss of an epoch; true when the average rose and training should stop.
     ///
-    /// The first epoch never stops. (The authors compare the first average with twice the first loss, which never
-    /// stops either with their start of 1.5.)
+    /// The first epoch never stops. (The authors compare the first average with twice the first
+    /// loss, which never stops either with their start of 1.5.)
     pub fn update(&mut self, validation_loss: f64) -> bool {
         let previous = self.average.unwrap_or(self.start * validation_loss);
         let average = self.persistence * previous + (1.0 - self.persistence) * validation_loss;
@@ -49,8 +49,9 @@ impl RollingStop {
 mod tests {
     use super::*;
 
-    /// Fails when the first epoch's loss does not move the average itself, or when losses are compared instead
-    /// of averages. By hand, p = 0.9, start 1.5: 10 → 14.5, 12 → 14.25, 14 → 14.225, 14 → 14.2025, 15 → 14.28225.
+    /// Fails when the first epoch's loss does not move the average itself, or when losses are
+    /// compared instead of averages. By hand, p = 0.9, start 1.5: 10 → 14.5, 12 → 14.25, 14 →
+    /// 14.225, 14 → 14.2025, 15 → 14.28225.
     #[test]
     fn stops_where_the_average_rises() {
         let mut stop = RollingStop::new(0.9, 1.5);

@@ -23,7 +23,8 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Untrained networks, with Glorot-uniform weights from the streams of [`Purpose::ModelWeights`].
+    /// Untrained networks, with Glorot-uniform weights from the streams of
+    /// [`Purpose::ModelWeights`].
     pub fn new(
         config: Checked<EnsembleConfig>,
         observation_dim: usize,
@@ -61,15 +62,16 @@ impl LearnedModel for Ensemble {
         self.networks.len()
     }
 
-    /// Fits every member to `data`, starting from the weights and Adam's moments of the last fit (A.3: "warm starts").
+    /// Fits every member to `data`, starting from the weights and Adam's moments of the last fit
+    /// (A.3: "warm starts").
     ///
-    /// The statistics for standardising are those of `data`. Every member splits the data by its own stream
-    /// ([`Purpose::Fit`], `iteration`, member) and stops by its own validation loss. Members train in parallel; the
-    /// result does not depend on the number of threads.
+    /// The statistics for standardising are those of `data`. Every member splits the data by its
+    /// own stream ([`Purpose::Fit`], `iteration`, member) and stops by its own validation loss.
+    /// Members train in parallel; the result does not depend on the number of threads.
     ///
     /// # Errors
-    /// When the data have other dimensions than the networks or are too few to split, or when a loss is not finite.
-    /// The ensemble is then as it was.
+    /// When the data have other dimensions than the networks or are too few to split, or when a
+    /// loss is not finite. The ensemble is then as it was.
     fn fit(&mut self, data: &Trajectories, streams: &Streams, iteration: u64) -> Result<FitReport> {
         Error::check_shape(
             "observation components of the data",

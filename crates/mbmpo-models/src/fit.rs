@@ -14,8 +14,8 @@ pub(crate) struct MemberReport {
     pub epochs: usize,
 }
 
-/// The number of `rows` transitions in the training split; the others validate. Rounded as in the authors' code, but
-/// neither split is empty.
+/// The number of `rows` transitions in the training split; the others validate. Rounded as in the
+/// authors' code, but neither split is empty.
 ///
 /// # Errors
 /// With fewer than two transitions.

@@ -1,5 +1,5 @@
-//! Imagined rollouts: a controller acting in a learned model (lines 6 and 8 of Algorithm 1 of MB-MPO; the
-//! same for every algorithm with a model).
+//! Imagined rollouts: a controller acting in a learned model (lines 6 and 8 of Algorithm 1 of
+//! MB-MPO; the same for every algorithm with a model).
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbmpo_core::task::TensorTransitions;
@@ -32,8 +32,8 @@ pub enum Members {
     EachStep,
     /// Drawn uniformly for every episode.
     EachRollout,
-    /// Every rollout in every member, from the same first states: the rollouts of the first member, then those of
-    /// the second, and so on (planning).
+    /// Every rollout in every member, from the same first states: the rollouts of the first member,
+    /// then those of the second, and so on (planning).
     All,
 }
 
@@ -49,11 +49,12 @@ pub struct Randomness {
 }
 
 impl Imagination<'_> {
-    /// Whole episodes of `actor` in `model`: at least `horizon` transitions for each rollout on average.
+    /// Whole episodes of `actor` in `model`: at least `horizon` transitions for each rollout on
+    /// average.
     ///
-    /// All rollouts advance together. Where the task or the horizon ends an episode, its rollout starts another
-    /// one, until enough transitions belong to complete episodes; incomplete ones are dropped (as in the authors'
-    /// sampler).
+    /// All rollouts advance together. Where the task or the horizon ends an episode, its rollout
+    /// starts another one, until enough transitions belong to complete episodes; incomplete ones
+    /// are dropped (as in the authors' sampler).
     ///
     /// # Errors
     /// When an imagined observation or reward is not finite, or the device fails.
@@ -126,7 +127,8 @@ impl Imagination<'_> {
         Ok(columns.into_paths(&episodes, observation_dim, action_dim))
     }
 
-    /// Which rollouts the task ends with this transition: `[rows]`, or empty where the task never ends any.
+    /// Which rollouts the task ends with this transition: `[rows]`, or empty where the task never
+    /// ends any.
     fn terminated(&self, s: Tensor<2>, a: Tensor<2>, next: Tensor<2>) -> Result<Vec<bool>> {
         if self.task.termination.is_empty() {
             return Ok(Vec::new());
@@ -139,7 +141,8 @@ impl Imagination<'_> {
         Ok(host(ends)?.into_iter().map(|end| end > 0.5).collect())
     }
 
-    /// `next` `[rows, observation]` with a first state of the environment wherever an episode has `ended`.
+    /// `next` `[rows, observation]` with a first state of the environment wherever an episode has
+    /// `ended`.
     fn restart(
         &self,
         next: Tensor<2>,
@@ -243,7 +246,8 @@ struct Episodes {
     ages: Vec<usize>,
     /// Steps so far.
     time: usize,
-    /// (rollout, first step, steps, whether the task ended it) of every complete episode, in order of their ends.
+    /// (rollout, first step, steps, whether the task ended it) of every complete episode, in order
+    /// of their ends.
     complete: Vec<(usize, usize, usize, bool)>,
     complete_steps: usize,
 }
@@ -259,7 +263,8 @@ impl Episodes {
         }
     }
 
-    /// Counts a step of every rollout, `terminated` `[rollouts]` or empty; true where an episode ended.
+    /// Counts a step of every rollout, `terminated` `[rollouts]` or empty; true where an episode
+    /// ended.
     fn advance(&mut self, terminated: &[bool]) -> Vec<bool> {
         self.time += 1;
         let mut all_ended = vec![false; self.ages.len()];

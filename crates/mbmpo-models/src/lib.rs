@@ -1,10 +1,12 @@
-//! Learned models of the dynamics, and imagination in them (section 4.1 and appendix A.3 of the paper).
+//! Learned models of the dynamics, and imagination in them (section 4.1 and appendix A.3 of the
+//! paper).
 //!
 //! An [`Ensemble`] learns Δs = s' - s from real [`Trajectories`](mbmpo_core::Trajectories). It is a
 //! [`LearnedModel`](mbmpo_core::LearnedModel); frozen it is a [`Predictor`], the
-//! [`DynamicsModel`](mbmpo_core::DynamicsModel) in which [`imagination`] runs rollouts of any controller. All of it
-//! works on any Burn device, every random number comes from named [`Streams`](mbmpo_core::Streams), and on the CPU
-//! results are the same bits at any number of threads.
+//! [`DynamicsModel`](mbmpo_core::DynamicsModel) in which [`imagination`] runs rollouts of any
+//! controller. All of it works on any Burn device, every random number comes from named
+//! [`Streams`](mbmpo_core::Streams), and on the CPU results are the same bits at any number of
+//! threads.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};

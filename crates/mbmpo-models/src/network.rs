@@ -1,5 +1,5 @@
-//! The dynamics network: a multi-layer perceptron with ReLU units, weight normalisation and a linear output
-//! (paper, A.3), trained by Adam. `cpu_network` and `tensor_network` implement it.
+//! The dynamics network: a multi-layer perceptron with ReLU units, weight normalisation and a
+//! linear output (paper, A.3), trained by Adam. `cpu_network` and `tensor_network` implement it.
 
 use mbmpo_core::{Persist, Result, Stream};
 use rand::RngExt;
@@ -7,11 +7,12 @@ use std::fmt::Debug;
 
 /// A network in training, with the state of its optimiser.
 pub(crate) trait Network: Debug + Send + Sync + Persist {
-    /// One step of Adam on the mean squared error of a batch (eq. 2 of the paper, in standardised units and averaged
-    /// over the components as well).
+    /// One step of Adam on the mean squared error of a batch (eq. 2 of the paper, in standardised
+    /// units and averaged over the components as well).
     fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64);
 
-    /// Returns and resets the sum of the squared errors of the training batches, each before its step.
+    /// Returns and resets the sum of the squared errors of the training batches, each before its
+    /// step.
     fn take_squared_error(&mut self) -> f64;
 
     /// Sum of the squared errors of a batch.
@@ -66,7 +67,8 @@ pub(crate) struct Initial {
 }
 
 impl Initial {
-    /// Glorot-uniform weights (directions), unit gains, zero biases: `sizes` are the widths from input to output.
+    /// Glorot-uniform weights (directions), unit gains, zero biases: `sizes` are the widths from
+    /// input to output.
     pub fn layers(sizes: &[usize], weight_normalization: bool, stream: &mut Stream) -> Vec<Self> {
         let layer = |pair: &[usize]| {
             let (inputs, outputs) = (pair[0], pair[1]);
@@ -86,7 +88,7 @@ impl Initial {
 
 /// Adam's constants at one step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Adam {
+pub(crate) struct AdamStep {
     pub rate: f64,
     pub epsilon: f64,
 }
@@ -94,13 +96,14 @@ pub(crate) struct Adam {
 pub(crate) const BETA_1: f64 = 0.9;
 pub(crate) const BETA_2: f64 = 0.999;
 
-impl Adam {
+impl AdamStep {
     /// The constants of step `step`, counted from 1. TensorFlow's form, which is the authors':
     /// θ ← θ - α √(1-β₂ᵗ)/(1-β₁ᵗ) m / (√v + ε).
     pub fn new(learning_rate: f64, epsilon: f64, step: u64) -> Self {
         let t = step as f64;
         let correction = (1.0 - BETA_2.powf(t)).sqrt() / (1.0 - BETA_1.powf(t));
-        // the moments omit the factors (1-β), which are applied here: that saves two passes in each step
+        // the moments omit the factors (1-β), which are applied here: that saves two passes in each
+        // step
         let scale = (1.0 - BETA_2).sqrt();
         Self {
             rate: learning_rate * correction * (1.0 - BETA_1) / scale,
@@ -114,7 +117,8 @@ mod tests {
     use super::*;
     use mbmpo_core::{Purpose, Streams};
 
-    /// Fails when initial weights leave Glorot's range or do not fill it, or depend on weight normalisation.
+    /// Fails when initial weights leave Glorot's range or do not fill it, or depend on weight
+    /// normalisation.
     #[test]
     fn initial_weights() {
         let make = |normalization| {

@@ -2,9 +2,9 @@ use mbmpo_core::{Archive, Persist, Result, Trajectories};
 
 /// Mean and standard deviation of each component of some rows.
 ///
-/// A component that does not vary (standard deviation below 1e-8 of its magnitude, or of 1) has *inverse* 0, so it
-/// is 0 once standardised. As an input it therefore has no influence, however far an imagined state drifts from
-/// the constant; as a target it is predicted as its mean.
+/// A component that does not vary (standard deviation below 1e-8 of its magnitude, or of 1) has
+/// *inverse* 0, so it is 0 once standardised. As an input it therefore has no influence, however
+/// far an imagined state drifts from the constant; as a target it is predicted as its mean.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Normalizer {
     /// `[dim]`
@@ -14,7 +14,8 @@ pub(crate) struct Normalizer {
 }
 
 impl Normalizer {
-    /// The statistics of `rows` rows of `dim` components each, `component(row, i)` being one of them.
+    /// The statistics of `rows` rows of `dim` components each, `component(row, i)` being one of
+    /// them.
     fn measure(rows: usize, dim: usize, component: impl Fn(usize, usize) -> f64) -> Self {
         let average = |of: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
             let mut sums = vec![0.0; dim];
@@ -137,8 +138,8 @@ impl Normalization {
 mod tests {
     use super::*;
 
-    /// Fails when the deviation is that of a sample (n - 1), when Δs is not next minus present, or when a constant
-    /// component is divided by its rounding error.
+    /// Fails when the deviation is that of a sample (n - 1), when Δs is not next minus present, or
+    /// when a constant component is divided by its rounding error.
     #[test]
     fn statistics_of_a_small_table() {
         let mut data = Trajectories::new(2, 1);

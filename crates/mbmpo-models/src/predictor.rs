@@ -7,8 +7,8 @@ use mbmpo_core::{DynamicsModel, Error, Result, Stream, is_cpu};
 use mbmpo_kernels::{Panels, TILE_ROWS};
 use rayon::prelude::*;
 
-/// A fitted ensemble as a function: weight normalisation, the standardisation of (s, a) and the scale of Δs are
-/// folded into plain weights. Not differentiable.
+/// A fitted ensemble as a function: weight normalisation, the standardisation of (s, a) and the
+/// scale of Δs are folded into plain weights. Not differentiable.
 #[derive(Debug, Clone)]
 pub struct Predictor {
     layers: Layers,
@@ -43,7 +43,8 @@ impl DynamicsModel for Predictor {
         }
     }
 
-    /// The network of the member gives Δs; the prediction is s + Δs (section 4.1 of the paper). Draws no noise.
+    /// The network of the member gives Δs; the prediction is s + Δs (section 4.1 of the paper).
+    /// Draws no noise.
     fn step(
         &self,
         member: usize,
@@ -77,8 +78,9 @@ struct CpuMember {
 }
 
 impl CpuMember {
-    /// Largest number of rows that go through the layers together: few enough that their activations stay in the
-    /// second-level cache, and that the rollouts of a task are several pieces for idle threads.
+    /// Largest number of rows that go through the layers together: few enough that their
+    /// activations stay in the second-level cache, and that the rollouts of a task are several
+    /// pieces for idle threads.
     const ROWS: usize = 6 * TILE_ROWS;
 
     fn new(layers: Vec<Affine>) -> Self {

@@ -1,9 +1,10 @@
 //! A dynamics network on tensors of any device.
 //!
-//! The gradient is written by hand: an autodiff graph would keep copies of tensors that are otherwise updated in
-//! place. The tests compare it with Burn's automatic differentiation and with finite differences.
+//! The gradient is written by hand: an autodiff graph would keep copies of tensors that are
+//! otherwise updated in place. The tests compare it with Burn's automatic differentiation and with
+//! finite differences.
 
-use crate::network::{Adam, Affine, BETA_1, BETA_2, Batch, Initial, Network};
+use crate::network::{AdamStep, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
 use mbmpo_core::{Archive, Persist, Result, host};
 
@@ -38,7 +39,7 @@ impl Parameter {
         }
     }
 
-    fn step(self, gradient: Tensor<2>, adam: Adam) -> Self {
+    fn step(self, gradient: Tensor<2>, adam: AdamStep) -> Self {
         let first = self.first * BETA_1 + gradient.clone();
         let second = self.second * BETA_2 + gradient.clone() * gradient;
         let denominator = second.clone().sqrt() + adam.epsilon;
@@ -57,8 +58,8 @@ pub(crate) struct TensorNetwork {
     layers: Vec<Layer<Parameter>>,
     /// Gradient steps taken so far.
     steps: u64,
-    /// Sum of squared errors since [`Network::take_squared_error`]; kept on the device, so that no step waits for a
-    /// transfer.
+    /// Sum of squared errors since [`Network::take_squared_error`]; kept on the device, so that no
+    /// step waits for a transfer.
     squared_error: Option<Tensor<1>>,
     device: Device,
 }
@@ -96,15 +97,17 @@ impl TensorNetwork {
         })
     }
 
-    /// Weights W `[in, out]` and bias `[1, out]` of every layer, with weight normalisation folded away.
+    /// Weights W `[in, out]` and bias `[1, out]` of every layer, with weight normalisation folded
+    /// away.
     fn folded(&self) -> Vec<(Tensor<2>, Tensor<2>)> {
         let fold =
             |layer: &Layer<Parameter>| (Weights::of(layer).effective, layer.bias.value.clone());
         self.layers.iter().map(fold).collect()
     }
 
-    /// The gradient of `scale` times the sum of squared errors (with `scale` = 1/(batch · dims): the mean squared
-    /// error), and that sum `[1]`, for `inputs` `[batch, in]` and `targets` `[batch, out]`.
+    /// The gradient of `scale` times the sum of squared errors (with `scale` = 1/(batch · dims):
+    /// the mean squared error), and that sum `[1]`, for `inputs` `[batch, in]` and `targets`
+    /// `[batch, out]`.
     fn gradient(
         &self,
         inputs: Tensor<2>,
@@ -149,7 +152,7 @@ impl TensorNetwork {
     /// One step of Adam along `gradients`.
     fn descend(&mut self, gradients: Vec<Layer<Tensor<2>>>, rate: f64, epsilon: f64) {
         self.steps += 1;
-        let adam = Adam::new(rate, epsilon, self.steps);
+        let adam = AdamStep::new(rate, epsilon, self.steps);
         let update = |(layer, gradient): (Layer<Parameter>, Layer<Tensor<2>>)| Layer {
             direction: layer.direction.step(gradient.direction, adam),
             gain: match (layer.gain, gradient.gain) {
@@ -246,7 +249,8 @@ impl Network for TensorNetwork {
     }
 }
 
-/// Rows that validation runs through the network at once: few enough for the activations to stay in a cache.
+/// Rows that validation runs through the network at once: few enough for the activations to stay in
+/// a cache.
 const ROWS: usize = 500;
 
 /// Reads a sum back; NaN where the device fails.
@@ -352,7 +356,8 @@ mod tests {
         all
     }
 
-    /// A network in double precision whose biases and gains are not their initial values, and a batch of four.
+    /// A network in double precision whose biases and gains are not their initial values, and a
+    /// batch of four.
     fn example(weight_normalization: bool) -> (TensorNetwork, Tensor<2>, Tensor<2>) {
         let mut stream = Streams::new(3).stream(Purpose::Test, 0, 0);
         let initial = Initial::layers(&[3, 6, 5, 2], weight_normalization, &mut stream);
@@ -375,8 +380,8 @@ mod tests {
         values(&error).iter().map(|error| error * error / 8.0).sum()
     }
 
-    /// Fails when any term of the hand-written gradient is wrong: a transposed factor, a missing ReLU mask, the
-    /// projection of weight normalisation, or the factor 2 / (batch · dims).
+    /// Fails when any term of the hand-written gradient is wrong: a transposed factor, a missing
+    /// ReLU mask, the projection of weight normalisation, or the factor 2 / (batch · dims).
     #[test]
     fn gradient_equals_finite_differences() {
         const STEP: f64 = 1e-6;
@@ -485,7 +490,7 @@ mod tests {
             v = 0.999 * v + 0.001 * gradient * gradient;
             let corrected = rate * (1.0 - 0.999_f64.powi(t)).sqrt() / (1.0 - 0.9_f64.powi(t));
             theta -= corrected * m / (v.sqrt() + epsilon);
-            let adam = Adam::new(rate, epsilon, t as u64);
+            let adam = AdamStep::new(rate, epsilon, t as u64);
             parameter = parameter.step(matrix(&[gradient], [1, 1]), adam);
             assert!((values(&parameter.value)[0] - theta).abs() < 1e-12);
         }

@@ -1,5 +1,5 @@
-//! What an ensemble must do: learn, tell its members apart, start warm, repeat itself to the bit, and refuse what it
-//! cannot use.
+//! What an ensemble must do: learn, tell its members apart, start warm, repeat itself to the bit,
+//! and refuse what it cannot use.
 
 // clippy's allowance for tests covers test functions, not their helpers
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -70,8 +70,8 @@ fn all_predictions(ensemble: &Ensemble, data: &Trajectories) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// Fails when anything between the data and the prediction is wrong by more than a thousandth: statistics, loss,
-/// gradient, optimiser, folding.
+/// Fails when anything between the data and the prediction is wrong by more than a thousandth:
+/// statistics, loss, gradient, optimiser, folding.
 #[test]
 fn recovers_a_linear_system() {
     let config = EnsembleConfig {
@@ -124,8 +124,8 @@ fn second_fit_starts_from_the_first() {
     }
 }
 
-/// Fails when a result depends on the number of threads, on the order in which members finish, or on anything but
-/// the streams; and when the streams are ignored.
+/// Fails when a result depends on the number of threads, on the order in which members finish, or
+/// on anything but the streams; and when the streams are ignored.
 #[test]
 fn same_bits_at_any_number_of_threads() {
     // wide enough that products are split among threads where there are several
@@ -154,8 +154,9 @@ fn same_bits_at_any_number_of_threads() {
     }
 }
 
-/// Fails when a component without variance is divided by its deviation, or gains influence in the folded weights:
-/// an imagined state that drifts by 0.1 from the constant must not change the prediction of the others.
+/// Fails when a component without variance is divided by its deviation, or gains influence in the
+/// folded weights: an imagined state that drifts by 0.1 from the constant must not change the
+/// prediction of the others.
 #[test]
 fn constant_component_has_no_influence() {
     let mut ensemble = ensemble(small());
@@ -178,7 +179,8 @@ fn constant_component_has_no_influence() {
     }
 }
 
-/// Fails when the stopping rule is not consulted: pure noise cannot be learnt, so validation turns up early.
+/// Fails when the stopping rule is not consulted: pure noise cannot be learnt, so validation turns
+/// up early.
 #[test]
 fn noise_stops_early() {
     let mut data = linear_system(300, 0);
@@ -201,8 +203,8 @@ fn noise_stops_early() {
     );
 }
 
-/// Fails when too few transitions, data of another size, or numbers that are not finite panic or are accepted, and
-/// when a failed fit leaves half-trained members behind.
+/// Fails when too few transitions, data of another size, or numbers that are not finite panic or
+/// are accepted, and when a failed fit leaves half-trained members behind.
 #[test]
 fn refuses_unusable_data() {
     let streams = Streams::new(1);

@@ -1,5 +1,6 @@
-//! Imagined rollouts are those of a controller that acts in the model: the transitions of the model, the rewards
-//! of the task, contiguous paths, episodes that end and begin where the task says.
+//! Imagined rollouts are those of a controller that acts in the model: the transitions of the
+//! model, the rewards of the task, contiguous paths, episodes that end and begin where the task
+//! says.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -63,7 +64,8 @@ impl Environment for Starts {
     }
 }
 
-/// a = -0.3 s + noise, plus the number of steps since its episode began over 100 in the second component.
+/// a = -0.3 s + noise, plus the number of steps since its episode began over 100 in the second
+/// component.
 #[derive(Default)]
 struct Counting {
     ages: Vec<f32>,
@@ -201,7 +203,8 @@ fn without_termination_every_rollout_is_one_full_path() {
     }
 }
 
-/// Fails when members are not drawn where they shall be, or predictions come back in another order than the rows.
+/// Fails when members are not drawn where they shall be, or predictions come back in another order
+/// than the rows.
 #[test]
 fn members_are_drawn_for_each_step_or_each_episode() {
     let task = ending();
@@ -242,8 +245,8 @@ fn ending() -> Task {
     task(vec![inside(0), inside(1)])
 }
 
-/// Fails when a terminated rollout goes on or is not restarted, or when only the episodes that fit into one horizon
-/// count, which would favour short ones.
+/// Fails when a terminated rollout goes on or is not restarted, or when only the episodes that fit
+/// into one horizon count, which would favour short ones.
 #[test]
 fn terminated_rollouts_start_again() {
     let task = ending();

@@ -4,8 +4,8 @@ use mbmpo_core::{Check, Checked, Checker, Trajectories};
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
-/// The parameters of advantage estimation. The default is the paper's, and where the paper is silent
-/// that of its authors' code.
+/// The parameters of advantage estimation. The default is the paper's, and where the paper is
+/// silent that of its authors' code.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdvantageConfig {
@@ -53,9 +53,9 @@ pub fn discounted_returns(paths: &Trajectories, discount: f64) -> Vec<f64> {
     accumulate(paths, discount, |i, _| f64::from(paths.rewards[i]))
 }
 
-/// Generalised advantage estimation (Schulman et al. 2016, eq. 16) `[n]`, from `values` V(s_t) `[n]`
-/// and `end_values` `[paths]`, V of the states after the last step of each path: 0 where the task
-/// terminated the path, and in the authors' sampler also where the time limit ended it.
+/// Generalised advantage estimation (Schulman et al. 2016, eq. 16) `[n]`, from `values` V(s_t)
+/// `[n]` and `end_values` `[paths]`, V of the states after the last step of each path: 0 where the
+/// task terminated the path, and in the authors' sampler also where the time limit ended it.
 pub fn gae(
     paths: &Trajectories,
     values: &[f64],
@@ -69,8 +69,8 @@ pub fn gae(
     })
 }
 
-/// y_t = x_t + decay * y_{t+1} along each path. The arguments of `x` are the index of the transition
-/// and, if it is the last of a path, the index of the path.
+/// y_t = x_t + decay * y_{t+1} along each path. The arguments of `x` are the index of the
+/// transition and, if it is the last of a path, the index of the path.
 fn accumulate(
     paths: &Trajectories,
     decay: f64,
@@ -97,16 +97,16 @@ pub fn standardize(x: &mut [f64]) {
     x.iter_mut().for_each(|x| *x = (*x - mean) * scale);
 }
 
-/// A value function linear in features of the observation and the time (Duan et al. 2016; paper A.3):
-/// clip(o, ±10), its square, t/100 to the powers 1, 2, 3, and 1.
+/// A value function linear in features of the observation and the time (Duan et al. 2016; paper
+/// A.3): clip(o, ±10), its square, t/100 to the powers 1, 2, 3, and 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinearBaseline {
     weights: DVector<f64>,
 }
 
 impl LinearBaseline {
-    /// Least squares of `targets` `[n]` on the features. The ridge penalty is multiplied by ten (five
-    /// trials) while the equations cannot be solved; after that, the baseline is 0.
+    /// Least squares of `targets` `[n]` on the features. The ridge penalty is multiplied by ten
+    /// (five trials) while the equations cannot be solved; after that, the baseline is 0.
     pub fn fit(paths: &Trajectories, targets: &[f64], ridge: f64) -> Self {
         let dim = features_dim(paths.observation_dim);
         // Normal equations, summed row by row: only the upper triangle is needed.

@@ -1,8 +1,8 @@
-//! Batches of samples and their sums as functions of θ: the policy gradient, the surrogate objective
-//! and the KL divergence with their derivatives, and mean actions.
+//! Batches of samples and their sums as functions of θ: the policy gradient, the surrogate
+//! objective and the KL divergence with their derivatives, and mean actions.
 //!
-//! A batch computes on slices in single precision on the CPU and on tensors elsewhere; both give the
-//! same sums, and callers do not see which it is.
+//! A batch computes on slices in single precision on the CPU and on tensors elsewhere; both give
+//! the same sums, and callers do not see which it is.
 
 use crate::GaussianMlp;
 use crate::cpu::{self, SliceSamples};
@@ -41,8 +41,8 @@ impl Placement {
     }
 }
 
-/// Samples with a weight w_i each, for the vanilla policy gradient: J(θ) = Σ_i w_i log π_θ(a_i|s_i).
-/// A clone shares the samples.
+/// Samples with a weight w_i each, for the vanilla policy gradient of
+/// J(θ) = Σ_i w_i log π_θ(a_i|s_i). A clone shares the samples.
 #[derive(Debug, Clone)]
 pub struct Samples {
     sums: Arc<dyn SampleSums>,
@@ -136,8 +136,9 @@ impl Samples {
 }
 
 /// Samples with a weight w_i each, and the means and log-probabilities of the policy that took them
-/// (the old policy), for the surrogate objective and the KL divergence. Everything is a sum over the
-/// samples, except [`Self::mean_kl`] and the methods of [`Objective`]. A clone shares the samples.
+/// (the old policy), for the surrogate objective and the KL divergence. Everything is a sum over
+/// the samples, except [`Self::mean_kl`] and the methods of [`Objective`]. A clone shares the
+/// samples.
 #[derive(Debug, Clone)]
 pub struct Surrogate {
     sums: Arc<dyn SurrogateSums>,
@@ -155,8 +156,8 @@ impl Surrogate {
         self.count == 0
     }
 
-    /// At θ, the surrogate objective Σ_i r_i w_i (Schulman et al. 2015, eq. 14) with the ratio r_i of
-    /// the probabilities of action i under the new and the old policy, and Σ_i KL_i, the KL
+    /// At θ, the surrogate objective Σ_i r_i w_i (Schulman et al. 2015, eq. 14) with the ratio r_i
+    /// of the probabilities of action i under the new and the old policy, and Σ_i KL_i, the KL
     /// divergences of the new policy from the old.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The policy on slices of the CPU's memory, in single precision: the same functions as
 //! [`crate::BoundMlp`], [`crate::Forward`] and [`crate::surrogate::Sampled`] on tensors, with fused
-//! loops. Rows come in blocks whose activations stay in the cache; buffers belong to the caller, who
-//! reuses them from block to block.
+//! loops. Rows come in blocks whose activations stay in the cache; buffers belong to the caller,
+//! who reuses them from block to block.
 
 mod blocks;
 mod derivatives;

@@ -12,9 +12,9 @@ use std::ops::Range;
 pub struct PolicyConfig {
     /// Sizes of the tanh layers. Paper A.3: `[32, 32]`.
     pub hidden: Vec<usize>,
-    /// Standard deviation of every action component at the start. Authors' policy: 1.
+    /// Initial standard deviation of every action component. Authors' policy: 1.
     pub initial_std: f64,
-    /// The standard deviation never falls below this. Authors' policy: 1e-6.
+    /// Lower bound of the standard deviation. Authors' policy: 1e-6.
     pub min_std: f64,
     /// Factor on the initial weights of the last layer; near 0, the initial mean action is near 0.
     /// Authors' policy: 1.
@@ -67,7 +67,8 @@ pub(crate) struct NamedRange {
 }
 
 impl GaussianMlp {
-    /// The architecture for observations of `observation_dim` and actions of `action_dim` components.
+    /// The architecture for observations of `observation_dim` and actions of `action_dim`
+    /// components.
     pub fn new(config: &Checked<PolicyConfig>, observation_dim: usize, action_dim: usize) -> Self {
         let mut sizes = vec![observation_dim];
         sizes.extend(&config.hidden);
@@ -250,8 +251,8 @@ impl Forward<'_> {
             + constant_like(&self.mean, constant)
     }
 
-    /// ∇_θ Σ_i w_i log π_θ(a_i|s_i) `[parameters]`, as an expression that is itself differentiable in
-    /// θ: the vanilla policy gradient (paper, eq. 1 and 3) when the weights `[rows, 1]` are
+    /// ∇_θ Σ_i w_i log π_θ(a_i|s_i) `[parameters]`, as an expression that is itself differentiable
+    /// in θ: the vanilla policy gradient (paper, eq. 1 and 3) when the weights `[rows, 1]` are
     /// advantages over the number of rows.
     pub fn policy_gradient(&self, actions: Tensor<2>, weights: Tensor<2>) -> Tensor<1> {
         let z = self.standardize(actions);
@@ -260,8 +261,8 @@ impl Forward<'_> {
         self.vjp(z * over_std * weights, by_log_std.sum_dim(0))
     }
 
-    /// Vector-Jacobian product, the backward pass: the gradient by θ `[parameters]` of a function of
-    /// the outputs, from its gradients by the mean `[rows, action]` and by log σ `[1, action]`.
+    /// Vector-Jacobian product, the backward pass: the gradient by θ `[parameters]` of a function
+    /// of the outputs, from its gradients by the mean `[rows, action]` and by log σ `[1, action]`.
     pub fn vjp(&self, by_mean: Tensor<2>, by_log_std: Tensor<2>) -> Tensor<1> {
         let mut parts = Vec::new();
         for (input, delta) in self.inputs.iter().zip(self.deltas(by_mean)) {

@@ -3,8 +3,8 @@
 //! - [`GaussianMlp`]: the architecture of a Gaussian policy whose mean is a small neural network, a
 //!   function of a flat parameter vector θ; [`GaussianPolicy`] is a policy with its parameters;
 //! - [`GaussianActor`]: a Gaussian policy that acts in many episodes side by side;
-//! - [`ValueNetwork`]: a value function V(s); [`Mlp`]: a multilayer perceptron that is differentiable
-//!   by its inputs as well;
+//! - [`ValueNetwork`]: a value function V(s); [`Mlp`]: a multilayer perceptron that is
+//!   differentiable by its inputs as well;
 //! - [`TrainedPolicy`]: a trained policy with its file format;
 //! - [`advantage`]: linear feature baseline and generalised advantage estimation;
 //! - [`batch`]: policy gradient, surrogate objective and KL divergence of many samples, with their

@@ -20,15 +20,15 @@ pub enum Activation {
 /// layer its weights `[inputs, outputs]` in row-major order and its biases, and with layer
 /// normalisation (Ba et al. 2016) the gains and shifts of hidden layers.
 ///
-/// [`Self::forward`] is differentiable by the parameters and by the inputs; [`Self::forward_one`] is
-/// the same function of one input on slices.
+/// [`Self::forward`] is differentiable by the parameters and by the inputs; [`Self::forward_one`]
+/// is the same function of one input on slices.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mlp {
     /// Width of the input, of every hidden layer, and of the output.
     pub sizes: Vec<usize>,
-    /// Width of a second input, which is appended to the input of the second layer (of the first, if
-    /// it is the only one).
+    /// Width of a second input, which is appended to the input of the second layer (of the first,
+    /// if it is the only one).
     pub joining: usize,
     /// Activation of hidden layers.
     pub hidden: Activation,
@@ -87,7 +87,8 @@ impl Mlp {
             .sum()
     }
 
-    /// Whether each parameter is a weight or a bias, not one of layer normalisation: `[parameters]`.
+    /// Whether each parameter is a weight or a bias, not one of layer normalisation:
+    /// `[parameters]`.
     pub fn is_affine(&self) -> Vec<bool> {
         let mut affine = vec![true; self.parameter_count()];
         for part in self

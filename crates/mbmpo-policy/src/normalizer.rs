@@ -22,7 +22,8 @@ pub struct Normalizer {
 }
 
 impl RunningNormalizer {
-    /// The statistics of no rows of `dim` components yet; results are clipped to plus or minus `clip`.
+    /// The statistics of no rows of `dim` components yet; results are clipped to plus or minus
+    /// `clip`.
     pub fn new(dim: usize, clip: f64) -> Self {
         Self {
             count: 0.0,

@@ -208,3 +208,52 @@ fn read(tensor: Tensor<1>) -> Result<Vec<f64>> {
         _ => Ok(host(tensor)?.into_iter().map(f64::from).collect()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+    use crate::PolicyConfig;
+    use mbmpo_core::{Check, Purpose, Stream, Streams};
+    use rand::RngExt;
+
+    fn draw(stream: &mut Stream, n: usize) -> Vec<f32> {
+        (0..n).map(|_| stream.random_range(-1.5..1.5)).collect()
+    }
+
+    /// Fails when the CPU is not recognised, or when a device that takes the whole batch in one
+    /// chunk computes other sums than one that takes several.
+    #[test]
+    fn one_chunk_agrees_with_many() {
+        const ROWS: usize = 2_345;
+        let chunked = Tensors::new(&Device::flex(), DType::F64);
+        assert_eq!(chunked.chunk_rows, 1_000);
+        let whole = Tensors {
+            chunk_rows: usize::MAX,
+            ..chunked.clone()
+        };
+        let config = PolicyConfig::default().check().unwrap();
+        let network = GaussianMlp::new(&config, 3, 2);
+        let mut stream = Streams::new(7).stream(Purpose::Test, 0, 0);
+        let theta = network.initial_parameters(&config, &mut stream);
+        let (observations, actions) = (draw(&mut stream, ROWS * 3), draw(&mut stream, ROWS * 2));
+        let weights: Vec<f64> = draw(&mut stream, ROWS).iter().map(|&x| x.into()).collect();
+        let rows = Rows {
+            observations: &observations,
+            actions: &actions,
+            weights: &weights,
+        };
+        let results = [(chunked, 3), (whole, 1)].map(|(tensors, chunks)| {
+            let means = tensors.means(&network, &theta, &observations).unwrap();
+            let samples = TensorSamples::new(&network, tensors, rows);
+            assert_eq!(samples.chunks.len(), chunks);
+            (means, samples.policy_gradient(&theta).unwrap())
+        });
+        let [(means, gradient), (whole_means, whole_gradient)] = results;
+        assert_eq!(means, whole_means);
+        for (a, b) in gradient.iter().zip(&whole_gradient) {
+            assert!((a - b).abs() < 1e-9 * (1.0 + b.abs()), "{a} {b}");
+        }
+    }
+}

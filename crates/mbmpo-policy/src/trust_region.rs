@@ -14,7 +14,8 @@ pub struct TrustRegionConfig {
     pub max_kl: f64,
     /// Conjugate-gradient iterations. Authors' optimiser: 10.
     pub cg_iterations: usize,
-    /// Conjugate gradients stop where the squared residual falls below this. Authors' optimiser: 1e-10.
+    /// Conjugate gradients stop where the squared residual falls below this. Authors' optimiser:
+    /// 1e-10.
     pub cg_tolerance: f64,
     /// Added to the diagonal of the Fisher matrix. Authors' optimiser: 1e-5.
     pub cg_damping: f64,
@@ -74,8 +75,8 @@ impl Check for TrustRegionConfig {
     }
 }
 
-/// A surrogate objective to maximise, constrained by the mean KL divergence from the old policy. All
-/// methods fail only when a result cannot be read back from the device.
+/// A surrogate objective to maximise, constrained by the mean KL divergence from the old policy.
+/// All methods fail only when a result cannot be read back from the device.
 pub trait Objective {
     /// (surrogate objective, mean KL divergence from the old policy) at `theta`.
     fn evaluate(&self, theta: &[f64]) -> Result<(f64, f64)>;
@@ -86,8 +87,8 @@ pub trait Objective {
     /// Gradient of the mean KL divergence at `theta`.
     fn kl_gradient(&self, theta: &[f64]) -> Result<Vec<f64>>;
 
-    /// The Hessian of the mean KL divergence at the old policy's `theta`, times `v`. Objectives that
-    /// need finite differences change θ by `step`.
+    /// The Hessian of the mean KL divergence at the old policy's `theta`, times `v`. Objectives
+    /// that need finite differences change θ by `step`.
     fn fisher_product(&self, theta: &[f64], v: &[f64], step: f64) -> Result<Vec<f64>>;
 }
 
@@ -173,8 +174,8 @@ pub fn step(
     Ok(unchanged)
 }
 
-/// F v, the Hessian of the KL divergence at `theta` times `v`, by symmetric finite differences of its
-/// gradient at a distance of `step` from `theta` (paper A.3, after Finn et al. 2017).
+/// F v, the Hessian of the KL divergence at `theta` times `v`, by symmetric finite differences of
+/// its gradient at a distance of `step` from `theta` (paper A.3, after Finn et al. 2017).
 ///
 /// # Errors
 /// Those of the objective.
@@ -203,8 +204,8 @@ pub fn fisher_product(
         .collect())
 }
 
-/// Solves A x = b by conjugate gradients from x = 0, for a symmetric positive definite A given by its
-/// products with vectors. Stops where the squared residual is at most `tolerance`.
+/// Solves A x = b by conjugate gradients from x = 0, for a symmetric positive definite A given by
+/// its products with vectors. Stops where the squared residual is at most `tolerance`.
 ///
 /// # Errors
 /// Those of the products.

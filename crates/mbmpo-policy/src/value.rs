@@ -77,8 +77,8 @@ impl ValueNetwork {
             .collect())
     }
 
-    /// Gradient `[parameters]` of -½ Σ_i w_i (V(s_i) - y_i)² with `observations` `[n, observation]`,
-    /// `targets` y `[n]` and `weights` w `[n]`.
+    /// Gradient `[parameters]` of -½ Σ_i w_i (V(s_i) - y_i)² with `observations` `[n,
+    /// observation]`, `targets` y `[n]` and `weights` w `[n]`.
     ///
     /// # Errors
     /// When it cannot be read back from the device.

@@ -38,8 +38,8 @@ fn discounted_returns_by_hand() {
     );
 }
 
-/// Fails when λ is left out, when V(s') is taken from the wrong row, or when the value after the end of
-/// a path is that of another path.
+/// Fails when λ is left out, when V(s') is taken from the wrong row, or when the value after the
+/// end of a path is that of another path.
 #[test]
 fn gae_by_hand() {
     let all = paths(&[&[(0.0, 1.0), (0.0, 2.0)], &[(0.0, 3.0)]]);
@@ -71,8 +71,8 @@ fn gae_at_lambda_one_is_return_minus_value() {
     assert_close(&gae(&all, &values, &[0.0; 2], 0.99, 1.0), &expected, 1e-12);
 }
 
-/// Fails when a feature, the time or the clip is wrong: a target that is linear in the features must be
-/// reproduced.
+/// Fails when a feature, the time or the clip is wrong: a target that is linear in the features
+/// must be reproduced.
 #[test]
 fn the_baseline_reproduces_linear_functions_of_its_features() {
     let observations: Vec<f32> = (0..120)
@@ -92,8 +92,8 @@ fn the_baseline_reproduces_linear_functions_of_its_features() {
     assert_close(&values, &targets, 1e-3);
 }
 
-/// Fails when the ridge penalty is scaled wrongly. Two rows with observation 0 at t = 0, so only the
-/// constant feature is not 0 and its weight is Σy / (n + ridge).
+/// Fails when the ridge penalty is scaled wrongly. Two rows with observation 0 at t = 0, so only
+/// the constant feature is not 0 and its weight is Σy / (n + ridge).
 #[test]
 fn the_ridge_by_hand() {
     let all = paths(&[&[(0.0, 0.0)], &[(0.0, 0.0)]]);

@@ -1,6 +1,6 @@
-//! Sums over batches of several chunks must agree with their formulas in double precision: the clipped
-//! surrogate, TRPO's objective, mean actions. TRPO's step must stay within its bound on random
-//! problems.
+//! Sums over batches of several chunks must agree with their formulas in double precision: the
+//! clipped surrogate, TRPO's objective, mean actions. TRPO's step must stay within its bound on
+//! random problems.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -204,9 +204,9 @@ fn placements() -> [(Placement, f64); 3] {
     ]
 }
 
-/// Fails when rows are clipped on the wrong side, or by the ratio without regard to the weight's sign,
-/// when the factor r of the gradient is missing, when a chunk is left out, or when log σ moves where
-/// it is clamped.
+/// Fails when rows are clipped on the wrong side, or by the ratio without regard to the weight's
+/// sign, when the factor r of the gradient is missing, when a chunk is left out, or when log σ
+/// moves where it is clamped.
 #[test]
 fn the_clipped_gradient_is_that_of_finite_differences() {
     let p = problem();
@@ -262,9 +262,9 @@ fn the_clip_at_its_extremes() {
     }
 }
 
-/// Fails when a chunk is left out or counted twice, when the divergence is a sum instead of a mean (or
-/// the surrogate a mean instead of a sum), when the arguments of the divergence are swapped, or when
-/// the lower bound of log σ is ignored.
+/// Fails when a chunk is left out or counted twice, when the divergence is a sum instead of a mean
+/// (or the surrogate a mean instead of a sum), when the arguments of the divergence are swapped, or
+/// when the lower bound of log σ is ignored.
 #[test]
 fn the_objective_of_trpo_agrees_with_its_formulas() {
     let p = problem();
@@ -284,8 +284,8 @@ fn the_objective_of_trpo_agrees_with_its_formulas() {
     }
 }
 
-/// Fails when a factor of the mean of Jᵀ diag(1/σ², 2) J is missing, when the mean is that of chunks
-/// instead of rows, or when log σ moves where it is clamped.
+/// Fails when a factor of the mean of Jᵀ diag(1/σ², 2) J is missing, when the mean is that of
+/// chunks instead of rows, or when log σ moves where it is clamped.
 #[test]
 fn fisher_products_are_those_of_the_explicit_matrix() {
     let p = problem();
@@ -319,8 +319,8 @@ fn weights_are_advantages_over_the_number_of_samples() {
     paths.end_path(false);
     let advantages: Vec<f64> = p.weights.iter().map(|w| w * ROWS as f64 / 3.0).collect();
     for (placement, tolerance) in placements() {
-        let share = placement.clone();
-        let samples = Samples::with_share(&p.network, share, &paths, &advantages, 3.0);
+        let on = placement.clone();
+        let samples = Samples::with_share(&p.network, on, &paths, &advantages, 3.0);
         let (surrogate, _) = samples
             .surrogate(&p.old)
             .surrogate_and_kl(&p.moved)
@@ -355,9 +355,9 @@ fn means_are_those_of_the_policy() {
 
 /// Random problems: policies of small and large standard deviation, advantages of any scale, one of
 /// them far larger than all others. The divergence and the surrogate are recomputed by their
-/// formulas, for the parameters in single precision, with which the policy acts. Fails when something
-/// else than the mean divergence is bounded (its sum, its quadratic model), or when a step that
-/// decreases the surrogate is taken.
+/// formulas, for the parameters in single precision, with which the policy acts. Fails when
+/// something else than the mean divergence is bounded (its sum, its quadratic model), or when a
+/// step that decreases the surrogate is taken.
 #[test]
 fn no_step_of_trpo_leaves_the_trust_region() {
     let config = TrustRegionConfig::default().check().unwrap();

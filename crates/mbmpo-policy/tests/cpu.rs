@@ -27,8 +27,8 @@ struct Problem {
     weights: Vec<f64>,
 }
 
-/// Networks of different shapes with one row, with a number of rows that is not a multiple of a tile
-/// of a matrix product, and with more rows than a block, the last of which is not full.
+/// Networks of different shapes with one row, with a number of rows that is not a multiple of a
+/// tile of a matrix product, and with more rows than a block, the last of which is not full.
 fn problems() -> Vec<Problem> {
     let hidden: [&[usize]; 4] = [&[], &[19], &[32, 32], &[7, 33, 16]];
     let rows = [1, 6, 101, 250];
@@ -119,7 +119,8 @@ impl Problem {
     }
 }
 
-/// Fails when a layer, a bias or tanh is left out, or when a buffer keeps entries of an earlier block.
+/// Fails when a layer, a bias or tanh is left out, or when a buffer keeps entries of an earlier
+/// block.
 #[test]
 fn means_are_those_of_tensors() {
     for p in problems() {

@@ -1,5 +1,5 @@
-//! The gradient of the value network must be that of least squares, and the values after the ends of
-//! paths must be 0 where the task terminated the path.
+//! The gradient of the value network must be that of least squares, and the values after the ends
+//! of paths must be 0 where the task terminated the path.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -36,8 +36,8 @@ fn value(parameters: &[f64], observation: &[f32]) -> f64 {
     by_hand::network(&SIZES, parameters, observation)[0]
 }
 
-/// Fails when the gradient has the wrong sign, when the factor ½ or a weight is missing, when a chunk
-/// is left out, or when σ has a gradient: V would then no longer be fitted by least squares.
+/// Fails when the gradient has the wrong sign, when the factor ½ or a weight is missing, when a
+/// chunk is left out, or when σ has a gradient: V would then no longer be fitted by least squares.
 #[test]
 fn the_gradient_is_that_of_least_squares() {
     let mut stream = stream();
@@ -75,8 +75,9 @@ fn values_are_those_of_the_network() {
     assert_close(&values, &expected, 1e-5, "values");
 }
 
-/// Fails when a path that the task terminated has an end value, when one that the time limit ended has
-/// none, when the flag `bootstrap` is ignored, or when the state is not the one after the last step.
+/// Fails when a path that the task terminated has an end value, when one that the time limit ended
+/// has none, when the flag `bootstrap` is ignored, or when the state is not the one after the last
+/// step.
 #[test]
 fn end_values_are_those_of_the_last_states() {
     let mut stream = stream();

@@ -1,6 +1,6 @@
-//! The Gaussian policy must be the same on tensors, on slices and after a round trip through its file;
-//! its gradients must be those of finite differences and of automatic differentiation, and the Hessian
-//! of its KL divergence the Fisher matrix.
+//! The Gaussian policy must be the same on tensors, on slices and after a round trip through its
+//! file; its gradients must be those of finite differences and of automatic differentiation, and
+//! the Hessian of its KL divergence the Fisher matrix.
 
 #![allow(clippy::unreachable, clippy::unwrap_used, reason = "a test may panic")]
 
@@ -105,7 +105,8 @@ fn shifted(theta: &[f64], i: usize, by: f64) -> Vec<f64> {
     theta
 }
 
-/// Fails when a part of the explicit backward pass (a layer, a bias, log σ) is wrong or out of order.
+/// Fails when a part of the explicit backward pass (a layer, a bias, log σ) is wrong or out of
+/// order.
 #[test]
 fn the_explicit_policy_gradient_is_that_of_finite_differences() {
     let p = problem();
@@ -146,7 +147,8 @@ fn the_log_likelihood_by_hand() {
     assert!((numbers(all.flatten(0, 1))[0] - expected).abs() < 1e-5);
 }
 
-/// Fails when the forward pass on slices reads the parameters in another order than that on tensors.
+/// Fails when the forward pass on slices reads the parameters in another order than that on
+/// tensors.
 #[test]
 fn slices_and_tensors_agree() {
     let p = problem();
@@ -234,7 +236,8 @@ impl Objective for Plain<'_> {
     }
 }
 
-/// Fails when a term of the explicit gradients is wrong; the reference is automatic differentiation.
+/// Fails when a term of the explicit gradients is wrong; the reference is automatic
+/// differentiation.
 #[test]
 fn explicit_gradients_match_autodiff() {
     let p = problem();
@@ -263,7 +266,8 @@ fn explicit_gradients_match_autodiff() {
     }
 }
 
-/// Fails when the arguments of the KL divergence are swapped: the formula for one-dimensional Gaussians.
+/// Fails when the arguments of the KL divergence are swapped: the formula for one-dimensional
+/// Gaussians.
 #[test]
 fn the_kl_divergence_by_hand() {
     let p = problem();
@@ -285,8 +289,8 @@ fn the_kl_divergence_by_hand() {
     assert!((surrogate - p.weights.iter().sum::<f64>()).abs() < 1e-12 && zero.abs() < 1e-15);
 }
 
-/// Fails when a factor of the Fisher products is missing. The reference is the explicit matrix:
-/// Jᵀ diag(1/σ²) J averaged over the states for the mean (J by finite differences of the mean), 2 on
+/// Fails when a factor of the Fisher products is missing. The reference is the explicit matrix: Jᵀ
+/// diag(1/σ²) J averaged over the states for the mean (J by finite differences of the mean), 2 on
 /// the diagonal for log σ.
 #[test]
 fn fisher_products_match_the_explicit_matrix() {
@@ -326,8 +330,8 @@ fn fisher_products_match_the_explicit_matrix() {
     }
 }
 
-/// Fails when a log σ below its lower bound has a gradient, or when the bound is not the same on tensors
-/// and on slices.
+/// Fails when a log σ below its lower bound has a gradient, or when the bound is not the same on
+/// tensors and on slices.
 #[test]
 fn the_standard_deviation_is_clamped() {
     let config = PolicyConfig {

@@ -1,6 +1,6 @@
-//! A perceptron must be the same on slices, on tensors and by its formula, its derivatives must be those
-//! of finite differences, and a policy must be the same after a round trip through its file, while
-//! damaged files are errors.
+//! A perceptron must be the same on slices, on tensors and by its formula, its derivatives must be
+//! those of finite differences, and a policy must be the same after a round trip through its file,
+//! while damaged files are errors.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -82,7 +82,8 @@ fn outputs(mlp: &Mlp, parameters: &[f64], input: &[f64], joining: &[f64]) -> Vec
     values
 }
 
-/// Every activation in hidden layers and at the output, with and without layer normalisation, one to three layers.
+/// Every activation in hidden layers and at the output, with and without layer normalisation, one
+/// to three layers.
 fn networks(joining: usize) -> Vec<Mlp> {
     let mut networks = Vec::new();
     for sizes in [vec![3, 2], vec![3, 6, 2], vec![3, 5, 4, 2]] {
@@ -103,15 +104,16 @@ fn networks(joining: usize) -> Vec<Mlp> {
     networks
 }
 
-/// Parameters away from their initial values, where biases and shifts are 0 and the last layer is small.
+/// Parameters away from their initial values, where biases and shifts are 0 and the last layer is
+/// small.
 fn parameters(mlp: &Mlp, stream: &mut Stream) -> Vec<f64> {
     let start = mlp.initial_parameters(stream);
     let moved = start.iter().map(|x| x + stream.random_range(-0.5..0.5));
     moved.map(|x| f64::from(x as f32)).collect()
 }
 
-/// Fails when a layer, its activation or its normalisation is left out or read from the wrong place, on
-/// slices or on tensors.
+/// Fails when a layer, its activation or its normalisation is left out or read from the wrong
+/// place, on slices or on tensors.
 #[test]
 fn slices_and_tensors_agree_with_the_formula() {
     let mut stream = stream(0);
@@ -136,8 +138,8 @@ fn slices_and_tensors_agree_with_the_formula() {
 }
 
 /// Pre-activations 1, 2 and 6 have mean 3 and variance 14/3. Fails when the variance is that of a
-/// sample, when its floor is outside the root or missing, when gains and shifts are swapped, or when
-/// the output is normalised as well.
+/// sample, when its floor is outside the root or missing, when gains and shifts are swapped, or
+/// when the output is normalised as well.
 #[test]
 fn layer_normalisation_by_hand() {
     let mlp = Mlp {
@@ -180,8 +182,8 @@ fn layer_normalisation_by_hand() {
     assert_eq!(output, [0.5 + 10.0, -1.0 + 20.0]);
 }
 
-/// Fails when the graph is cut between the output and a parameter or an input, or when the second input
-/// is appended at another layer: the gradient of DDPG's actor goes through that input.
+/// Fails when the graph is cut between the output and a parameter or an input, or when the second
+/// input is appended at another layer: the gradient of DDPG's actor goes through that input.
 #[test]
 fn derivatives_are_those_of_finite_differences() {
     const ROWS: usize = 5;
@@ -224,9 +226,9 @@ fn derivatives_are_those_of_finite_differences() {
     }
 }
 
-/// 3 inputs, 4 normalised units, a second input of 2, 2 outputs. Fails when gains or shifts count as
-/// affine (they would get noise), when biases or gains count as weights (they would decay), or when an
-/// initial value is not as documented.
+/// 3 inputs, 4 normalised units, a second input of 2, 2 outputs. Fails when gains or shifts count
+/// as affine (they would get noise), when biases or gains count as weights (they would decay), or
+/// when an initial value is not as documented.
 #[test]
 fn the_layout_by_hand() {
     let mlp = Mlp {
@@ -302,17 +304,18 @@ fn deterministic(layer_norm: bool) -> DeterministicPolicy {
     }
 }
 
-fn policies() -> [TrainedPolicy; 4] {
+fn policies() -> [TrainedPolicy; 5] {
     [
         gaussian().into(),
         gaussian().with_normalizer(normalizer()).into(),
+        gaussian().with_return_std(1.0 / 3.0).into(),
         deterministic(false).into(),
         deterministic(true).into(),
     ]
 }
 
-/// Fails when the file loses the normaliser, its clip or the lower bound of log σ, when it changes an
-/// activation, or when parameters are rounded.
+/// Fails when the file loses the normaliser, its clip, the lower bound of log σ or the deviation of
+/// returns, when it changes an activation, or when parameters are rounded.
 #[test]
 fn policies_round_trip_through_their_files() {
     for policy in policies() {
@@ -430,8 +433,8 @@ fn wrong_parts_of_a_gaussian_are_refused() {
     assert_eq!(refusal(&bytes), "observation.mean");
 }
 
-/// Fails when the architecture in the metadata is not checked: sizes whose product overflows, layers
-/// without units, a second input, which policies do not have, another number of parameters.
+/// Fails when the architecture in the metadata is not checked: sizes whose product overflows,
+/// layers without units, a second input, which policies do not have, another number of parameters.
 #[test]
 fn wrong_parts_of_a_deterministic_policy_are_refused() {
     let written = |change: &dyn Fn(&mut DeterministicPolicy)| {

@@ -1,6 +1,6 @@
 //! The trust-region step must be the natural-gradient step of its quadratic model, and leave the
-//! parameters unchanged when no trial improves the objective. The problems are solved by hand or with
-//! explicit matrices.
+//! parameters unchanged when no trial improves the objective. The problems are solved by hand or
+//! with explicit matrices.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -83,7 +83,8 @@ fn a_step_on_a_linear_surrogate_reaches_the_bound() {
     assert!(outcome.kl <= 0.01 && outcome.gain > 0.0);
 }
 
-/// Fails when the configuration's choice of Fisher products is ignored or one of them is not the Hessian.
+/// Fails when the configuration's choice of Fisher products is ignored or one of them is not the
+/// Hessian.
 #[test]
 fn both_kinds_of_fisher_products_give_the_same_step() {
     let objective = Quadratic {
@@ -217,7 +218,8 @@ fn conjugate_gradients_solve() {
     assert!(error.norm() < 1e-12);
 }
 
-/// Fails when the finite difference is scaled wrongly: on a quadratic it is exact for any length of v.
+/// Fails when the finite difference is scaled wrongly: on a quadratic it is exact for any length of
+/// v.
 #[test]
 fn fisher_products_of_a_quadratic() {
     let objective = Quadratic {

@@ -36,8 +36,9 @@ pub(super) fn copied_files() -> RobotFiles {
     }
 }
 
-/// The directory of results of that name: a new one, `runs/NAME` or `runs/NAME-N` with the lowest N from 2 on that
-/// is free; to `resume`, the existing one with the highest N, or `runs/NAME` where there is none.
+/// The directory of results of that name: a new one, `runs/NAME` or `runs/NAME-N` with the lowest N
+/// from 2 on that is free; to `resume`, the existing one with the highest N, or `runs/NAME` where
+/// there is none.
 pub fn default_path(name: &str, resume: bool) -> PathBuf {
     if resume {
         latest_path(name)

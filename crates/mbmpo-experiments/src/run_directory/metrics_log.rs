@@ -22,8 +22,8 @@ pub(super) struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens or creates the file in the directory of a run. Before the first [`Self::append`] it must be
-    /// [cut](Self::cut).
+    /// Opens or creates the file in the directory of a run. Before the first [`Self::append`] it
+    /// must be [cut](Self::cut).
     pub(super) fn open(run: &Path) -> io::Result<Self> {
         let path = run.join(METRICS);
         let file = OpenOptions::new()
@@ -107,7 +107,8 @@ pub fn read_metrics(path: &Path) -> Result<Vec<IterationMetrics>> {
     parse_metrics(&text::read(&file)?, &file.display().to_string())
 }
 
-/// The metrics in the text of a `metrics.jsonl`, one entry a line; `file` is its name in error messages.
+/// The metrics in the text of a `metrics.jsonl`, one entry a line; `file` is its name in error
+/// messages.
 ///
 /// # Errors
 /// When a line is not what this version writes.

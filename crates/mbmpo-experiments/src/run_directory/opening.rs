@@ -48,12 +48,12 @@ impl RunDirectory {
         Self::begin(path, config, info, true)
     }
 
-    /// Takes up the run in the directory from its latest checkpoint, or makes one where there is none. Without
-    /// `path` it is the latest of the directories that [`Self::create`] makes.
+    /// Takes up the run in the directory from its latest checkpoint, or makes one where there is
+    /// none. Without `path` it is the latest of the directories that [`Self::create`] makes.
     ///
     /// # Errors
-    /// When the run there was made with another configuration (but for the budget of real steps), seed or device,
-    /// it is in use, or a file cannot be read or written.
+    /// When the run there was made with another configuration (but for the budget of real steps),
+    /// seed or device, it is in use, or a file cannot be read or written.
     pub fn resume<C: AlgorithmChoice>(
         path: Option<&Path>,
         config: &Checked<ExperimentConfig<C>>,
@@ -89,7 +89,8 @@ impl RunDirectory {
         Ok(directory)
     }
 
-    /// Writes what a run has before its first iteration. A `fresh` directory has no file of a run in it.
+    /// Writes what a run has before its first iteration. A `fresh` directory has no file of a run
+    /// in it.
     fn begin<C: AlgorithmChoice>(
         path: PathBuf,
         config: &Checked<ExperimentConfig<C>>,
@@ -166,7 +167,8 @@ impl<C: AlgorithmChoice> OwnCopy<C> {
         Ok(Self { config, files })
     }
 
-    /// How the run in `path`, whose `run.json` is `old`, differs from the one of this configuration and `new`.
+    /// How the run in `path`, whose `run.json` is `old`, differs from the one of this configuration
+    /// and `new`.
     fn difference(&self, path: &Path, old: &RunInfo, new: &RunInfo) -> Result<Option<String>> {
         let file = path.join(CONFIG);
         let was = ExperimentConfig::<C>::from_ron(&text::read(&file)?, &file.to_string_lossy())?;

@@ -24,8 +24,9 @@ impl Pace {
         }
     }
 
-    /// Whether a checkpoint is due: `seconds` after the last; without `seconds`, after every iteration, and every
-    /// minute within a long one, unless that would take more than 2 % of the time.
+    /// Whether a checkpoint is due: `seconds` after the last; without `seconds`, after every
+    /// iteration, and every minute within a long one, unless that would take more than 2 % of the
+    /// time.
     pub(super) fn is_due(&self, position: Position, seconds: Option<f64>) -> bool {
         let since = self.last.elapsed();
         match seconds {

@@ -8,13 +8,13 @@ use mbmpo_core::Persist;
 use std::io;
 
 impl RunDirectory {
-    /// Restores `algorithm` from the latest whole checkpoint, and cuts the metrics back to there. `notice` is told
-    /// of each damaged checkpoint, for which the one before it is tried. A run that ended before its first
-    /// checkpoint begins anew.
+    /// Restores `algorithm` from the latest whole checkpoint, and cuts the metrics back to there.
+    /// `notice` is told of each damaged checkpoint, for which the one before it is tried. A run
+    /// that ended before its first checkpoint begins anew.
     ///
     /// # Errors
-    /// When there should be a checkpoint and none is whole, when one is of another configuration or format, or
-    /// when one cannot be read.
+    /// When there should be a checkpoint and none is whole, when one is of another configuration or
+    /// format, or when one cannot be read.
     pub fn restore(
         &mut self,
         algorithm: &mut impl Persist,

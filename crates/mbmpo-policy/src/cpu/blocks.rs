@@ -1,5 +1,5 @@
-//! Sums over a block of samples: the vanilla policy gradient and its derivative, and surrogate and KL
-//! divergence as in [`crate::surrogate`].
+//! Sums over a block of samples: the vanilla policy gradient and its derivative, and surrogate and
+//! KL divergence as in [`crate::surrogate`].
 
 use super::derivatives::{Deltas, Workspace};
 use super::{Activations, CpuMlp, sized};
@@ -190,7 +190,8 @@ impl SurrogateBlock {
     }
 
     /// Adds the gradient of PPO's clipped surrogate (Schulman et al. 2017, eq. 7) to `gradient`
-    /// `[parameters]`: that of the surrogate without the rows where the clipped term is the minimum.
+    /// `[parameters]`: that of the surrogate without the rows where the clipped term is the
+    /// minimum.
     pub(super) fn clipped_gradient(
         &self,
         new: &CpuMlp,

@@ -141,9 +141,9 @@ impl CpuMlp {
         }
     }
 
-    /// [`Self::jvp`] from the activations to the tangents of `workspace`, and the curvature terms of
-    /// the delta tangents: with y = tanh u and the gradients g by y and s by u, the derivative of
-    /// s = (1 - y²) g is (1 - y²) dg - 2 y dy g, and its second term is -2 y s du.
+    /// [`Self::jvp`] from the activations to the tangents of `workspace`, and the curvature terms
+    /// of the delta tangents: with y = tanh u and the gradients g by y and s by u, the derivative
+    /// of s = (1 - y²) g is (1 - y²) dg - 2 y dy g, and its second term is -2 y s du.
     pub(super) fn jvp_with_curvature(
         &self,
         direction: &CpuMlp,
@@ -181,10 +181,10 @@ impl CpuMlp {
         );
     }
 
-    /// Forward-over-reverse differentiation: adds to `product` `[parameters]` the derivative by θ along
-    /// `direction` of the gradient that [`Self::vjp`] adds. `workspace` holds activations, deltas,
-    /// tangents, curvatures and the delta tangent of the mean; `by_log_std` `[action]` is the
-    /// derivative of the gradient by log σ.
+    /// Forward-over-reverse differentiation: adds to `product` `[parameters]` the derivative by θ
+    /// along `direction` of the gradient that [`Self::vjp`] adds. `workspace` holds activations,
+    /// deltas, tangents, curvatures and the delta tangent of the mean; `by_log_std` `[action]` is
+    /// the derivative of the gradient by log σ.
     pub(super) fn vjp_tangent(
         &self,
         direction: &CpuMlp,

@@ -1,7 +1,8 @@
 //! References for the tests in this folder: a tanh network in double precision, and derivatives by
 //! finite differences.
 
-/// Outputs of a tanh network whose parameters are, layer by layer, weights `[inputs, outputs]` and biases.
+/// Outputs of a tanh network whose parameters are, layer by layer, weights `[inputs, outputs]` and
+/// biases.
 #[allow(dead_code, reason = "not used by every test")]
 pub fn network(sizes: &[usize], theta: &[f64], observation: &[f32]) -> Vec<f64> {
     let mut input: Vec<f64> = observation.iter().map(|&x| x.into()).collect();
