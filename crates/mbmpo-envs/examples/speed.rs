@@ -1,6 +1,6 @@
-//! Prints control steps per second under random actions, resets included, of every environment or of those named:
-//! `name steps/s steps/s`, on one thread and on all. `RAYON_NUM_THREADS` sets the number of all threads.
-//! `docs/benchmarks/environments.py` runs it beside MuJoCo.
+//! Prints control steps per second under random actions, resets included, of every environment or
+//! of those named: `name steps/s steps/s`, on one thread and on all. `RAYON_NUM_THREADS` sets the
+//! number of all threads. `docs/benchmarks/environments.py` runs it beside MuJoCo.
 
 use mbmpo_core::{Purpose, Result, Stream, Streams};
 use mbmpo_envs::{NAMES, Variant, VectorEnvironment, make};
@@ -61,7 +61,8 @@ const COPIES: usize = 16;
 /// Control steps of [`Episodes::run`].
 const ALL_STEPS: usize = STEPS * COPIES;
 
-/// Copies of an environment, and the uniform actions of an episode, drawn beforehand so that drawing is not measured.
+/// Copies of an environment, and the uniform actions of an episode, drawn beforehand so that
+/// drawing is not measured.
 struct Episodes {
     copies: VectorEnvironment,
     actions: Vec<Vec<f32>>,
@@ -86,7 +87,8 @@ impl Episodes {
         })
     }
 
-    /// A reset and [`STEPS`] steps of all copies, past termination, on the threads of the current pool.
+    /// A reset and [`STEPS`] steps of all copies, past termination, on the threads of the current
+    /// pool.
     ///
     /// # Errors
     /// When the simulation diverges.

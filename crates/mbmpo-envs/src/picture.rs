@@ -25,7 +25,8 @@ const GREY: &str = "#868b92";
 pub struct Frame {
     /// Time \[s\].
     pub time: f64,
-    /// World position \[m\] and orientation (quaternion w, x, y, z) of every body, as of [`Simulation::body_pose`].
+    /// World position \[m\] and orientation (quaternion w, x, y, z) of every body, as of
+    /// [`Simulation::body_pose`].
     pub poses: Vec<([f64; 3], [f64; 4])>,
     /// Points to show beside the robot, such as a goal: world positions \[m\].
     pub markers: Vec<[f64; 3]>,
@@ -66,11 +67,13 @@ fn pose(position: [f64; 3], [w, x, y, z]: [f64; 4]) -> Pose {
     Pose::from_parts(position.into(), Rotation::from_xyzw(x, y, z, w).normalize())
 }
 
-/// A standalone SVG document: a portrait for one frame, a strip for several, the robot at rest for none.
+/// A standalone SVG document: a portrait for one frame, a strip for several, the robot at rest for
+/// none.
 ///
-/// A robot whose hinges all turn about y is seen from its right side, about z from above, any other one from the
-/// front right and somewhat above. Frames share one scale and are labelled with their time. A robot that can move away
-/// is centred in every frame, and the floor has marks at whole metres. Sites are small crosses, markers rings.
+/// A robot whose hinges all turn about y is seen from its right side, about z from above, any other
+/// one from the front right and somewhat above. Frames share one scale and are labelled with their
+/// time. A robot that can move away is centred in every frame, and the floor has marks at whole
+/// metres. Sites are small crosses, markers rings.
 ///
 /// The SVG is valid for any description and frames: parts without a finite position are left out.
 pub fn picture(robot: &RobotDescription, frames: &[Frame]) -> String {

@@ -1,4 +1,5 @@
-//! The checker passes environments that keep the contract, and each of its checks finds a violation.
+//! The checker passes environments that keep the contract, and each of its checks finds a
+//! violation.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_core::{Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked};

@@ -1,4 +1,5 @@
-//! The same random stream and actions give the same bits, after any history, in every copy and on every thread.
+//! The same random stream and actions give the same bits, after any history, in every copy and on
+//! every thread.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -58,7 +59,8 @@ fn reset_forgets() {
     }
 }
 
-/// A copy made in the middle of an episode, feet on the ground, continues like the original and does not affect it.
+/// A copy made in the middle of an episode, feet on the ground, continues like the original and
+/// does not affect it.
 #[test]
 fn copies_continue() {
     for mut original in environments() {

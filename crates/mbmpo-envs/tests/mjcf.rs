@@ -1,5 +1,5 @@
-//! Robots have the properties in their file, by numbers worked by hand; unsupported features are refused with a message,
-//! never ignored, and never a panic.
+//! Robots have the properties in their file, by numbers worked by hand; unsupported features are
+//! refused with a message, never ignored, and never a panic.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_envs::robot::{Integrator, JointKind, Medium, Shape, Softness};
@@ -66,7 +66,8 @@ fn pendulum_swings() {
     );
 }
 
-/// Each unsupported feature is named in the message, with its line: text, its replacement, expected message.
+/// Each unsupported feature is named in the message, with its line: text, its replacement, expected
+/// message.
 #[test]
 fn unsupported_is_refused() {
     let end = "</body>";
@@ -344,8 +345,8 @@ fn nothing_panics() {
     }
 }
 
-/// A file of a few kilobytes cannot take hours or gigabytes: fails when attributes, degrees of freedom or pairs that can
-/// touch are not bounded.
+/// A file of a few kilobytes cannot take hours or gigabytes: fails when attributes, degrees of
+/// freedom or pairs that can touch are not bounded.
 #[test]
 fn sizes_are_bounded() {
     let attributes: String = (0..10_001).map(|i| format!(" a{i}=''")).collect();
@@ -472,7 +473,8 @@ fn masses() {
     }
 }
 
-/// Fails when the axis of a cylinder is not between its two points, or a box is not rotated by its quaternion.
+/// Fails when the axis of a cylinder is not between its two points, or a box is not rotated by its
+/// quaternion.
 #[test]
 fn shapes() {
     let xml = changed(
@@ -506,7 +508,8 @@ fn shapes() {
     assert_close(&[rod.inertia()[0][0]], &[0.03]);
 }
 
-/// Fails when `settotalmass` does not scale masses and inertias together, also those of welded bodies.
+/// Fails when `settotalmass` does not scale masses and inertias together, also those of welded
+/// bodies.
 #[test]
 fn total_mass() {
     let twin = "<body name='twin'><geom type='sphere' size='0.1' density='0.5'/></body></body>";
@@ -534,8 +537,8 @@ fn welded() {
     assert_eq!(masses, [false, false, true]);
 }
 
-/// Nested classes and those of bodies: fails when attributes that `mjcf-rs` does not read are inherited otherwise than those
-/// that it reads.
+/// Nested classes and those of bodies: fails when attributes that `mjcf-rs` does not read are
+/// inherited otherwise than those that it reads.
 #[test]
 fn classes() {
     let xml = "<mujoco>

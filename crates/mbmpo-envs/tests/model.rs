@@ -1,4 +1,5 @@
-//! The robots of the MJCF files have MuJoCo's masses, inertias, joints and motors, to a relative 1e-6.
+//! The robots of the MJCF files have MuJoCo's masses, inertias, joints and motors, to a relative
+//! 1e-6.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -66,7 +67,8 @@ fn solimp(softness: &Softness) -> [f64; 5] {
     ]
 }
 
-/// The inertia tensor with these principal moments, whose axes are rotated by a quaternion (w, x, y, z).
+/// The inertia tensor with these principal moments, whose axes are rotated by a quaternion (w, x,
+/// y, z).
 fn inertia(moments: &[f64], quaternion: &[f64]) -> Vec<f64> {
     let &[w, x, y, z] = quaternion else { panic!() };
     let axes = [
@@ -144,7 +146,8 @@ fn bodies() {
     }
 }
 
-/// Joints: order, kind, body, anchor, axis, range, stiffness, damping, armature, softness of the limits.
+/// Joints: order, kind, body, anchor, axis, range, stiffness, damping, armature, softness of the
+/// limits.
 #[test]
 fn joints() {
     for (robot, model) in pairs() {

@@ -1,5 +1,6 @@
-//! Pictures of robots have each shape at the pixels that geometry predicts, near shapes over far ones, frames side by
-//! side, in the view that fits the robot's hinges. For any input they are valid SVG.
+//! Pictures of robots have each shape at the pixels that geometry predicts, near shapes over far
+//! ones, frames side by side, in the view that fits the robot's hinges. For any input they are
+//! valid SVG.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_envs::robot::{Geom, Joint, JointKind, Shape, Site};
@@ -85,8 +86,9 @@ fn moved(robot: &RobotDescription, time: f64, x: f64) -> Frame {
     frame
 }
 
-/// A capsule from (0, 0) to (2, 1) of radius 0.1 fills 2.2 m × 1.2 m (rounding up to 0.8 of half the width is not
-/// needed), so 400 px are 2.2 m: 181.8 px/m. Its lower left end is 0.1 m from the left and the bottom of that.
+/// A capsule from (0, 0) to (2, 1) of radius 0.1 fills 2.2 m × 1.2 m (rounding up to 0.8 of half
+/// the width is not needed), so 400 px are 2.2 m: 181.8 px/m. Its lower left end is 0.1 m from the
+/// left and the bottom of that.
 #[test]
 fn capsules_are_where_geometry_says() {
     let robot = with(torso(), &[capsule([0.0; 3], [2.0, 0.0, 1.0])]);
@@ -108,7 +110,8 @@ fn capsules_are_where_geometry_says() {
     );
 }
 
-/// Fails when the orientation of a body is ignored: a capsule along x that is rotated by -90° about y points up.
+/// Fails when the orientation of a body is ignored: a capsule along x that is rotated by -90° about
+/// y points up.
 #[test]
 fn bodies_turn_their_shapes() {
     let robot = with(torso(), &[capsule([0.0; 3], [1.0, 0.0, 0.0])]);
@@ -125,8 +128,8 @@ fn bodies_turn_their_shapes() {
     close(&[y - v], &[333.33]);
 }
 
-/// A box seen from the side is a rectangle, one that stands on an edge a square on its corner; a cylinder across the
-/// line of sight is a rectangle, one along it a disc.
+/// A box seen from the side is a rectangle, one that stands on an edge a square on its corner; a
+/// cylinder across the line of sight is a rectangle, one along it a disc.
 #[test]
 fn boxes_and_cylinders_are_their_hulls() {
     let half = [0.5, 0.2, 0.5];
@@ -177,7 +180,8 @@ fn near_shapes_cover_far_ones() {
     }
 }
 
-/// Of two legs in one plane, the first is behind the trunk and the second in front of it, in different tones.
+/// Of two legs in one plane, the first is behind the trunk and the second in front of it, in
+/// different tones.
 #[test]
 fn legs_have_a_side() {
     let robot = cheetah();
@@ -193,8 +197,8 @@ fn legs_have_a_side() {
     assert_eq!(tones.len(), 3, "{tones:?}");
 }
 
-/// Frames have one size and scale; a robot that can move away is centred, and the floor moves: after 0.4 m the tick at
-/// 0 m is that much further left.
+/// Frames have one size and scale; a robot that can move away is centred, and the floor moves:
+/// after 0.4 m the tick at 0 m is that much further left.
 #[test]
 fn strips_follow_the_robot() {
     let robot = with(
@@ -254,7 +258,8 @@ fn strips_of_fixed_robots_stay() {
     close(&[moved], &[240.0 / 2.2]);
 }
 
-/// The view is from the side for hinges about ±y, from above for ±z, else oblique: the unit vectors show it.
+/// The view is from the side for hinges about ±y, from above for ±z, else oblique: the unit vectors
+/// show it.
 #[test]
 fn views_suit_the_hinges() {
     let arrows = |robot: RobotDescription| {
@@ -350,8 +355,8 @@ fn names_are_escaped() {
     assert_eq!(title, "a<b & \"c\"</title>");
 }
 
-/// Robots without bodies, NaN and huge numbers: fails when the picture has NaN or infinity, or a size that cannot be
-/// shown.
+/// Robots without bodies, NaN and huge numbers: fails when the picture has NaN or infinity, or a
+/// size that cannot be shown.
 #[test]
 fn odd_input_gives_valid_pictures() {
     let bad = [f64::NAN, f64::INFINITY, -1e300, 1e300, 0.0, 1e7, -3.0];

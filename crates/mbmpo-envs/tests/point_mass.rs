@@ -7,8 +7,8 @@ use common::stream;
 use mbmpo_core::Environment;
 use mbmpo_envs::{PointMass, Variant};
 
-/// The displacement is a tenth of the clipped action. The paper's reward is minus the squared norm of the state before
-/// the step, the authors' minus the distance after it.
+/// The displacement is a tenth of the clipped action. The paper's reward is minus the squared norm
+/// of the state before the step, the authors' minus the distance after it.
 #[test]
 fn one_step() {
     for variant in Variant::ALL {
@@ -48,8 +48,9 @@ fn goal() {
     }
 }
 
-/// The closed form of the optimal expected return agrees with 20,000 episodes of the optimal policy, within four standard
-/// errors, for a horizon shorter and one longer than the way to the goal.
+/// The closed form of the optimal expected return agrees with 20,000 episodes of the optimal
+/// policy, within four standard errors, for a horizon shorter and one longer than the way to the
+/// goal.
 #[test]
 fn optimal_return() {
     const EPISODES: u32 = 20_000;

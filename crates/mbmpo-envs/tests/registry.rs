@@ -8,7 +8,8 @@ use mbmpo_core::Environment;
 use mbmpo_core::task::Transition;
 use mbmpo_envs::{NAMES, RobotEnvironment, Variant, catalogue, make};
 
-/// Fails when a size, horizon or time step in the catalogue differs from the environment's, in any variant.
+/// Fails when a size, horizon or time step in the catalogue differs from the environment's, in any
+/// variant.
 #[test]
 fn catalogue_agrees_with_the_environments() {
     let catalogue = catalogue().unwrap();
@@ -49,7 +50,8 @@ fn unknown_name() {
     );
 }
 
-/// Control steps \[s\], sizes and initial states of the paper's robots (reference: appendix A.3 and the authors' code).
+/// Control steps \[s\], sizes and initial states of the paper's robots (reference: appendix A.3 and
+/// the authors' code).
 #[test]
 fn robots_are_those_of_the_paper() {
     for (name, authors, gym, observation, action) in [
@@ -82,8 +84,8 @@ fn robots_are_those_of_the_paper() {
     assert_eq!(ant.positions(), initial);
 }
 
-/// Index of the forward velocity in the observation, and the reward of a step to a state in which everything but that
-/// velocity is 0, with actions of 1 (the authors' rewards of imagined steps).
+/// Index of the forward velocity in the observation, and the reward of a step to a state in which
+/// everything but that velocity is 0, with actions of 1 (the authors' rewards of imagined steps).
 #[test]
 fn rewards_are_those_of_the_authors() {
     for (name, component, expected) in [
@@ -158,8 +160,9 @@ fn episodes_end_where_the_authors_end_them() {
     }
 }
 
-/// The arm's observation ends with the goal minus the tip; the goal is drawn in the authors' box at every reset. Fails when
-/// it changes within an episode or is that of the last one, or the difference has the wrong sign.
+/// The arm's observation ends with the goal minus the tip; the goal is drawn in the authors' box at
+/// every reset. Fails when it changes within an episode or is that of the last one, or the
+/// difference has the wrong sign.
 #[test]
 fn goal_of_the_arm() {
     let mut arm = RobotEnvironment::by_name("pr2-reacher", Variant::Paper).unwrap();

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 /// Control steps of each run.
 const STEPS: usize = 100_000;
 
-/// A run without a reset: actions are uniform (`hold` 0), or -1 or 1 in each component, held for `hold` control steps.
-/// Returns the highest speed.
+/// A run without a reset: actions are uniform (`hold` 0), or -1 or 1 in each component, held for
+/// `hold` control steps. Returns the highest speed.
 fn violent_run(environment: &mut RobotEnvironment, hold: usize) -> f64 {
     let dim = environment.action_dim();
     let mut random = stream(hold as u64);
@@ -35,8 +35,9 @@ fn violent_run(environment: &mut RobotEnvironment, hold: usize) -> f64 {
     fastest
 }
 
-/// 100,000 control steps without a reset, each of uniform, bang-bang and held bang-bang actions. Fails when a state is not
-/// finite, or faster than MuJoCo's: the bounds are at least 1.5 times the measured speeds.
+/// 100,000 control steps without a reset, each of uniform, bang-bang and held bang-bang actions.
+/// Fails when a state is not finite, or faster than MuJoCo's: the bounds are at least 1.5 times the
+/// measured speeds.
 #[test]
 fn violent_actions() {
     let bounds = [
@@ -61,7 +62,8 @@ fn violent_actions() {
     });
 }
 
-/// Fails when an absurdly fast state is not reported with environment, step and joint, or affects the next episode.
+/// Fails when an absurdly fast state is not reported with environment, step and joint, or affects
+/// the next episode.
 #[test]
 fn divergence_is_reported() {
     let mut cheetah = cheetah();
@@ -119,8 +121,8 @@ fn actions_are_clipped() {
     );
 }
 
-/// Fails when a snapshot with an impossible number is accepted or changes the state: a huge coordinate, a quaternion of
-/// length 0, a negative or fractional number of steps.
+/// Fails when a snapshot with an impossible number is accepted or changes the state: a huge
+/// coordinate, a quaternion of length 0, a negative or fractional number of steps.
 #[test]
 fn impossible_snapshots() {
     let mut ant = RobotEnvironment::by_name("ant", Variant::Paper).unwrap();

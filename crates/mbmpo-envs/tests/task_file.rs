@@ -1,4 +1,5 @@
-//! A robot with a task: observations, initial states, the effect of actions, and mistakes that are refused.
+//! A robot with a task: observations, initial states, the effect of actions, and mistakes that are
+//! refused.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;

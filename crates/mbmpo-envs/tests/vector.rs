@@ -1,4 +1,5 @@
-//! Copies that step in parallel give the same bits as one after the other, and an error names the copy.
+//! Copies that step in parallel give the same bits as one after the other, and an error names the
+//! copy.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;

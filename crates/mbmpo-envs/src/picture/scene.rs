@@ -3,7 +3,8 @@ use super::{Frame, pose};
 use crate::robot::{RobotDescription, Shape};
 use rapier3d_f64::math::{Pose, Rotation, Vector};
 
-/// Bound on the distance from the origin \[m\] of what is drawn, so that differences and scales stay finite.
+/// Bound on the distance from the origin \[m\] of what is drawn, so that differences and scales
+/// stay finite.
 const FARTHEST: f64 = 1e6;
 
 /// The limbs of a robot: the branches at the first fork of its tree.
@@ -35,7 +36,8 @@ impl Limbs {
         }
     }
 
-    /// Order of painting for parts at equal distance: the first limb is behind the trunk, the others in front of it.
+    /// Order of painting for parts at equal distance: the first limb is behind the trunk, the
+    /// others in front of it.
     fn layer(&self, body: Option<usize>) -> i64 {
         match body.map(|body| self.of_body.get(body).copied().flatten()) {
             None => -2,
@@ -181,7 +183,8 @@ impl Scene {
     }
 }
 
-/// The shape with its points mapped by `place`; `None` for floors and where a point has no position.
+/// The shape with its points mapped by `place`; `None` for floors and where a point has no
+/// position.
 fn form(shape: Shape, place: impl Fn([f64; 3]) -> Option<[f64; 3]>) -> Option<Form> {
     Some(match shape {
         Shape::Capsule { a, b, radius } => Form::Capsule([place(a)?, place(b)?], radius.max(0.0)),
@@ -218,8 +221,8 @@ fn form(shape: Shape, place: impl Fn([f64; 3]) -> Option<[f64; 3]>) -> Option<Fo
     })
 }
 
-/// Cuts off the part of a capsule inside a ball that contains one of its ends: painted over the ball, a leg would seem
-/// to begin in front of the torso.
+/// Cuts off the part of a capsule inside a ball that contains one of its ends: painted over the
+/// ball, a leg would seem to begin in front of the torso.
 fn emerge(ends: &mut [[f64; 3]; 2], radius: f64, (center, ball): ([f64; 3], f64)) {
     let [a, b] = ends.map(Vector::from);
     let center = Vector::from(center);
@@ -239,8 +242,8 @@ fn emerge(ends: &mut [[f64; 3]; 2], radius: f64, (center, ball): ([f64; 3], f64)
 /// A point of a body, or of the world.
 type Anchor = (Option<usize>, [f64; 3]);
 
-/// Lines for bodies without shapes: from the joint of a body to its children and sites, or else to its centre of mass.
-/// Immovable bodies have none.
+/// Lines for bodies without shapes: from the joint of a body to its children and sites, or else to
+/// its centre of mass. Immovable bodies have none.
 fn skeleton(robot: &RobotDescription) -> Vec<(usize, [Anchor; 2])> {
     let anchor = |body: usize| {
         let joint = robot.joints.iter().find(|joint| joint.body == body);

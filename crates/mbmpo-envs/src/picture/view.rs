@@ -4,7 +4,8 @@ use rapier3d_f64::math::Vector;
 
 /// An orthographic view.
 ///
-/// View coordinates of a point \[m\]: to the right on the floor, away from the viewer on the floor, up.
+/// View coordinates of a point \[m\]: to the right on the floor, away from the viewer on the floor,
+/// up.
 pub(super) struct View {
     /// Direction to the right, in x and y.
     pub(super) right: [f64; 2],
