@@ -2,8 +2,10 @@
 //! violation.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use mbmpo_core::{Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked};
-use mbmpo_envs::{NAMES, PointMass, RobotEnvironment, Simulated, Variant, check, make};
+use mbmpo_envs::{NAMES, PointMass, Simulated, Variant, check, make};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 fn passes(environment: &dyn Simulated) {
@@ -25,9 +27,7 @@ fn every_environment_passes_in_every_variant() {
 /// Fails when a robot from files violates the contract.
 #[test]
 fn the_example_robot_passes() {
-    let robot = include_str!("../../../assets/inverted_pendulum.xml");
-    let task = include_str!("../../../assets/inverted_pendulum.ron");
-    passes(&RobotEnvironment::from_text("inverted-pendulum", robot, task).unwrap());
+    passes(&common::pendulum());
 }
 
 /// Ways to violate the contract.
