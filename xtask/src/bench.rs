@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: the three loops in which MB-MPO spends its time, beside the peak of the
-//! machine.
+//! `cargo xtask bench`: the three loops that MB-MPO spends its time in, beside what the machine can
+//! do.
 //!
-//! Every loop is measured once in each round, so that other load slows all of them alike; the
-//! report has medians over the rounds. Nothing here fails for being slow.
+//! Everything is measured once a round, one after another, so that what else the machine does slows
+//! all of it alike; medians over the rounds count. Nothing here fails for being slow.
 
 mod ceiling;
 mod ensemble;
@@ -24,37 +24,37 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use workload::{HotLoop, Sample, Workload};
 
-/// Imagined rollouts of each task: 50 before and 50 after adaptation are the paper's 100,000
-/// samples (A.3).
+/// Imagined rollouts of each task: 50 before and 50 after adapting are the paper's 100,000 samples
+/// (A.3).
 const ROLLOUTS: usize = 50;
-/// Rollouts of a task in the imagination loop: those before and after adaptation together.
+/// Rollouts of a task in the imagination loop, which are those of before and after together.
 const IMAGINED_ROLLOUTS: usize = 2 * ROLLOUTS;
-/// Adam steps of an epoch: as many as with 40,000 real steps, a fifth of which are held out.
+/// Adam steps of an epoch: as many as at 40,000 real steps, a fifth of them held out.
 const ADAM_STEPS: usize = 64;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Number of threads [default: all cores]
+    /// Threads that share the work [default: all that there are]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
-    /// Number of measurements of each loop; the report has their median
+    /// How often everything is measured; medians count
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rounds: u16,
 
-    /// Measure only this loop
+    /// One loop alone
     #[arg(long, value_name = "NAME")]
     only: Option<Name>,
 
-    /// Measure the growth of the cost with imagined samples, real samples and models
+    /// How the cost grows with imagined samples, real samples and models
     #[arg(long, conflicts_with = "only")]
     scaling: bool,
 
-    /// Draw the growth of the cost as SVG
+    /// An SVG of how the cost grows
     #[arg(long, value_name = "FILE", requires = "scaling")]
     figure: Option<PathBuf>,
 
-    /// Write all measurements to this file
+    /// A file for everything that was measured
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -87,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             (report.to_string(), serde_json::to_string(&report)?)
         })
     })??;
-    // a closed pipe is not an error
+    // a closed pipe is no error
     let _ = writeln!(io::stdout(), "{text}");
     if let Some(file) = &arguments.json {
         write(file, &json)?;
@@ -128,7 +128,7 @@ fn measure(
     }
     let mut ceiling = Ceiling::new(workload)?;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); loops.len()];
-    // the first round is a warm-up
+    // the first round only warms up
     for round in 0..=rounds {
         ceiling.run(round > 0);
         for ((_, hot_loop), samples) in loops.iter_mut().zip(&mut samples) {
@@ -149,7 +149,7 @@ fn measure(
     })
 }
 
-/// The median; 0 for no numbers.
+/// The middle one, or the mean of the two in the middle; 0 of nothing.
 fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.into_iter().collect();
     numbers.sort_by(f64::total_cmp);

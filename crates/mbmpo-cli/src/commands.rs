@@ -146,7 +146,7 @@ fn write(path: &Path, content: &str) -> Result<()> {
 pub fn list_environments() -> Result<()> {
     let mut text = format!(
         "{:<14} {:>11} {:>7} {:>8} {:>9}  {}\n",
-        "environment", "observation", "action", "horizon", "step [s]", "what it is"
+        "environment", "observation", "action", "horizon", "step [s]", "description"
     );
     for info in mbmpo_experiments::environments()? {
         text += &format!(

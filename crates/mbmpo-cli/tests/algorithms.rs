@@ -114,6 +114,7 @@ fn every_algorithm_leaves_a_run_behind() {
     }
 }
 
+/// Fails when a preset or setting of another algorithm is accepted, or not named.
 #[test]
 fn what_does_not_fit_an_algorithm_is_refused() {
     let refused = |arguments: &[&str]| mbmpo(arguments).unwrap_err();
@@ -228,6 +229,7 @@ fn adapting_shows_every_start_beside_one_from_scratch() {
     assert!(message.contains("fin"), "{message}");
 }
 
+/// Fails when a policy without noise, or for another environment, is fine-tuned.
 #[test]
 fn adapting_refuses_what_cannot_learn() {
     let parent = tempfile::tempdir().unwrap();

@@ -46,6 +46,7 @@ fn assert_knows_nothing_of(package: &str, forbidden: &[&str]) {
 const PHYSICS: [&str; 5] = ["rapier3d", "parry3d", "mjcf", "nphysics", "mbmpo-envs"];
 const TENSORS: [&str; 3] = ["burn", "cubecl", "ndarray"];
 
+/// Fails when the environments depend on tensors, policies or models.
 #[test]
 fn environments_know_no_tensors_and_no_policies() {
     assert_knows_nothing_of("mbmpo-envs", &TENSORS);
@@ -55,11 +56,13 @@ fn environments_know_no_tensors_and_no_policies() {
     );
 }
 
+/// Fails when mbmpo-core depends on physics.
 #[test]
 fn the_shared_words_know_no_physics() {
     assert_knows_nothing_of("mbmpo-core", &PHYSICS);
 }
 
+/// Fails when models or policies depend on physics or on each other.
 #[test]
 fn models_and_policies_know_no_physics_and_not_each_other() {
     assert_knows_nothing_of("mbmpo-models", &PHYSICS);
@@ -68,6 +71,7 @@ fn models_and_policies_know_no_physics_and_not_each_other() {
     assert_knows_nothing_of("mbmpo-policy", &["mbmpo-models"]);
 }
 
+/// Fails when an algorithm can read files, draw or parse arguments.
 #[test]
 fn algorithms_know_no_files_and_no_command_line() {
     let outside = [
@@ -84,6 +88,7 @@ fn algorithms_know_no_files_and_no_command_line() {
     }
 }
 
+/// Fails when the experiments depend on a library for terminals.
 #[test]
 fn experiments_know_no_terminal() {
     assert_knows_nothing_of("mbmpo-experiments", &["indicatif", "clap", "crossterm"]);

@@ -26,6 +26,7 @@ fn refused(arguments: &[&str]) -> String {
     refused_in(tempfile::tempdir().unwrap().path(), arguments)
 }
 
+/// Fails when the message does not suggest the similar name or list all.
 #[test]
 fn unknown_environment() {
     let message = refused(&["train", "half-chetah"]);
@@ -37,6 +38,7 @@ fn unknown_environment() {
     assert!(message.contains("`point-2d`"), "{message}");
 }
 
+/// Fails when an unknown preset or a missing file is not named.
 #[test]
 fn unknown_preset_and_missing_file() {
     let message = refused(&["train", "point-2d", "--preset", "papper"]);
@@ -45,6 +47,7 @@ fn unknown_preset_and_missing_file() {
     assert!(message.contains("cannot read absent.ron"), "{message}");
 }
 
+/// Fails when the message lacks the place, the key or the suggestion.
 #[test]
 fn unknown_key_in_a_file() {
     let directory = tempfile::tempdir().unwrap();
@@ -63,6 +66,7 @@ fn unknown_key_in_a_file() {
     );
 }
 
+/// Fails when the message lacks the key or the suggestion.
 #[test]
 fn unknown_key_in_an_override() {
     let message = refused(&["train", "point-2d", "--set", "algorithm.meta_step=3"]);
@@ -76,6 +80,7 @@ fn unknown_key_in_an_override() {
     );
 }
 
+/// Fails when the message lacks the value or the range.
 #[test]
 fn value_out_of_range() {
     let message = refused(&["train", "point-2d", "--set", "horizon=0"]);
@@ -85,6 +90,7 @@ fn value_out_of_range() {
     );
 }
 
+/// Fails when a directory that cannot be made is not named.
 #[test]
 fn unwritable_directory() {
     let directory = tempfile::tempdir().unwrap();
@@ -94,6 +100,7 @@ fn unwritable_directory() {
     assert!(message.contains("cannot write to file/run"), "{message}");
 }
 
+/// Fails when a run is overwritten.
 #[test]
 fn directory_of_another_run() {
     let directory = tempfile::tempdir().unwrap();
@@ -105,6 +112,7 @@ fn directory_of_another_run() {
     );
 }
 
+/// Fails when the message does not say what is missing.
 #[test]
 fn missing_run() {
     let message = refused(&["evaluate", "nowhere"]);
@@ -116,6 +124,7 @@ fn missing_run() {
     assert!(message.contains("there is no config.ron"), "{message}");
 }
 
+/// Fails when the message does not name the Cargo feature.
 #[test]
 fn device_that_is_not_compiled_in() {
     if cfg!(feature = "webgpu") {
@@ -125,6 +134,7 @@ fn device_that_is_not_compiled_in() {
     assert!(message.contains("--features webgpu"), "{message}");
 }
 
+/// Fails when a damaged policy panics or is not named.
 #[test]
 fn damaged_policy() {
     let directory = tempfile::tempdir().unwrap();
@@ -173,6 +183,7 @@ const MOTOR: &str = r#"<motor joint="slider" ctrllimited="true" ctrlrange="-1 1"
 
 const TASK: &str = "(reward: [Alive(bonus: 1)])";
 
+/// Fails when a mistake in a task file is accepted, or not named with its place.
 #[test]
 fn task_of_an_own_robot() {
     for (task, expected) in [
@@ -239,6 +250,7 @@ fn task_of_an_own_robot() {
     }
 }
 
+/// Fails when a mistake in a robot file is accepted, or not named.
 #[test]
 fn own_robot() {
     for (robot, expected) in [
@@ -256,6 +268,7 @@ fn own_robot() {
     }
 }
 
+/// Fails when missing or contradictory arguments for a robot are accepted.
 #[test]
 fn files_of_an_own_robot() {
     let missing = ["train", "--robot", "absent.xml", "--task", "absent.ron"];

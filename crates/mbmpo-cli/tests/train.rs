@@ -76,6 +76,7 @@ fn metrics_without_timings(run: &Path) -> Vec<String> {
     text.lines().map(cut).collect()
 }
 
+/// Fails when a file of a run, or a key of its metrics, is missing or wrong.
 #[test]
 fn a_run_directory_is_complete() {
     let parent = tempfile::tempdir().unwrap();
@@ -172,6 +173,8 @@ fn the_seed_alone_decides_the_metrics() {
     assert_eq!(first.0, metrics_without_timings(&repeated));
 }
 
+/// Fails when an environment is not listed, or a configuration is shown without its sources or
+/// overrides.
 #[test]
 fn lists_environments_and_shows_configurations() {
     let list = mbmpo(&["env", "list"]);

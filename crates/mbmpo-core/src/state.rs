@@ -180,7 +180,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Scalars by name, whatever the names; all numbers of the part that calls it.
+    /// All numbers of a part whose names are not fixed.
     ///
     /// # Errors
     /// When a saved array of this part is not a single number.

@@ -156,7 +156,7 @@ pub fn run_suite<P: Progress>(
     })?;
     let mut failures = run_all(plan, options, watch);
     let rows = gather(plan, out)?;
-    // the caller learns that somebody stopped the suite, else of the first failure
+    // an interruption is reported first, as it explains that jobs are missing
     failures.sort_by_key(|error| !matches!(error, Error::Interrupted { .. }));
     match failures.into_iter().next() {
         Some(error) => Err(error),

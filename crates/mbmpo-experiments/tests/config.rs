@@ -172,6 +172,7 @@ fn what_is_written_reads_back_the_same() {
     assert_eq!(read.into_inner(), config);
 }
 
+/// Fails when a kind of value cannot be written in an override.
 #[test]
 fn override_takes_numbers_lists_words_and_booleans() {
     let config = set(&[
@@ -193,6 +194,7 @@ fn override_takes_numbers_lists_words_and_booleans() {
     );
 }
 
+/// Fails when the message does not suggest the similar key, in the same place or elsewhere.
 #[test]
 fn override_of_an_unknown_key_names_the_nearest() {
     assert_eq!(
@@ -207,12 +209,13 @@ fn override_of_an_unknown_key_names_the_nearest() {
     );
     // below a value
     assert!(refused("real_steps.foo=3").contains("no key `foo` in `real_steps`"));
-    // nothing similar: what there is
+    // nothing similar: all keys
     assert!(refused("zzz=3").ends_with(
         "there are `algorithm`, `environment`, `evaluation_episodes`, `horizon`, `real_steps`"
     ));
 }
 
+/// Fails when the message does not name the expected type in plain words.
 #[test]
 fn override_of_the_wrong_type_says_what_is_wanted() {
     assert_eq!(set(&["horizon=None"]).unwrap().horizon, None);
@@ -249,6 +252,7 @@ fn keys_that_moved_are_found_again() {
     }
 }
 
+/// Fails when the message does not name the override and the range.
 #[test]
 fn override_out_of_range_says_the_range() {
     let horizon = ["algorithm.ensemble.validation_share=1.5".to_owned()];
@@ -383,6 +387,7 @@ fn physics_that_cannot_be_is_refused() {
     );
 }
 
+/// Fails when the message does not have the place of the mistake, or the wrong key.
 #[test]
 fn file_errors_name_line_column_and_key() {
     let place = position("meta_steps");
@@ -418,7 +423,7 @@ fn file_errors_name_line_column_and_key() {
 
 /// Fails when a text of any size is parsed, which can take many times its memory.
 #[test]
-fn a_file_that_nobody_wrote_is_refused() {
+fn a_huge_file_is_refused() {
     let error = preset::read(&" ".repeat((1 << 20) + 1), "large.ron").unwrap_err();
     assert!(
         error
@@ -428,6 +433,8 @@ fn a_file_that_nobody_wrote_is_refused() {
     );
 }
 
+/// Fails when an unknown environment, preset or file is not named, or the similar name is not
+/// suggested.
 #[test]
 fn unknown_names_come_with_the_nearest() {
     let resolve = |environment: &str, name| {

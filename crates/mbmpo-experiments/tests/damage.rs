@@ -110,6 +110,7 @@ fn damage(directory: &mut RunDirectory, path: &Path, bytes: &[u8], change: &[u8]
     fs::write(path, bytes).unwrap();
 }
 
+/// Fails when a truncated or longer file is used, panics, or is not named.
 #[test]
 fn cut_at_every_length() {
     let parent = tempfile::tempdir().unwrap();
@@ -127,6 +128,7 @@ fn cut_at_every_length() {
     assert_eq!((found.unwrap(), notices.len()), (small(2), 0));
 }
 
+/// Fails when a changed byte is not noticed.
 #[test]
 fn ten_thousand_flipped_bytes() {
     let parent = tempfile::tempdir().unwrap();

@@ -50,6 +50,7 @@ fn assert_learns(environment: &EnvironmentChoice, settings: &[&str], threshold: 
     }
 }
 
+/// Fails when MB-MPO no longer learns the 2D point, see above.
 #[test]
 fn the_point_goes_to_the_origin() {
     let settings = ["real_steps=3000", "evaluation_episodes=20"];

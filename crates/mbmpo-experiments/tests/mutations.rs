@@ -122,7 +122,7 @@ struct Tally {
 
 impl Tally {
     /// Compares the error message for `text` with the expected one.
-    fn judge(&mut self, class: &'static str, what: String, text: &str, expected: Expected) {
+    fn examine(&mut self, class: &'static str, what: String, text: &str, expected: Expected) {
         let clock = std::time::Instant::now();
         let error = preset::read(text, "my.ron").err();
         let slowest = self.slowest.entry(class).or_default();
@@ -221,6 +221,8 @@ fn is_optional(preset: &Preset, path: &str) -> bool {
     }
 }
 
+/// Fails when a key that is misspelt, missing or there twice is accepted, or not named with its
+/// place.
 #[test]
 fn keys() {
     let mut tally = Tally::default();
@@ -237,7 +239,7 @@ fn keys() {
                     format!("unknown key `{wrong}`, did you mean `{}`?", entry.key),
                 ];
                 let what = what(&format!("{wrong} for"));
-                tally.judge("misspelt", what, &lines.join("\n"), says(expected));
+                tally.examine("misspelt", what, &lines.join("\n"), says(expected));
             }
 
             let expected = match &*entry.path {
@@ -256,7 +258,7 @@ fn keys() {
                     says([place, format!("key `{}` is missing{inside}", entry.key)])
                 }
             };
-            tally.judge("left out", what("no"), &preset.with(entry, &[]), expected);
+            tally.examine("left out", what("no"), &preset.with(entry, &[]), expected);
 
             let lines = &preset.lines[entry.first..=entry.last];
             let expected = says([
@@ -264,7 +266,7 @@ fn keys() {
                 format!("key `{}` is there twice", entry.key),
             ]);
             let text = preset.with(entry, &[lines, lines].concat());
-            tally.judge("twice", what("twice"), &text, expected);
+            tally.examine("twice", what("twice"), &text, expected);
         }
     }
     tally.finish(2_000);
@@ -389,6 +391,8 @@ impl Range {
     }
 }
 
+/// Fails when a number out of range is accepted, one in range is refused, or the message lacks the
+/// range.
 #[test]
 fn ranges() {
     let mut tally = Tally::default();
@@ -420,7 +424,7 @@ fn ranges() {
                         range.says(wrong),
                     ]),
                 };
-                tally.judge("out of range", what, &text, expected);
+                tally.examine("out of range", what, &text, expected);
             }
         }
     }
@@ -506,7 +510,7 @@ fn values_that_do_not_go_together() {
                     &value[..value.len().min(20)]
                 );
                 let expected = says([format!("my.ron:{}:", entry.first + 1), expected]);
-                tally.judge(
+                tally.examine(
                     "together",
                     what,
                     &preset.with_value(&entry, &value),
@@ -518,6 +522,7 @@ fn values_that_do_not_go_together() {
     tally.finish(200);
 }
 
+/// Fails when a value of another type is accepted, or not named with its place.
 #[test]
 fn types() {
     let mut tally = Tally::default();
@@ -568,14 +573,14 @@ fn types() {
                     "" => says([format!("`{}", entry.path)]),
                     _ => says([line, format!("`{}", entry.path)]),
                 };
-                tally.judge("wrong type", what, &text, expected);
+                tally.examine("wrong type", what, &text, expected);
             }
         }
     }
     tally.finish(2_000);
 }
 
-/// Text that is cut, littered, empty, deep or huge.
+/// Text that is truncated, has junk inside, is empty, deeply nested or huge.
 #[test]
 fn texts() {
     let mut tally = Tally::default();
@@ -598,7 +603,7 @@ fn texts() {
                 false => Expected::Valid,
             };
             let what = format!("{} up to {at}", preset.label);
-            tally.judge("truncated", what, &text[..at], expected);
+            tally.examine("truncated", what, &text[..at], expected);
         }
         let junk = [
             "\0", "§", "@", "\u{feff}", "(", "]", "}", "\"", "/*", ":", "é", "\u{202e}",
@@ -616,7 +621,7 @@ fn texts() {
             };
             let what = format!("{} with {junk:?} in line {number}", preset.label);
             let text = format!("{}{junk}{}", &text[..at], &text[at..]);
-            tally.judge("junk", what, &text, expected);
+            tally.examine("junk", what, &text, expected);
         }
         for empty in [
             "",
@@ -630,7 +635,7 @@ fn texts() {
             "\u{feff}",
         ] {
             let what = format!("{empty:?}");
-            tally.judge("empty", what, empty, says(["my.ron:".to_owned()]));
+            tally.examine("empty", what, empty, says(["my.ron:".to_owned()]));
         }
         for (number, entry) in entries.iter().enumerate() {
             let deep = ["[", "(", "{", "Some(", "(a:", "[(", "((hidden:"][number % 7];
@@ -644,7 +649,7 @@ fn texts() {
                     format!("my.ron:{}:", entry.first + 1),
                     format!("`{}", entry.path),
                 ]);
-                tally.judge("deep", what, &preset.with_value(entry, &value), says);
+                tally.examine("deep", what, &preset.with_value(entry, &value), says);
             }
             let size = if number == 8 && turn % 6 == 0 {
                 // a file may have 1 MiB
@@ -664,7 +669,7 @@ fn texts() {
                     format!("my.ron:{}:", entry.first + 1),
                     format!("`{}", entry.path),
                 ]);
-                tally.judge("long", what, &preset.with_value(entry, &value), says);
+                tally.examine("long", what, &preset.with_value(entry, &value), says);
             }
             let mut lines = preset.lines.clone();
             lines[entry.first] = lines[entry.first].replacen(&entry.key, &"k".repeat(size), 1);
@@ -673,7 +678,7 @@ fn texts() {
                 "unknown key `kkkk".to_owned(),
             ]);
             let what = format!("{}: long key for {}", preset.label, entry.path);
-            tally.judge("long", what, &lines.join("\n"), says);
+            tally.examine("long", what, &lines.join("\n"), says);
         }
     }
     tally.finish(2_000);
@@ -693,7 +698,7 @@ fn files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("my.ron");
     for preset in presets() {
-        let mut judge = |text: &[u8], what: String, line: usize, expected: &[String]| {
+        let mut examine = |text: &[u8], what: String, line: usize, expected: &[String]| {
             std::fs::write(&path, text).unwrap();
             let selection = Selection {
                 algorithm: Some(preset.algorithm),
@@ -714,7 +719,7 @@ fn files() {
                 "unknown key `{wrong}`, did you mean `{}`?",
                 entry.key
             )];
-            judge(
+            examine(
                 lines.join("\n").as_bytes(),
                 what("misspelt"),
                 line,
@@ -723,14 +728,14 @@ fn files() {
             if let Some(range) = range(&preset, &entry.path) {
                 let text = preset.with_value(&entry, "-1");
                 let expected = [format!("`{}`", entry.path), range.says("-1")];
-                judge(text.as_bytes(), what("-1 for"), line, &expected);
+                examine(text.as_bytes(), what("-1 for"), line, &expected);
             }
         }
         // not UTF-8
         let mut bytes = preset.text().into_bytes();
         bytes.push(0xff);
         let last = preset.lines.len() + 1;
-        judge(
+        examine(
             &bytes,
             preset.label.clone(),
             last,
@@ -780,7 +785,7 @@ fn overrides() {
             preset: Some(preset.label.split(' ').nth(1).unwrap().to_owned()),
         };
         let entries = preset.entries();
-        let mut judge = |class, text: String, parts: Option<Vec<String>>| {
+        let mut examine = |class, text: String, parts: Option<Vec<String>>| {
             let texts = [text.clone()];
             let error = preset::resolve(preset.environment, selection.clone(), &texts).err();
             let expected = parts.map_or(Expected::Valid, |mut parts| {
@@ -794,7 +799,7 @@ fn overrides() {
             let parent = path.strip_suffix(&entry.key).unwrap();
             for wrong in misspellings(&entry.key) {
                 let parts = [format!("no key `{wrong}`"), format!("`{path}`")];
-                judge("misspelt", format!("{parent}{wrong}=1"), Some(parts.into()));
+                examine("misspelt", format!("{parent}{wrong}=1"), Some(parts.into()));
             }
             for wrong in [
                 "word",
@@ -811,9 +816,9 @@ fn overrides() {
                 "()",
             ] {
                 // a name that is no environment's
-                judge("wrong type", format!("{path}={wrong}"), Some(vec![]));
+                examine("wrong type", format!("{path}={wrong}"), Some(vec![]));
             }
-            judge(
+            examine(
                 "below",
                 format!("{path}.below=1"),
                 Some(vec!["no key `below`".into()]),
@@ -828,7 +833,7 @@ fn overrides() {
                     (false, _) => Some(range.says(wrong)),
                 };
                 let parts = parts.map(|says| vec![format!("`{path}`"), says]);
-                judge("out of range", format!("{path}={wrong}"), parts);
+                examine("out of range", format!("{path}={wrong}"), parts);
             }
         }
         for text in [
@@ -842,7 +847,7 @@ fn overrides() {
             "\0=1",
             "é=é",
         ] {
-            judge("no key", text.to_owned(), Some(vec![]));
+            examine("no key", text.to_owned(), Some(vec![]));
         }
     }
     tally.finish(2_000);

@@ -1,4 +1,4 @@
-//! A robot of one's own, from its two files to a run that needs nothing but its directory.
+//! A user's robot, from its two files to a run that needs nothing but its directory.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -53,6 +53,7 @@ fn tiny() -> Vec<String> {
     TINY.map(str::to_owned).to_vec()
 }
 
+/// Fails when a run needs the files of its robot after it began, or cannot be moved or repeated.
 #[test]
 fn a_run_needs_nothing_but_its_directory() {
     let parent = tempfile::tempdir().unwrap();
@@ -89,6 +90,7 @@ fn a_run_needs_nothing_but_its_directory() {
     assert!(policy(&moved) == policy(&second));
 }
 
+/// Fails when a preset for another environment is accepted, or one without any.
 #[test]
 fn its_preset_may_be_for_no_other_environment() {
     let parent = tempfile::tempdir().unwrap();
@@ -107,6 +109,7 @@ fn its_preset_may_be_for_no_other_environment() {
     assert!(error.is_input() && error.to_string().contains("which environment?"));
 }
 
+/// Fails when a user's robot fails the checks, or they leave out the tensors.
 #[test]
 fn it_passes_the_checks_on_tensors_too() {
     let parent = tempfile::tempdir().unwrap();
@@ -117,6 +120,7 @@ fn it_passes_the_checks_on_tensors_too() {
     assert_eq!(last.name, "the task is the same on tensors");
 }
 
+/// Fails when reward or termination of an environment differ between slices and tensors.
 #[test]
 fn every_environment_means_the_same_on_tensors() {
     for info in mbmpo_experiments::environments().unwrap() {

@@ -18,6 +18,8 @@ const TINY: [&str; 8] = [
     "algorithm.ensemble.max_epochs=2",
 ];
 
+/// Fails when the results depend on the number of runs at once, are averaged wrongly, or cannot be
+/// read from the disk.
 #[test]
 fn results_do_not_depend_on_the_number_of_jobs() {
     let parent = tempfile::tempdir().unwrap();

@@ -92,6 +92,8 @@ fn status(path: &Path) -> RunInfo {
     serde_json::from_slice(&std::fs::read(path.join("run.json")).unwrap()).unwrap()
 }
 
+/// Fails when training ends an iteration too early or too late, or a file of the run is missing or
+/// wrong.
 #[test]
 fn training_stops_with_the_iteration_that_uses_up_the_budget() {
     let parent = tempfile::tempdir().unwrap();
@@ -138,8 +140,10 @@ fn training_stops_with_the_iteration_that_uses_up_the_budget() {
     );
 }
 
+/// Fails when a failure loses the iterations before it, or its message lacks what is needed to go
+/// on.
 #[test]
-fn a_failure_leaves_what_was_done_and_is_noted() {
+fn a_failure_keeps_the_iterations_before_it() {
     let parent = tempfile::tempdir().unwrap();
     let mut directory = create(parent.path()).unwrap();
     let mut idle = Idle::failing(1, 1);
@@ -255,6 +259,7 @@ fn attempts_come_to_an_end() {
     assert_eq!((notices.0.len(), idle.reseeds), (ATTEMPTS, ATTEMPTS));
 }
 
+/// Fails when a run overwrites another one, or other files in its directory.
 #[test]
 fn a_directory_with_a_run_is_left_alone() {
     let parent = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The peak of the machine: single-precision matrix products through Burn.
+//! What the machine can do: single-precision matrix products through Burn.
 
 use super::report::ShapeReport;
 use super::workload::Workload;
@@ -9,13 +9,13 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Floating-point operations of one measurement: some tens of milliseconds.
+/// Floating-point operations that are timed in one go: some tens of milliseconds.
 const FLOP: f64 = 4e9;
 
 /// A product `[m, k] x [k, n]`, its measurements on all threads and on one \[GFLOP/s\].
 struct Shape {
     name: String,
-    /// Products computed at the same time, each in its own task.
+    /// Products at the same time, a task each.
     copies: usize,
     left: Tensor<2>,
     right: Tensor<2>,
@@ -24,8 +24,8 @@ struct Shape {
     one: Vec<f64>,
 }
 
-/// The products that set the ceiling: the largest of the ensemble, alone and one on every thread,
-/// and a large square one.
+/// The products that set the ceiling: the ensemble's largest, alone and one on every thread, and a
+/// big square.
 pub struct Ceiling {
     shapes: Vec<Shape>,
     single: ThreadPool,
@@ -50,7 +50,7 @@ impl Ceiling {
         })
     }
 
-    /// Times every shape, after a warm-up run.
+    /// Times every shape; a run that warms up is not kept.
     pub fn run(&mut self, keep: bool) {
         for shape in &mut self.shapes {
             let all = shape.rate();

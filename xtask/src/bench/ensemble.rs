@@ -6,8 +6,8 @@ use mbmpo_core::{LearnedModel, Streams, Trajectories};
 use mbmpo_models::Ensemble;
 use std::time::Instant;
 
-/// A fit of one epoch, per step, including the standardisation of the data and a validation on one
-/// per cent of them.
+/// A fit of one epoch, per step: the standardisation of the data and a validation on one per cent
+/// of them are in it.
 pub struct EnsembleStep {
     ensemble: Ensemble,
     data: Trajectories,
@@ -22,8 +22,7 @@ impl EnsembleStep {
     pub fn new(workload: &Workload, members: usize, steps: usize) -> Result<Self> {
         let layers = workload.model_layers();
         let all: f64 = layers.iter().sum();
-        // forward, gradient with respect to the weights, and to the input of all layers but the
-        // first
+        // Forward, gradient by the weights, and gradient by the input of all layers but the first.
         let row = 2.0 * (3.0 * all - layers[0]);
         Ok(Self {
             ensemble: workload.ensemble(members)?,

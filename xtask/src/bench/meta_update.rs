@@ -10,12 +10,12 @@ use mbmpo_policy::trust_region::{self, Objective, TrustRegionConfig};
 use std::cell::Cell;
 use std::time::Instant;
 
-/// A trust-region step on samples of every task, before and after adaptation, with standard normal
+/// A trust-region step on samples of every task, before and after adapting; standard normal
 /// observations and advantages.
 pub struct MetaUpdate {
     theta: Vec<f64>,
     samples: Vec<(Samples, Surrogate)>,
-    /// Samples of all tasks before adaptation; there are as many after it.
+    /// Samples of all tasks before adapting; there are as many after.
     count: usize,
     inner_learning_rate: f64,
     trust_region: Checked<TrustRegionConfig>,
@@ -23,7 +23,7 @@ pub struct MetaUpdate {
 }
 
 impl MetaUpdate {
-    /// `rollouts` of the paper's horizon before and again after adaptation, in each of `tasks`.
+    /// `rollouts` of the paper's horizon before and again after adapting, in each of `tasks`.
     pub fn new(workload: &Workload, tasks: usize, rollouts: usize) -> Result<Self> {
         let (network, device) = (&workload.network, &workload.device);
         let alpha = workload.config.inner_learning_rate;
@@ -79,7 +79,7 @@ impl HotLoop for MetaUpdate {
     }
 }
 
-/// Actions of the policy `theta` for standard normal observations, with standard normal advantages.
+/// What the policy `theta` does where observations are standard normal numbers, and advantages.
 fn sampled(
     workload: &Workload,
     theta: &[f64],
@@ -105,29 +105,30 @@ fn sampled(
     (paths, advantages.into_iter().map(f64::from).collect())
 }
 
-/// Floating-point operations of the matrix products for one sample before and one after adaptation.
+/// Floating-point operations that one sample before adapting and one after cost together: matrix
+/// products alone.
 struct Cost {
     gradient: f64,
     product: f64,
-    /// At θ, where the adapted parameters are known already.
+    /// At θ, where the adapted parameters are known.
     first_evaluation: f64,
     evaluation: f64,
 }
 
 impl Cost {
     fn new(layers: &[f64]) -> Self {
-        // a forward pass, or the gradient with respect to the weights
+        // a pass through the network, or the gradient by its weights
         let pass = 2.0 * layers.iter().sum::<f64>();
-        // the gradient with respect to the input of all layers but the first
+        // the gradient by the input of all layers but the first
         let back = pass - 2.0 * layers[0];
         let gradient = 2.0 * pass + back;
-        // forward and backward, and the directional derivative of both
+        // forward and backward, and the derivative of both along a direction
         let hessian_product = 3.0 * pass + 5.0 * back;
-        // forward, its directional derivative, and backward
+        // forward, its derivative along a direction, and backward
         let gaussian_product = 3.0 * pass + 2.0 * back;
         Self {
             gradient: 2.0 * gradient + hessian_product,
-            // through the inner step and back, each with one more inner gradient
+            // through the inner step and back, each by one more inner gradient
             product: gaussian_product + 2.0 * gradient,
             first_evaluation: pass,
             evaluation: gradient + pass,
@@ -143,7 +144,7 @@ impl Cost {
     }
 }
 
-/// Number of calls and their total time.
+/// Calls, and how long they took together.
 #[derive(Debug, Default)]
 struct Meter(Cell<(usize, f64)>);
 
@@ -166,7 +167,7 @@ impl Meter {
     }
 }
 
-/// An objective that counts and times the calls of the trust region.
+/// An objective that notes what the trust region asks of it.
 struct Timed<O> {
     objective: O,
     gradients: Meter,

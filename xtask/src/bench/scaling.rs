@@ -1,4 +1,4 @@
-//! Growth of the cost with the amount of work: the time per unit should be constant.
+//! How the cost grows with the work: time per unit should not.
 
 use super::ensemble::EnsembleStep;
 use super::imagination::Rollouts;
@@ -12,18 +12,18 @@ use serde::Serialize;
 /// A loop at growing sizes.
 #[derive(Debug, Serialize)]
 pub struct Curve {
-    /// The quantity that grows.
+    /// What grows.
     grows: &'static str,
-    /// Name of the loop.
+    /// Which loop.
     name: &'static str,
-    /// Name of a unit.
+    /// What one unit is.
     unit: &'static str,
     points: Vec<Point>,
 }
 
 #[derive(Debug, Serialize)]
 struct Point {
-    /// Value of the quantity that grows.
+    /// How much of what grows.
     size: usize,
     /// Time per unit, median of the rounds \[us\].
     microseconds: f64,
@@ -40,7 +40,7 @@ struct Planned {
 const MODELS: [usize; 4] = [1, 2, 5, 10];
 const FACTORS: [usize; 3] = [1, 2, 4];
 
-/// All curves; every point is measured once in each round.
+/// Every curve, all of its points once a round.
 pub fn measure(workload: &Workload, rounds: usize) -> Result<Vec<Curve>> {
     let members = workload.members();
     let batch = workload.config.ensemble.batch_size;
@@ -55,7 +55,7 @@ pub fn measure(workload: &Workload, rounds: usize) -> Result<Vec<Curve>> {
                 microseconds: Vec::new(),
             })
             .collect();
-        // the first round is a warm-up
+        // the first round only warms up
         for round in 0..=rounds {
             for point in &mut points {
                 let sample = point.hot_loop.run()?;
@@ -159,8 +159,8 @@ pub fn table(curves: &[Curve]) -> String {
     text
 }
 
-/// The curves as an SVG: cost of a unit against the amount of work, both relative to the smallest
-/// amount. Linear growth is a horizontal line.
+/// The curves as an SVG: cost of a unit against the amount of work, each divided by that of the
+/// smallest amount. Linear growth is a level line.
 pub fn figure(curves: &[Curve]) -> String {
     let line = |(curve, color): (&Curve, &&'static str)| {
         let first = &curve.points[0];

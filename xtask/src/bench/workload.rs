@@ -1,4 +1,4 @@
-//! Data for the loops: the sizes of half-cheetah in the paper, and random numbers.
+//! What the loops work on: the sizes of half-cheetah in the paper, and numbers drawn at random.
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
@@ -11,12 +11,12 @@ use mbmpo_policy::GaussianMlp;
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
-/// A loop at one size that can be run repeatedly.
+/// A loop at one size that can be run again and again.
 pub trait HotLoop {
-    /// Name of the units that [`Sample::units`] counts.
+    /// What [`Sample::units`] counts.
     fn unit(&self) -> &'static str;
 
-    /// Runs the loop once and returns its measurement.
+    /// Does the work once, and measures itself.
     fn run(&mut self) -> Result<Sample>;
 }
 
@@ -25,15 +25,15 @@ pub trait HotLoop {
 pub struct Sample {
     /// Wall-clock time \[s\].
     pub seconds: f64,
-    /// Floating-point operations of the matrix products.
+    /// Floating-point operations of the matrix products that the shapes ask for.
     pub flop: f64,
-    /// Units of work in that time.
+    /// How much was done in that time.
     pub units: f64,
-    /// Times of its parts \[s\].
+    /// Seconds of the parts that it can be divided into.
     pub parts: Vec<(&'static str, f64)>,
 }
 
-/// The `paper` preset of half-cheetah, with the environment, a random policy and the device.
+/// The `paper` preset of half-cheetah and where everything runs.
 pub struct Workload {
     pub config: Checked<MbMpoConfig>,
     pub environment: Box<dyn Simulated>,
@@ -82,7 +82,7 @@ impl Workload {
         self.streams.stream(Purpose::Test, 0, index as u64)
     }
 
-    /// Multiplications of a forward pass through a dynamics network, for one transition, by layer.
+    /// Multiplications of a pass through a dynamics network, for one transition, by layer.
     pub fn model_layers(&self) -> Vec<f64> {
         let outputs = self.environment.observation_dim();
         let mut sizes = vec![outputs + self.network.action_dim()];
@@ -91,12 +91,13 @@ impl Workload {
         multiplications(&sizes)
     }
 
-    /// Multiplications of a forward pass through the policy, for one sample, by layer.
+    /// Multiplications of a pass through the policy, for one sample, by layer.
     pub fn policy_layers(&self) -> Vec<f64> {
         multiplications(self.network.sizes())
     }
 
-    /// An untrained ensemble that is fitted for one epoch and holds out one per cent of the data.
+    /// An untrained ensemble that passes once over the data in a fit and holds out one per cent of
+    /// them.
     pub fn ensemble(&self, members: usize) -> Result<Ensemble> {
         let config = EnsembleConfig {
             members,
@@ -154,7 +155,7 @@ fn multiplications(sizes: &[usize]) -> Vec<f64> {
 mod tests {
     use super::multiplications;
 
-    /// Fails when the sizes of the wrong layers are multiplied.
+    /// Fails when a layer's products are counted with the wrong neighbour.
     #[test]
     fn multiplications_of_the_policy() {
         assert_eq!(multiplications(&[17, 32, 32, 6]), [544.0, 1024.0, 192.0]);

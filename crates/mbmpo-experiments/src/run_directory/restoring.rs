@@ -67,8 +67,7 @@ impl RunDirectory {
             });
         }
         let kept = self.metrics.beginning(&manifest.metrics)?;
-        let kept =
-            kept.ok_or_else(|| damaged("metrics.jsonl is not what it was then".to_owned()))?;
+        let kept = kept.ok_or_else(|| damaged("metrics.jsonl was changed since".to_owned()))?;
         state
             .restore(algorithm)
             .map_err(|error| damaged(error.to_string()))?;
