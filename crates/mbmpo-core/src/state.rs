@@ -43,7 +43,7 @@ pub struct State {
     pub arrays: BTreeMap<String, Array>,
 }
 
-/// Scalars of one type.
+/// Numbers of one type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Array {
     /// Single precision.

@@ -126,7 +126,8 @@ fn evaluate(task: &Task, s: [f32; 2], a: [f32; 2], next: [f32; 2]) -> (f32, f32)
     (task.reward(&row), task.termination(&row))
 }
 
-/// Fails when a term has a wrong sign, weight, norm or state, or the clip is not applied to the sum.
+/// Fails when a term has a wrong sign, weight, norm or state, or the clip is not applied to the
+/// sum.
 #[test]
 fn terms_by_hand() {
     let distance = |of, norm| Task {
