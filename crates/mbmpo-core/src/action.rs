@@ -5,6 +5,7 @@
 /// ```
 /// assert_eq!(mbmpo_core::clip_action(&[0.5, -3.0, f32::INFINITY, f32::NAN]), [0.5, -1.0, 1.0, -1.0]);
 /// ```
+#[allow(clippy::manual_clamp, reason = "`clamp` would keep a NaN")]
 pub fn clip_action(action: &[f32]) -> Vec<f32> {
     action.iter().map(|x| x.max(-1.0).min(1.0)).collect()
 }

@@ -1,14 +1,14 @@
 use std::fmt;
 use std::ops::{Bound, Deref, RangeBounds};
 
-/// One parameter outside its range.
+/// A parameter outside its range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidValue {
-    /// Path of the parameter, its parts joined by dots.
+    /// Path of the parameter, with dots between its parts.
     pub key: String,
-    /// The offending value.
+    /// The invalid value.
     pub value: String,
-    /// What is allowed.
+    /// The allowed values.
     pub allowed: String,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for InvalidValue {
     }
 }
 
-/// Every parameter of a configuration that is outside its range.
+/// All parameters of a configuration that are outside their range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Violations(pub Vec<InvalidValue>);
 
@@ -37,7 +37,7 @@ impl fmt::Display for Violations {
     }
 }
 
-/// Unchecked parameters, as read from a file or built by hand, that know their ranges.
+/// Parameters that may be invalid, as read from a file or built by hand, and their ranges.
 ///
 /// ```
 /// use mbmpo_core::{Check, Checker};
@@ -58,10 +58,10 @@ pub trait Check: Sized {
     /// Reports every violation to `checker`.
     fn inspect(&self, checker: &mut Checker);
 
-    /// The same parameters, known to be in range.
+    /// The same parameters, after checking all ranges.
     ///
     /// # Errors
-    /// All violations at once.
+    /// All violations together.
     fn check(self) -> Result<Checked<Self>, Violations> {
         let mut checker = Checker::default();
         self.inspect(&mut checker);
@@ -73,7 +73,7 @@ pub trait Check: Sized {
     }
 }
 
-/// Parameters that passed [`Check::check`]; only these run.
+/// Parameters that passed [`Check::check`]; algorithms take only these.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked<T>(T);
 
@@ -86,7 +86,7 @@ impl<T> Deref for Checked<T> {
 }
 
 impl<T> Checked<T> {
-    /// Gives the parameters back for editing.
+    /// The parameters, for editing.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -105,13 +105,13 @@ impl<T> Checked<T> {
         }
     }
 
-    /// A checked part of checked parameters: [`Checker::nested`] has inspected it with the whole.
+    /// A part of the parameters, which is checked because [`Checker::nested`] inspected it.
     pub fn part<U: Check + Clone>(&self, part: impl FnOnce(&T) -> &U) -> Checked<U> {
         Checked(part(&self.0).clone())
     }
 }
 
-/// Collects violations, with the path of the parameters under inspection.
+/// Collects violations and keeps track of the path of the parameters under inspection.
 #[derive(Debug, Default)]
 pub struct Checker {
     path: Vec<String>,
@@ -119,7 +119,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Demands that `value` lies in `range`; a NaN never does.
+    /// Requires that `value` lies in `range`; a NaN never does.
     pub fn range<T>(&mut self, key: &str, value: T, range: impl RangeBounds<T>)
     where
         T: PartialOrd + fmt::Display,
@@ -145,13 +145,14 @@ impl Checker {
         self.refuse(key, value, &allowed);
     }
 
-    /// Demands a number above zero that is neither 0 nor infinite in single precision.
+    /// Requires a number that is positive and finite in single precision.
     pub fn positive(&mut self, key: &str, value: f64) {
         let allowed = "a finite number above 0, from 1e-30 to 1e30";
         self.demand(key, value, (1e-30..=1e30).contains(&value), allowed);
     }
 
-    /// Demands at most 16 layers of 1 to `widest` units each, with at most 100,000,000 weights between them.
+    /// Requires at most 16 layers of 1 to `widest` units each, with at most 100,000,000 weights
+    /// between them.
     pub fn layers(&mut self, key: &str, widths: &[usize], widest: usize) {
         let count = widths.len();
         if count > 16 {
@@ -170,14 +171,15 @@ impl Checker {
         );
     }
 
-    /// Demands that `condition` holds; `allowed` says what it asks for.
+    /// Requires that `condition` holds; `allowed` describes it in the message.
     pub fn demand(&mut self, key: &str, value: impl fmt::Display, condition: bool, allowed: &str) {
         if !condition {
             self.refuse(key, value, allowed);
         }
     }
 
-    /// As [`Self::demand`], for what several values amount to: holds its tongue where any was refused already.
+    /// As [`Self::demand`], for a condition on several values: reports nothing if any value was
+    /// already refused.
     pub fn demand_together(
         &mut self,
         key: &str,
@@ -193,7 +195,7 @@ impl Checker {
         );
     }
 
-    /// Inspects parameters that are a field of the present ones.
+    /// Inspects parameters that are the field `key` of the present ones.
     pub fn nested(&mut self, key: &str, parameters: &impl Check) {
         self.path.push(key.to_owned());
         parameters.inspect(self);
@@ -201,7 +203,7 @@ impl Checker {
     }
 
     fn refuse(&mut self, key: &str, value: impl fmt::Display, allowed: &str) {
-        // a file may hold millions
+        // a file may have millions of them
         if self.violations.len() == MOST_VIOLATIONS {
             return;
         }
@@ -230,7 +232,7 @@ pub fn hidden_weights(widths: &[usize]) -> usize {
         .fold(0, usize::saturating_add)
 }
 
-/// Numbers with many zeros as powers of ten, and of a long text its beginning.
+/// A value in a message: long numbers in scientific notation, long texts cut.
 fn shown(value: &str) -> String {
     const LONGEST: usize = 60;
     match value.parse::<f64>() {

@@ -14,8 +14,8 @@ pub struct Step {
 
 /// A Markov decision process that can be sampled by acting in it (section 3.1 of the paper).
 ///
-/// An action is in policy units: every component is in `[-1, 1]`, whatever the motors take. The environment
-/// clips it ([`clip_action`](crate::clip_action)) and scales it to its motors.
+/// An action is in policy units: every component is in `[-1, 1]`, whatever the motors take. The
+/// environment clips it ([`clip_action`](crate::clip_action)) and scales it to its motors.
 ///
 /// This is all that collecting real trajectories needs. Imagination needs [`Tasked`] as well, and
 /// saving a state in the middle of an episode needs [`Snapshot`].

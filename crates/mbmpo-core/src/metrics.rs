@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for NamedMetrics {
 }
 
 /// Wall-clock time of the parts of an iteration by name \[s\]: `collect`, `fit`, `imagine`,
-/// `update`, `evaluate` and whatever else an algorithm measures.
+/// `update`, `evaluate`, and others that an algorithm measures.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seconds(BTreeMap<String, f64>);

@@ -1,8 +1,8 @@
 /// Longest name that is compared \[bytes\]: the time grows with the product of the lengths.
 const LONGEST: usize = 100;
 
-/// The most similar of the `known` names (Jaro-Winkler similarity without regard to case), where one is similar
-/// at all.
+/// The most similar of the `known` names (Jaro-Winkler similarity without regard to case), where
+/// one is similar at all.
 ///
 /// ```
 /// assert_eq!(mbmpo_core::nearest("half-chetah", ["point-2d", "half-cheetah"]), Some("half-cheetah"));
@@ -26,8 +26,8 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// The message that no `kind` is called `name`: with the most similar of `known`, where one is similar, and the list
-/// of them all.
+/// The message that no `kind` is called `name`: with the most similar of `known`, where one is
+/// similar, and the list of them all.
 ///
 /// ```
 /// use mbmpo_core::unknown_name;

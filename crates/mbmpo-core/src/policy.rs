@@ -34,8 +34,8 @@ pub trait SavedPolicy: Policy + Send {
     fn dims(&self) -> (usize, usize);
 }
 
-/// The uniform random controller of the first iteration (section 4.3 of the paper): every component of an action is
-/// uniform in `[-1, 1]`.
+/// The uniform random controller of the first iteration (section 4.3 of the paper): every component
+/// of an action is uniform in `[-1, 1]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UniformPolicy {
     /// Number of components of an action.

@@ -1,5 +1,5 @@
-//! Offsets of keys and values in a RON text. The parser does not keep them, so a scanner walks over the text
-//! again; it accepts any text, also one that is not RON.
+//! Offsets of keys and values in a RON text. The parser does not keep them, so a scanner walks over
+//! the text again; it accepts any text, also one that is not RON.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,8 +13,8 @@ enum Part {
     Value,
 }
 
-/// The offset of the value of each of `keys` that the text has. A key is a path such as `algorithm.policy.hidden[0]`,
-/// without the names of variants.
+/// The offset of the value of each of `keys` that the text has. A key is a path such as
+/// `algorithm.policy.hidden[0]`, without the names of variants.
 pub(crate) fn values<'k>(
     text: &str,
     keys: impl Iterator<Item = &'k str>,
@@ -45,7 +45,8 @@ pub(crate) fn last(text: &str, word: &str, end: usize) -> Option<usize> {
     place
 }
 
-/// The value whose first word contains `offset`, not at its ends: the value's offset, its path and the word.
+/// The value whose first word contains `offset`, not at its ends: the value's offset, its path and
+/// the word.
 pub(crate) fn around(text: &str, offset: usize) -> Option<(usize, String, &str)> {
     let mut place = None;
     walk(text, |part, path, begin| {

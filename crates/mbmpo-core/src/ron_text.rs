@@ -1,5 +1,5 @@
-//! Reading RON, with errors that name the text, the line, the column and the key, and suggest a name for a
-//! mistyped one.
+//! Reading RON, with errors that name the text, the line, the column and the key, and suggest a
+//! name for a mistyped one.
 //!
 //! ```
 //! use mbmpo_core::{Check, Checker, ron_text};
@@ -104,8 +104,8 @@ pub fn locate(text: &str, origin: &str, violations: Violations) -> Vec<PlacedVal
         .collect()
 }
 
-/// The dialect of RON for reading and writing: `Some` is left out, and the fields of a struct in a variant follow
-/// the variant's name.
+/// The dialect of RON for reading and writing: `Some` is left out, and the fields of a struct in a
+/// variant follow the variant's name.
 pub fn options() -> ron::Options {
     ron::Options::default()
         .with_default_extension(Extensions::IMPLICIT_SOME)
@@ -125,7 +125,8 @@ pub fn read<T: DeserializeOwned + Check>(
     value.check().map_err(place)
 }
 
-/// Longest text \[bytes\]: parameters take kilobytes, and every invalid value is reported with its place.
+/// Longest text \[bytes\]: parameters take kilobytes, and every invalid value is reported with its
+/// place.
 const LARGEST_TEXT: usize = 1 << 20;
 
 /// Parses `text`, which error messages call `origin`; ranges are not checked.
@@ -136,7 +137,8 @@ pub fn parse<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, TextErr
     parse_with(text, origin, &|_, _| None)
 }
 
-/// As [`parse`]; an unknown key `key` in `parent` gets the message of `advice(parent, key)`, where it has one.
+/// As [`parse`]; an unknown key `key` in `parent` gets the message of `advice(parent, key)`, where
+/// it has one.
 ///
 /// # Errors
 /// Those of [`parse`].
@@ -168,7 +170,8 @@ pub fn parse_with<T: DeserializeOwned>(
     Ok(value)
 }
 
-/// A path as in [`InvalidValue::key`], which leaves out the names of variants; `.` for the whole text.
+/// A path as in [`InvalidValue::key`], which leaves out the names of variants; `.` for the whole
+/// text.
 fn key(path: &Path) -> String {
     let mut key = String::new();
     for segment in path {

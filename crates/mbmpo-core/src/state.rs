@@ -43,7 +43,7 @@ pub struct State {
     pub arrays: BTreeMap<String, Array>,
 }
 
-/// Scalars of one type.
+/// Numbers of one type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Array {
     /// Single precision.
@@ -180,7 +180,7 @@ impl Archive {
         Ok(())
     }
 
-    /// Scalars by name, whatever the names; all numbers of the part that calls it.
+    /// All numbers of a part whose names are not fixed.
     ///
     /// # Errors
     /// When a saved array of this part is not a single number.

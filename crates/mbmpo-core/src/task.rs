@@ -1,8 +1,8 @@
 //! Reward and termination as data.
 //!
-//! The paper takes the reward function as given (section 4.2) and evaluates it on predicted states. Here it is a
-//! list of terms with one definition, [`Task::reward`], generic over what the numbers are: `f32` for a real
-//! transition, a tensor with one entry per row for imagined ones.
+//! The paper takes the reward function as given (section 4.2) and evaluates it on predicted states.
+//! Here it is a list of terms with one definition, [`Task::reward`], generic over the type of
+//! number: `f32` for a real transition, a tensor with one entry per row for imagined ones.
 //!
 //! ```
 //! use mbmpo_core::task::{RewardTerm, Task, Transition};
@@ -31,19 +31,19 @@ use crate::{Check, Checker};
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Mul};
 
-/// What an environment asks for: a reward and the conditions that end an episode.
+/// A reward and the conditions that end an episode.
 ///
-/// `Component` is how a component of the observation is named: by its index where the task is evaluated, by its label
-/// in a file.
+/// `Component` identifies a component of the observation: an index for evaluation, a label in a
+/// file.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Task<Component = usize> {
-    /// The reward is the sum of these.
+    /// Terms of the reward, which is their sum.
     pub reward: Vec<RewardTerm<Component>>,
-    /// The sum is clipped to plus or minus this, where given.
+    /// Bound on the absolute value of the sum, to which it is clipped.
     #[serde(default)]
     pub reward_clip: Option<f64>,
-    /// The episode ends as soon as one of these holds.
+    /// Conditions, any of which ends the episode.
     #[serde(default = "Vec::new")]
     pub termination: Vec<TerminationTerm<Component>>,
 }
@@ -52,9 +52,9 @@ pub struct Task<Component = usize> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum RewardTerm<Component = usize> {
-    /// `weight * s'[component]`: a velocity, say.
+    /// `weight * s'[component]`, for example a velocity.
     NextObservation {
-        /// Of the observation.
+        /// Component of the observation.
         component: Component,
         /// Factor.
         weight: f64,
@@ -64,39 +64,39 @@ pub enum RewardTerm<Component = usize> {
         /// Factor.
         weight: f64,
     },
-    /// A constant for every step survived.
+    /// A constant for every step.
     Alive {
         /// The constant.
         bonus: f64,
     },
     /// `-weight * distance to the origin` of some components of the observation.
     Distance {
-        /// Of the observation.
+        /// Components of the observation.
         components: Vec<Component>,
-        /// Of the state before or after the step.
+        /// The state before or after the step.
         of: Moment,
-        /// How long a vector is.
+        /// Norm that measures the distance.
         norm: Norm,
         /// Factor.
         weight: f64,
     },
 }
 
-/// Which end of a transition.
+/// One of the two states of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Moment {
-    /// The state s that the action was taken in.
+    /// The state s in which the action is taken.
     Before,
-    /// The state s' that it led to.
+    /// The next state s'.
     After,
 }
 
-/// How long a vector is.
+/// Norm of a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Norm {
-    /// Its Euclidean length.
+    /// Euclidean norm.
     Euclidean,
-    /// The square of that.
+    /// Squared Euclidean norm.
     Squared,
 }
 
@@ -104,25 +104,25 @@ pub enum Norm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum TerminationTerm<Component = usize> {
-    /// Ends where one of `components` leaves `[low, high]`, or is not finite.
+    /// One of `components` is outside `[low, high]` or not finite.
     Outside {
-        /// Of the observation.
+        /// Components of the observation.
         components: Vec<Component>,
         /// Lowest healthy value.
         low: f64,
         /// Highest healthy value.
         high: f64,
     },
-    /// Ends where all `components` lie within `half_width` of the origin: the goal is reached.
+    /// All `components` are within `half_width` of 0: the goal is reached.
     Reached {
-        /// Of the observation.
+        /// Components of the observation.
         components: Vec<Component>,
         /// Half the width of the goal box.
         half_width: f64,
     },
 }
 
-/// What a task computes with: one number, or one per row of a batch.
+/// The numbers of a task: one number, or one per row of a batch.
 pub trait Number: Clone + Add<Output = Self> + Mul<Output = Self> {
     /// `factor * self`.
     fn scale(self, factor: f64) -> Self;
@@ -136,9 +136,9 @@ pub trait Number: Clone + Add<Output = Self> + Mul<Output = Self> {
     fn within(self, low: f64, high: f64) -> Self;
 }
 
-/// Transitions (s, a, s') by their components.
+/// Access to transitions (s, a, s') by component.
 pub trait Transitions {
-    /// The numbers they are made of.
+    /// Type of a component.
     type Number: Number;
     /// Component of s.
     fn observation(&self, component: usize) -> Self::Number;
@@ -164,7 +164,7 @@ impl Task {
         }
     }
 
-    /// 1 where the episode ends, 0 where it goes on.
+    /// 1 where the episode ends, else 0.
     pub fn termination<T: Transitions>(&self, transitions: &T) -> T::Number {
         let healthy = |end: T::Number| end.scale(-1.0).offset(1.0);
         let alive = self
@@ -176,7 +176,7 @@ impl Task {
         healthy(alive)
     }
 
-    /// The largest index into the observation that a term uses, plus one.
+    /// Number of components that an observation needs: the largest index in a term, plus one.
     pub fn required_observation_dim(&self) -> usize {
         let of_reward = self.reward.iter().flat_map(|term| match term {
             RewardTerm::NextObservation { component, .. } => vec![*component],
@@ -229,7 +229,7 @@ impl RewardTerm {
 impl TerminationTerm {
     fn evaluate<T: Transitions>(&self, transitions: &T) -> T::Number {
         let all_within = |components: &[usize], low: f64, high: f64| {
-            // infinite bounds leave out infinity
+            // an infinite bound excludes infinity
             let (low, high) = (low.max(f32::MIN.into()), high.min(f32::MAX.into()));
             components
                 .iter()
@@ -251,11 +251,11 @@ impl TerminationTerm {
     }
 }
 
-/// Bound on weights, so that single precision holds every sum.
+/// Bound on absolute weights, so that sums are finite in single precision.
 const LARGEST_WEIGHT: f64 = 1e9;
 
 impl<Component> Task<Component> {
-    /// The same task with its components named otherwise.
+    /// The same task with every component replaced by `name` of it.
     ///
     /// # Errors
     /// The first error of `name`.
@@ -359,7 +359,7 @@ impl<Component> Check for RewardTerm<Component> {
                 components, weight, ..
             } => {
                 checker.range("weight", *weight, range);
-                some(checker, components);
+                require_components(checker, components);
             }
         }
     }
@@ -373,7 +373,7 @@ impl<Component> Check for TerminationTerm<Component> {
                 low,
                 high,
             } => {
-                some(checker, components);
+                require_components(checker, components);
                 let bounds = format!("{low} to {high}");
                 checker.demand("low", bounds, low < high, "a number below `high`");
             }
@@ -381,14 +381,14 @@ impl<Component> Check for TerminationTerm<Component> {
                 components,
                 half_width,
             } => {
-                some(checker, components);
+                require_components(checker, components);
                 checker.positive("half_width", *half_width);
             }
         }
     }
 }
 
-fn some<Component>(checker: &mut Checker, components: &[Component]) {
+fn require_components<Component>(checker: &mut Checker, components: &[Component]) {
     let count = components.len();
     checker.demand("components", "empty", count > 0, "at least one component");
 }
@@ -400,7 +400,7 @@ fn sum_of_squares<T: Transitions>(
     vector.fold(transitions.zero(), |sum, x| sum + x.clone() * x)
 }
 
-/// One transition on slices.
+/// A transition on slices.
 #[derive(Debug, Clone, Copy)]
 pub struct Transition<'a> {
     /// s

@@ -1,5 +1,5 @@
-//! A task has one meaning: on slices, as the real environment evaluates it, and on tensors, as imagination does.
-//! Each term is also held against a number worked by hand.
+//! A task has the same value on slices, for real environments, and on tensors, for imagination.
+//! Each term is also compared with a number worked by hand.
 #![cfg(feature = "tensor")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -86,6 +86,7 @@ fn rows(dim: usize) -> impl Strategy<Value = Vec<f32>> {
 }
 
 proptest! {
+    /// Fails when a term differs between slices and tensors.
     #[test]
     fn slices_and_tensors_agree(
         task in task(),
@@ -125,6 +126,8 @@ fn evaluate(task: &Task, s: [f32; 2], a: [f32; 2], next: [f32; 2]) -> (f32, f32)
     (task.reward(&row), task.termination(&row))
 }
 
+/// Fails when a term has a wrong sign, weight, norm or state, or the clip is not applied to the
+/// sum.
 #[test]
 fn terms_by_hand() {
     let distance = |of, norm| Task {
@@ -163,6 +166,7 @@ fn terms_by_hand() {
     );
 }
 
+/// Fails when a bound is on the wrong side, or a value that is not finite does not end an episode.
 #[test]
 fn termination_by_hand() {
     let task = Task {
@@ -188,7 +192,8 @@ fn termination_by_hand() {
     assert_eq!(ends([0.9, -1.1]), 0.0);
 }
 
-/// Fails when an infinite bound lets an infinite state pass, or when only the first component counts.
+/// Fails when an infinite bound lets an infinite state pass, or when only the first component
+/// counts.
 #[test]
 fn outside_of_a_half_line() {
     let task = Task {
@@ -205,7 +210,7 @@ fn outside_of_a_half_line() {
     assert_eq!(ends([1.0, f32::INFINITY]), 1.0);
 }
 
-/// A task that names its components otherwise is the same task; the first name that stands for nothing is reported.
+/// Fails when renaming loses or exchanges a component, or the first unknown name is not reported.
 #[test]
 fn components_are_renamed() {
     let by_name: Task<&str> = Task {
@@ -248,7 +253,7 @@ fn components_are_renamed() {
     assert_eq!(by_name.try_map(index(&["y"])), Err("x".to_owned()));
 }
 
-/// Every number that would make a task meaningless is refused, with its place.
+/// Fails when a number that makes a task meaningless is accepted, or its key is not named.
 #[test]
 fn meaningless_numbers() {
     let task = Task {

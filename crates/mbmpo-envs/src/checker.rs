@@ -1,4 +1,5 @@
-//! Tests the contract of [`Environment`], [`Tasked`](mbmpo_core::Tasked) and [`Snapshot`], bit for bit.
+//! Tests the contract of [`Environment`], [`Tasked`](mbmpo_core::Tasked) and [`Snapshot`], bit for
+//! bit.
 
 use crate::{PointMass, Simulated};
 use mbmpo_core::task::Transition;
@@ -68,15 +69,17 @@ impl fmt::Display for CheckReport {
     }
 }
 
-/// Checks `environment`, as Gymnasium's `check_env` does but bit for bit, over a thousand control steps each:
+/// Checks `environment`, as Gymnasium's `check_env` does but bit for bit, over a thousand control
+/// steps each:
 ///
 /// - shapes, horizon and time step; an action of the wrong size is refused and changes nothing;
-/// - under random and under bang-bang actions every observation and reward is finite, and no step fails;
+/// - under random and under bang-bang actions every observation and reward is finite, and no step
+///   fails;
 /// - actions outside `[-1, 1]` act as the nearest in it;
 /// - a reset depends on its stream alone and a step on state and action alone, in every copy;
 /// - copies are independent;
-/// - after restoring a snapshot, in the environment or in a copy, every later byte is the same; bytes that are not a
-///   snapshot are refused;
+/// - after restoring a snapshot, in the environment or in a copy, every later byte is the same;
+///   bytes that are not a snapshot are refused;
 /// - reward and termination are those of [`Tasked::task`](mbmpo_core::Tasked::task).
 ///
 /// This crate has no tensors, so it does not check the tensor evaluation of the task.

@@ -1,9 +1,10 @@
-//! Environments: the MuJoCo locomotion tasks in pure Rust, a user's robot with a task, and a point mass.
+//! Environments: the MuJoCo locomotion tasks in pure Rust, a user's robot with a task, and a point
+//! mass.
 //!
 //! - [`make`] and [`catalogue`]: environments by name;
 //! - [`RobotEnvironment`]: a robot in MJCF with a task in RON, a [`TaskDescription`];
-//! - [`PointMass`]: an environment without physics; both are [`Simulated`]: their task is data and their state can be
-//!   saved;
+//! - [`PointMass`]: an environment without physics; both are [`Simulated`]: their task is data and
+//!   their state can be saved;
 //! - [`VectorEnvironment`]: copies of an environment that step in parallel;
 //! - [`check`]: tests whether an environment keeps the contract of its traits;
 //! - [`RobotDescription`]: bodies, joints, motors and shapes of a robot, read from MJCF;

@@ -17,11 +17,12 @@ const FLOOR: &str = "floor";
 /// Range of a factor: wide enough for experiments, and narrow enough to catch a mass in grams.
 const FACTORS: RangeInclusive<f64> = 0.01..=100.0;
 
-/// Factors on the masses, motors and friction of a robot, to train in one world and adapt to another.
+/// Factors on the masses, motors and friction of a robot, to train in one world and adapt to
+/// another.
 ///
-/// Each factor is 0.01 to 100; a missing one is 1. `all` stands for all of them, also those without a name, and the
-/// factor of a name is multiplied on top: with `{"all": 2, "torso": 1.5}` the torso has three times its mass and the
-/// other bodies twice theirs.
+/// Each factor is 0.01 to 100; a missing one is 1. `all` stands for all of them, also those without
+/// a name, and the factor of a name is multiplied on top: with `{"all": 2, "torso": 1.5}` the torso
+/// has three times its mass and the other bodies twice theirs.
 ///
 /// ```
 /// use mbmpo_core::Check;
@@ -37,15 +38,16 @@ const FACTORS: RangeInclusive<f64> = 0.01..=100.0;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Physics {
-    /// By body, on its mass and inertia together. Shape, centre of mass, the drag of a fluid and the inertia of rotors
-    /// (`armature`) stay the same. Range of a factor: 0.01 to 100. Default: none.
+    /// By body, on its mass and inertia together. Shape, centre of mass, the drag of a fluid and
+    /// the inertia of rotors (`armature`) stay the same. Range of a factor: 0.01 to 100. Default:
+    /// none.
     pub mass: BTreeMap<String, f64>,
-    /// By driven joint, on the force or torque of a motor per unit of control (`gear`). Range of a factor: 0.01 to 100.
-    /// Default: none.
-    pub motor: BTreeMap<String, f64>,
-    /// By body, on the coefficients of sliding friction of its shapes; `floor` stands for the world's shapes. In a contact
-    /// the larger of two coefficients counts, so less friction of a foot has no effect on a rough floor. Range of a
+    /// By driven joint, on the force or torque of a motor per unit of control (`gear`). Range of a
     /// factor: 0.01 to 100. Default: none.
+    pub motor: BTreeMap<String, f64>,
+    /// By body, on the coefficients of sliding friction of its shapes; `floor` stands for the
+    /// world's shapes. In a contact the larger of two coefficients counts, so less friction of a
+    /// foot has no effect on a rough floor. Range of a factor: 0.01 to 100. Default: none.
     pub friction: BTreeMap<String, f64>,
 }
 
@@ -75,8 +77,8 @@ impl RobotDescription {
     /// The robot with changed physics. Without factors every bit stays the same.
     ///
     /// # Errors
-    /// When a name is not that of a body with mass, a joint with a motor or a body that can touch something,
-    /// respectively. The message lists the known names.
+    /// When a name is not that of a body with mass, a joint with a motor or a body that can touch
+    /// something, respectively. The message lists the known names.
     pub fn with_physics(mut self, physics: &Checked<Physics>) -> Result<Self> {
         self.check()?;
         let Physics {
@@ -120,7 +122,8 @@ fn factor(factors: &BTreeMap<String, f64>, name: &str) -> f64 {
     factors.get(ALL).into_iter().chain(own).product()
 }
 
-/// Checks that every name of `factors` is `all` or one of `names`, and that `names` is not empty if there are factors.
+/// Checks that every name of `factors` is `all` or one of `names`, and that `names` is not empty if
+/// there are factors.
 fn require<'a>(
     factors: &BTreeMap<String, f64>,
     key: &str,

@@ -1,4 +1,4 @@
-//! Robots as SVG: a portrait, or a strip of moments side by side.
+//! Robots as SVG: a portrait, or a strip of frames side by side.
 
 mod draw;
 mod scene;
@@ -15,24 +15,25 @@ use view::View;
 
 /// Space around a frame \[px\].
 const MARGIN: f64 = 12.0;
-/// Space below for what is written there \[px\].
+/// Height of the captions below a strip \[px\].
 const CAPTION: f64 = 16.0;
-/// Of what is not the robot: readable on white and on black.
+/// Colour of everything but the robot: readable on white and on black.
 const GREY: &str = "#868b92";
 
-/// A robot at one moment.
+/// The poses of a robot at one time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
-    /// When it was \[s\].
+    /// Time \[s\].
     pub time: f64,
-    /// World position \[m\] and orientation (quaternion w, x, y, z) of every body, as of [`Simulation::body_pose`].
+    /// World position \[m\] and orientation (quaternion w, x, y, z) of every body, as of
+    /// [`Simulation::body_pose`].
     pub poses: Vec<([f64; 3], [f64; 4])>,
     /// Points to show beside the robot, such as a goal: world positions \[m\].
     pub markers: Vec<[f64; 3]>,
 }
 
 impl Frame {
-    /// What a simulation shows, `time` seconds after whatever was the beginning.
+    /// The present state of a simulation, at `time` \[s\].
     pub fn of(simulation: &Simulation, time: f64) -> Self {
         let bodies = 0..simulation.robot().bodies.len();
         Self {
@@ -42,7 +43,7 @@ impl Frame {
         }
     }
 
-    /// The pose that the description gives, at time 0.
+    /// The initial pose of the description, at time 0.
     pub fn at_rest(robot: &RobotDescription) -> Self {
         let mut poses: Vec<Pose> = vec![];
         for body in &robot.bodies {
@@ -66,14 +67,15 @@ fn pose(position: [f64; 3], [w, x, y, z]: [f64; 4]) -> Pose {
     Pose::from_parts(position.into(), Rotation::from_xyzw(x, y, z, w).normalize())
 }
 
-/// A standalone SVG document: a portrait for one frame, a strip for several, the robot at rest for none.
+/// A standalone SVG document: a portrait for one frame, a strip for several, the robot at rest for
+/// none.
 ///
-/// A robot whose hinges all turn about y is seen from its right side, about z from above, any other one from the
-/// front right and somewhat above. Frames share one scale and say their time. A robot that can move away is in the
-/// middle of every frame: how far it has come is on the floor, which is marked at whole metres. Sites are small
-/// crosses, markers rings.
+/// A robot whose hinges all turn about y is seen from its right side, about z from above, any other
+/// one from the front right and somewhat above. Frames share one scale and are labelled with their
+/// time. A robot that can move away is centred in every frame, and the floor has marks at whole
+/// metres. Sites are small crosses, markers rings.
 ///
-/// Whatever the description and the frames hold, the picture is valid: what has no finite place is left out.
+/// The SVG is valid for any description and frames: parts without a finite position are left out.
 pub fn picture(robot: &RobotDescription, frames: &[Frame]) -> String {
     let rest = [Frame::at_rest(robot)];
     let frames = if frames.is_empty() { &rest } else { frames };

@@ -13,7 +13,8 @@ const GOAL: f64 = 0.01;
 /// A point in the plane whose task is to go to the origin (appendix A.3 of the paper; the authors'
 /// `point_2d_env_plasticity.py`).
 ///
-/// `s' = s + 0.1 clip(a, -1, 1)`. The optimal policy is known, so results can be compared with the optimum.
+/// `s' = s + 0.1 clip(a, -1, 1)`. The optimal policy is known, so results can be compared with the
+/// optimum.
 ///
 /// | | [`Variant::Paper`], [`Variant::Gym`] | [`Variant::Authors`] |
 /// |---|---|---|
@@ -48,8 +49,9 @@ impl PointMass {
 
     /// Expected return of the optimal policy over `horizon` steps in [`Variant::Paper`].
     ///
-    /// It moves each coordinate towards 0 at full speed: from a distance `u` the distance after `t` steps is
-    /// `max(u - 0.1 t, 0)`, whose square has the mean `max(2 - 0.1 t, 0)³ / 6` for `u` uniform in `[0, 2]`.
+    /// It moves each coordinate towards 0 at full speed: from a distance `u` the distance after `t`
+    /// steps is `max(u - 0.1 t, 0)`, whose square has the mean `max(2 - 0.1 t, 0)³ / 6` for `u`
+    /// uniform in `[0, 2]`.
     pub fn optimal_return(horizon: usize) -> f64 {
         let start = f64::from(START);
         let square = |step: usize| {

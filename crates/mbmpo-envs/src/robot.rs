@@ -109,8 +109,9 @@ pub enum JointKind {
     Slide,
     /// Rotation about its axis.
     Hinge,
-    /// Free motion: position (x, y, z) and unit quaternion (w, x, y, z) in the world. As in MuJoCo, linear velocities are
-    /// in the world's frame and angular ones in the body's. The body is a child of the world and has no other joint.
+    /// Free motion: position (x, y, z) and unit quaternion (w, x, y, z) in the world. As in MuJoCo,
+    /// linear velocities are in the world's frame and angular ones in the body's. The body is a
+    /// child of the world and has no other joint.
     Free,
 }
 
@@ -181,7 +182,8 @@ pub struct Geom {
     pub shape: Shape,
     /// Coefficient of sliding friction; in a contact the larger one counts.
     pub friction: f64,
-    /// Whether it has friction (MJCF: `condim` 3, not 1); a contact has friction where one of its geoms has.
+    /// Whether it has friction (MJCF: `condim` 3, not 1); a contact has friction where one of its
+    /// geoms has.
     pub has_friction: bool,
     /// Distance at which contacts become active \[m\]; in a contact they add up, as in MuJoCo 4.
     pub margin: f64,
@@ -272,13 +274,14 @@ impl RobotDescription {
     /// Attributes for rendering (`rgba`, `material`, `group`) are allowed and have no effect.
     ///
     /// # Errors
-    /// When the document is not valid, or has an element or attribute that [`crate::Simulation`] does not support: each
-    /// is either honoured or refused, none is ignored.
+    /// When the document is not valid, or has an element or attribute that [`crate::Simulation`]
+    /// does not support: each is either honoured or refused, none is ignored.
     pub fn from_mjcf(xml: &str) -> Result<Self> {
         mjcf::parse(xml)
     }
 
-    /// Checks that every index is valid and parents come before children: fields can be set by hand.
+    /// Checks that every index is valid and parents come before children: fields can be set by
+    /// hand.
     pub(crate) fn check(&self) -> Result<()> {
         let bodies = self.bodies.len();
         let known = |body: Option<usize>| body.is_none_or(|body| body < bodies);

@@ -19,11 +19,11 @@ use std::sync::Arc;
 
 /// A simulated robot with a task.
 ///
-/// - Observations and the initial state follow the [`TaskDescription`]; a reset draws the noise of the coordinates, then
-///   that of the velocities, then the goal.
+/// - Observations and the initial state follow the [`TaskDescription`]; a reset draws the noise of
+///   the coordinates, then that of the velocities, then the goal.
 /// - Actions are in policy units: -1 is the lowest control of a motor, 1 the highest.
-/// - Reward and termination are those of the task for (observation, clipped action, next observation). A velocity in them
-///   is that after the step, and clipped if the observation is.
+/// - Reward and termination are those of the task for (observation, clipped action, next
+///   observation). A velocity in them is that after the step, and clipped if the observation is.
 ///
 /// ```
 /// use mbmpo_core::{Environment, Purpose, Streams};
@@ -33,12 +33,15 @@ use std::sync::Arc;
 ///     <worldbody>
 ///         <body name="cart">
 ///             <joint name="slider" type="slide" axis="1 0 0"/>
-///             <geom type="capsule" fromto="-.1 0 0 .1 0 0" size=".05" contype="0" conaffinity="0"/>
+///             <geom type="capsule" fromto="-.1 0 0 .1 0 0" size=".05"
+///                 contype="0" conaffinity="0"/>
 ///         </body>
 ///     </worldbody>
 ///     <actuator><motor joint="slider" gear="10" ctrllimited="true" ctrlrange="-1 1"/></actuator>
 /// </mujoco>"#;
-/// let task = r#"(reward: [Distance(components: ["slider"], of: After, norm: Squared, weight: 1)])"#;
+/// let task = r#"(
+///     reward: [Distance(components: ["slider"], of: After, norm: Squared, weight: 1)],
+/// )"#;
 /// let mut cart = RobotEnvironment::from_text("cart", robot, task)?;
 /// cart.reset(&mut Streams::new(1).stream(Purpose::Test, 0, 0));
 /// let step = cart.step(&[1.0])?;
@@ -95,8 +98,8 @@ impl RobotEnvironment {
     /// The robot with the task, at rest in the initial pose. The environment is called `name`.
     ///
     /// # Errors
-    /// When the robot has no part with a name in the task, no motor, or cannot be simulated, or when an observation
-    /// appears twice.
+    /// When the robot has no part with a name in the task, no motor, or cannot be simulated, or
+    /// when an observation appears twice.
     pub fn new(
         name: &str,
         robot: &RobotDescription,
@@ -172,7 +175,8 @@ impl RobotEnvironment {
         self.simulation.velocities()
     }
 
-    /// Starts an episode in a given state, see [`Self::positions`] and [`Self::velocities`]; the goal stays.
+    /// Starts an episode in a given state, see [`Self::positions`] and [`Self::velocities`]; the
+    /// goal stays.
     ///
     /// # Errors
     /// When a length is wrong.

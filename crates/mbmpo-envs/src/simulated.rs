@@ -1,9 +1,10 @@
 use mbmpo_core::{Snapshot, Tasked};
 
-/// An environment whose task is data and whose state can be saved, as are all environments of this crate.
+/// An environment whose task is data and whose state can be saved, as are all environments of this
+/// crate.
 ///
-/// Every type that is [`Tasked`], [`Snapshot`] and [`Clone`] is `Simulated`. A `Box<dyn Simulated>` coerces to
-/// `Box<dyn Tasked>` and to `Box<dyn Environment>` where less is needed.
+/// Every type that is [`Tasked`], [`Snapshot`] and [`Clone`] is `Simulated`. A `Box<dyn Simulated>`
+/// coerces to `Box<dyn Tasked>` and to `Box<dyn Environment>` where less is needed.
 pub trait Simulated: Tasked + Snapshot {
     /// An independent copy in the same state.
     fn boxed_simulated(&self) -> Box<dyn Simulated>;

@@ -1,7 +1,7 @@
 //! Simulates a robot with MuJoCo's equations.
 //!
-//! Rapier's multibody gives the kinematics, parry the contacts between shapes; the equations of motion, the soft
-//! constraints and the integrators are MuJoCo's.
+//! Rapier's multibody gives the kinematics, parry the contacts between shapes; the equations of
+//! motion, the soft constraints and the integrators are MuJoCo's.
 
 mod constraints;
 mod contacts;
@@ -16,14 +16,15 @@ use mbmpo_core::{Error, Result};
 use rapier3d_f64::math::{Pose, Rotation, Vector};
 use std::sync::Arc;
 
-/// Speed beyond which the simulation counts as diverged \[m/s or rad/s\]: under the most violent actions MuJoCo's
-/// robots stay below 110.
+/// Speed beyond which the simulation counts as diverged \[m/s or rad/s\]: under the most violent
+/// actions MuJoCo's robots stay below 110.
 const MAX_SPEED: f64 = 1e3;
 
 /// Tolerance on the length of a quaternion that counts as normalised.
 const NORMALIZED: f64 = 1e-12;
 
-/// Most degrees of freedom: several times those of a humanoid with hands. The cost of a time step is cubic in them.
+/// Most degrees of freedom: several times those of a humanoid with hands. The cost of a time step
+/// is cubic in them.
 const MOST_DOFS: usize = 200;
 
 /// The constant part, shared by all copies of a simulation.
@@ -36,8 +37,8 @@ struct Plan {
 
 /// A simulated robot and its world.
 ///
-/// The state is `qpos` and `qvel`, in MuJoCo's order and conventions, and nothing else: the steps from a state do not
-/// depend on how it was reached, bit for bit.
+/// The state is `qpos` and `qvel`, in MuJoCo's order and conventions, and nothing else: the steps
+/// from a state do not depend on how it was reached, bit for bit.
 #[derive(Clone)]
 pub struct Simulation {
     plan: Arc<Plan>,
@@ -55,11 +56,13 @@ struct State {
 }
 
 impl Simulation {
-    /// The robot at rest in the pose of its description. A control step takes `frame_skip` MuJoCo time steps.
+    /// The robot at rest in the pose of its description. A control step takes `frame_skip` MuJoCo
+    /// time steps.
     ///
     /// # Errors
-    /// When the robot has no degree of freedom, more than 200 of them or more than 10,000 pairs of geoms that can touch,
-    /// a joint moves no mass, an index of the description is invalid, or `frame_skip` is 0.
+    /// When the robot has no degree of freedom, more than 200 of them or more than 10,000 pairs of
+    /// geoms that can touch, a joint moves no mass, an index of the description is invalid, or
+    /// `frame_skip` is 0.
     pub fn new(robot: &RobotDescription, frame_skip: usize) -> Result<Self> {
         robot.check()?;
         if robot.dofs() > MOST_DOFS {
@@ -95,7 +98,8 @@ impl Simulation {
         &self.plan.robot
     }
 
-    /// `qpos`: slides \[m\] and hinges \[rad\] one component each, a free joint x, y, z and the quaternion w, x, y, z.
+    /// `qpos`: slides \[m\] and hinges \[rad\] one component each, a free joint x, y, z and the
+    /// quaternion w, x, y, z.
     pub fn positions(&self) -> &[f64] {
         &self.state.positions
     }
@@ -133,13 +137,15 @@ impl Simulation {
         Ok(())
     }
 
-    /// Advances by one control step under `controls`, one per motor in its own units, clipped to the motor's range.
+    /// Advances by one control step under `controls`, one per motor in its own units, clipped to
+    /// the motor's range.
     ///
     /// # Errors
-    /// When `controls` has the wrong length; [`Error::Diverged`] when a coordinate is not finite or a speed exceeds
-    /// 1000.
+    /// When `controls` has the wrong length; [`Error::Diverged`] when a coordinate is not finite or
+    /// a speed exceeds 1000.
     pub fn step(&mut self, controls: &[f64]) -> Result<()> {
-        // not `Arc::clone`: threads would contend for the reference count that copies of a simulation share
+        // not `Arc::clone`: threads would contend for the reference count that copies of a
+        // simulation share
         let plan = &*self.plan;
         let motors = &plan.model.motors;
         Error::check_shape("controls", motors.len(), controls.len())?;
@@ -261,9 +267,9 @@ fn add(sum: &mut [f64], factor: f64, vector: &[f64]) {
     }
 }
 
-/// Replaces the rates that led to a stage of an integration step by those of the stage. Rates are velocities, except
-/// for rotations: there they are the rates of the rotation vector `u` from the start of the step, `ω + u × ω / 2 +
-/// u × (u × ω) / 12`.
+/// Replaces the rates that led to a stage of an integration step by those of the stage. Rates are
+/// velocities, except for rotations: there they are the rates of the rotation vector `u` from the
+/// start of the step, `ω + u × ω / 2 + u × (u × ω) / 12`.
 fn rates_from_start(robot: &RobotDescription, rates: &mut [f64], time: f64, velocities: &[f64]) {
     for (kind, _, dof) in robot.layout() {
         let here = dof..dof + kind.dofs();

@@ -6,11 +6,13 @@ use mbmpo_core::{Check, Checked, Checker};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A robot's observation, reward, termination and initial state. Every field except `reward` has a default.
+/// A robot's observation, reward, termination and initial state. Every field except `reward` has a
+/// default.
 ///
-/// Coordinates have the names of their joints; those of a free joint `root` are `root.x .y .z .qw .qx .qy .qz`, and its
-/// velocities `root.vx .vy .vz .wx .wy .wz`. Components of the observation have labels: a coordinate its name, the
-/// velocity of a slide or hinge `knee` the label `knee velocity`, the vector to the goal `goal x`, `goal y`, `goal z`.
+/// Coordinates have the names of their joints; those of a free joint `root` are
+/// `root.x .y .z .qw .qx .qy .qz`, and its velocities `root.vx .vy .vz .wx .wy .wz`. Components of
+/// the observation have labels: a coordinate its name, the velocity of a slide or hinge `knee` the
+/// label `knee velocity`, the vector to the goal `goal x`, `goal y`, `goal z`.
 ///
 /// ```
 /// use mbmpo_envs::TaskDescription;
@@ -110,10 +112,11 @@ pub struct Goal {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reset {
-    /// Standard deviation of every coordinate \[m or rad\], at least 0. Default: 0.01 (the authors' `mujoco_env.py`).
-    pub position_noise: f64,
-    /// Standard deviation of every velocity about 0 \[m/s or rad/s\], at least 0. Default: 0.1 (the authors'
+    /// Standard deviation of every coordinate \[m or rad\], at least 0. Default: 0.01 (the authors'
     /// `mujoco_env.py`).
+    pub position_noise: f64,
+    /// Standard deviation of every velocity about 0 \[m/s or rad/s\], at least 0. Default: 0.1 (the
+    /// authors' `mujoco_env.py`).
     pub velocity_noise: f64,
     /// Initial coordinates by name \[m or rad\]. Default: the pose of the MJCF file.
     pub initial_positions: BTreeMap<String, f64>,
@@ -152,18 +155,20 @@ mod defaults {
     }
 }
 
-/// Bound on lengths, angles and speeds \[m, rad, m/s, rad/s\]: beyond it a simulation diverges at once.
+/// Bound on lengths, angles and speeds \[m, rad, m/s, rad/s\]: beyond it a simulation diverges at
+/// once.
 const LARGEST: f64 = 1e6;
 
 /// Most parts of an observation; each may name every coordinate.
 const MOST_PARTS: usize = 1000;
 
 impl TaskDescription {
-    /// Reads and checks a task; error messages call the text `origin`, which may be the name of its file.
+    /// Reads and checks a task; error messages call the text `origin`, which may be the name of its
+    /// file.
     ///
     /// # Errors
-    /// When the text is not RON, a key is unknown or missing, or a value is of the wrong type or out of range: with
-    /// line and column.
+    /// When the text is not RON, a key is unknown or missing, or a value is of the wrong type or
+    /// out of range: with line and column.
     pub fn from_ron(text: &str, origin: &str) -> Result<Checked<Self>, TextError> {
         ron_text::read(text, origin)
     }

@@ -1,8 +1,8 @@
 use mbmpo_core::{Environment, Error, Result, Step, Stream};
 use rayon::prelude::*;
 
-/// Copies of an environment that reset and step together, in parallel on the current Rayon pool. The results are those
-/// of the copies one after the other, at any number of threads.
+/// Copies of an environment that reset and step together, in parallel on the current Rayon pool.
+/// The results are those of the copies one after the other, at any number of threads.
 ///
 /// ```
 /// use mbmpo_core::{Purpose, Streams};
@@ -48,8 +48,8 @@ impl VectorEnvironment {
     /// Applies an action to every copy: `[copies * action]`.
     ///
     /// # Errors
-    /// When the number of actions is wrong; [`Error::Copy`] when copies diverge: the first of them is reported, and all
-    /// copies have taken their step.
+    /// When the number of actions is wrong; [`Error::Copy`] when copies diverge: the first of them
+    /// is reported, and all copies have taken their step.
     pub fn step(&mut self, actions: &[f32]) -> Result<Vec<Step>> {
         let expected = self.copies.len() * self.action_dim;
         Error::check_shape("actions", expected, actions.len())?;

@@ -1,8 +1,11 @@
-//! The checker passes environments that keep the contract, and each of its checks finds a violation.
+//! The checker passes environments that keep the contract, and each of its checks finds a
+//! violation.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use mbmpo_core::{Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked};
-use mbmpo_envs::{NAMES, PointMass, RobotEnvironment, Simulated, Variant, check, make};
+use mbmpo_envs::{NAMES, PointMass, Simulated, Variant, check, make};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 fn passes(environment: &dyn Simulated) {
@@ -11,6 +14,7 @@ fn passes(environment: &dyn Simulated) {
     assert!(report.steps_per_second > 0.0);
 }
 
+/// Fails when an environment of this crate violates the contract in some variant.
 #[test]
 fn every_environment_passes_in_every_variant() {
     for &name in NAMES {
@@ -20,11 +24,10 @@ fn every_environment_passes_in_every_variant() {
     }
 }
 
+/// Fails when a robot from files violates the contract.
 #[test]
 fn the_example_robot_passes() {
-    let robot = include_str!("../../../assets/inverted_pendulum.xml");
-    let task = include_str!("../../../assets/inverted_pendulum.ron");
-    passes(&RobotEnvironment::from_text("inverted-pendulum", robot, task).unwrap());
+    passes(&common::pendulum());
 }
 
 /// Ways to violate the contract.

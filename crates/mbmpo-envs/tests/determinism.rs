@@ -1,4 +1,5 @@
-//! The same random stream and actions give the same bits, whatever came before, in every copy and on every thread.
+//! The same random stream and actions give the same bits, after any history, in every copy and on
+//! every thread.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -9,16 +10,16 @@ use mbmpo_envs::{NAMES, Simulated, Variant, make};
 use rayon::prelude::*;
 
 /// All numbers of an episode, as bits.
-fn episode(environment: &mut dyn Environment, stream: &mut Stream, steps: usize) -> Vec<u32> {
+fn episode(environment: &mut dyn Environment, stream: &mut Stream, count: usize) -> Vec<u32> {
     let first = environment.reset(stream);
     let mut bits: Vec<_> = first.iter().map(|x| x.to_bits()).collect();
-    bits.extend(go_on(environment, stream, steps));
+    bits.extend(steps(environment, stream, count));
     bits
 }
 
-fn go_on(environment: &mut dyn Environment, stream: &mut Stream, steps: usize) -> Vec<u32> {
+fn steps(environment: &mut dyn Environment, stream: &mut Stream, count: usize) -> Vec<u32> {
     let dim = environment.action_dim();
-    (0..steps)
+    (0..count)
         .flat_map(|_| {
             let step = environment.step(&uniform(dim, stream)).unwrap();
             let bits: Vec<_> = step.observation.iter().map(|x| x.to_bits()).collect();
@@ -42,7 +43,7 @@ fn same_stream_same_bits() {
     }
 }
 
-/// An environment that has been used gives what a fresh one gives after its reset.
+/// After a reset, a used environment gives the same bits as a fresh one.
 #[test]
 fn reset_forgets() {
     for (mut fresh, mut used) in environments().zip(environments()) {
@@ -58,16 +59,17 @@ fn reset_forgets() {
     }
 }
 
-/// A copy made in the middle of an episode, feet on the ground, continues like the original, and leaves it alone.
+/// A copy made in the middle of an episode, feet on the ground, continues like the original and
+/// does not affect it.
 #[test]
 fn copies_continue() {
     for mut original in environments() {
         let mut random = stream(4);
         episode(original.as_mut(), &mut random, 60);
         let mut copy = original.boxed_clone();
-        let theirs = go_on(copy.as_mut(), &mut random.clone(), 100);
-        let ours = go_on(original.as_mut(), &mut random, 100);
-        assert_eq!(ours, theirs, "{}", original.name());
+        let copied = steps(copy.as_mut(), &mut random.clone(), 100);
+        let kept = steps(original.as_mut(), &mut random, 100);
+        assert_eq!(kept, copied, "{}", original.name());
     }
 }
 

@@ -1,9 +1,10 @@
-//! The robots move as MuJoCo's do.
+//! The robots move as in MuJoCo.
 //!
-//! `tests/data/` holds what MuJoCo 4.0 did. Both solve the same equations in double precision, so they agree to rounding,
-//! contacts included, for as long as rounding has not grown: legs and contacts are chaotic. Bounds are ten times and
-//! more what was measured, and a wrong constant, a missing Coriolis term, another friction pyramid or another order of
-//! integration are off by a thousand times more than they allow.
+//! `tests/data/` has trajectories of MuJoCo 4.0. Both solve the same equations in double precision,
+//! so they agree up to rounding errors, contacts included, until these have grown: legs and
+//! contacts are chaotic. The bounds are at least ten times the measured errors; a wrong constant, a
+//! missing Coriolis term, another friction pyramid or another order of integration exceed them a
+//! thousand times.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -32,7 +33,7 @@ fn rows(value: &Value) -> Vec<Vec<f64>> {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-/// A simulation in MuJoCo's state.
+/// A simulation in a recorded state of MuJoCo.
 fn simulation(file: &str, frame_skip: &Value, positions: &[f64], velocities: &[f64]) -> Simulation {
     let frame_skip = usize::try_from(frame_skip.as_u64().unwrap()).unwrap();
     let mut simulation = Simulation::new(&robot(file), frame_skip).unwrap();
@@ -40,18 +41,19 @@ fn simulation(file: &str, frame_skip: &Value, positions: &[f64], velocities: &[f
     simulation
 }
 
-/// From policy units to those of the motors.
+/// Converts policy units to controls.
 fn controls(robot: &RobotDescription, action: &[f64]) -> Vec<f64> {
     let scale = |(action, [low, high]): (&f64, [f64; 2])| low + (action + 1.0) / 2.0 * (high - low);
     let ranges = robot.actuators.iter().map(|motor| motor.control_range);
     action.iter().zip(ranges).map(scale).collect()
 }
 
-/// The recorded sequences: relative error of `qpos` (distance to MuJoCo over the distance that MuJoCo went) at the worst
-/// of the first 3, 10 and all 50 control steps. Measured: below 2e-13 after 10 and 2e-10 (ant; others 4e-13) after 50.
+/// The recorded sequences: relative error of `qpos` (distance to MuJoCo over the distance that
+/// MuJoCo went) at the worst of the first 3, 10 and all 50 control steps. Measured: below 2e-13
+/// after 10 and 2e-10 (ant; others 4e-13) after 50.
 ///
-/// In the sequences without control, hopper's and walker's joints hang at exactly their limits, and rounding decides
-/// whether a limit acts: 1e-3 and 2e-6 measured.
+/// In the sequences without control, joints of hopper and walker are exactly at their limits, and
+/// rounding decides whether a limit is active: 1e-3 and 2e-6 measured.
 #[test]
 fn sequences() {
     for (_, file, reference) in ROBOTS {
@@ -76,7 +78,7 @@ fn sequences() {
                 let controls = controls(simulation.robot(), &action);
                 simulation.step(&controls).unwrap();
                 let way = distance(&start, &theirs);
-                // what lies still shall lie still
+                // a robot at rest must stay at rest
                 let error =
                     distance(simulation.positions(), &theirs) / if way > 0.0 { way } else { 1.0 };
                 worst = worst.max(error);
@@ -87,8 +89,9 @@ fn sequences() {
     }
 }
 
-/// Extreme controls held for ten control steps each, from a disturbed state: joints press against their limits, feet
-/// stamp, the hopper's foot hits its torso. Ten steps from each of MuJoCo's states.
+/// Ten steps of extreme controls from each of ten of MuJoCo's states: joints press against their
+/// limits, feet stamp, the hopper's foot hits its torso. Fails when limits or contacts are wrong
+/// under large forces.
 #[test]
 fn violent_controls() {
     let reference = read("mujoco_long.json");
@@ -111,8 +114,9 @@ fn violent_controls() {
     }
 }
 
-/// Robots with what those of the paper lack: tilted axes, several joints in a body, welded parts, free bodies that touch,
-/// contacts without friction, a fluid in three dimensions. Measured: below 1e-11.
+/// Robots with features that those of the paper lack: tilted axes, several joints in a body, welded
+/// parts, free bodies that touch, contacts without friction, a fluid in three dimensions. Measured:
+/// below 1e-11.
 #[test]
 fn odd_robots() {
     for reference in read("mujoco_odd.json")["robots"].as_array().unwrap() {
@@ -136,8 +140,8 @@ fn odd_robots() {
     }
 }
 
-/// After four seconds without control, a fall included, the root is as high as MuJoCo's. Measured: 1e-6 for the hopper, whose
-/// joints hang at their limits, 1e-13 for the others.
+/// After four seconds without control, a fall included, the height of the root is MuJoCo's.
+/// Measured: 1e-6 for the hopper, whose joints are at their limits, 1e-13 for the others.
 #[test]
 fn rest_posture() {
     let reference = read("mujoco_long.json");
@@ -162,7 +166,7 @@ fn rest_posture() {
     }
 }
 
-/// A state that blew up leaves nothing behind, whichever joint it was.
+/// Fails when a diverged state, of whichever joint, has an effect after the next one is set.
 #[test]
 fn nothing_left_behind() {
     for (_, file, _) in ROBOTS {
@@ -192,8 +196,8 @@ fn nothing_left_behind() {
     }
 }
 
-/// Rewards and terminations of the recorded sequences, until the episode would end. The reference's reward is that of
-/// the authors' imagination, in single precision here.
+/// Rewards and terminations of the recorded sequences, until the episode would end. The reference's
+/// reward is that of the authors' imagination, in single precision here.
 #[test]
 fn rewards() {
     for (name, _, reference) in ROBOTS {
@@ -232,7 +236,7 @@ fn rewards() {
     }
 }
 
-/// What 200 episodes of uniform random actions gave: mean and standard error.
+/// Mean and standard error over 200 episodes of uniform random actions.
 #[derive(Default)]
 struct Statistics {
     returns: Vec<f64>,
@@ -242,7 +246,8 @@ struct Statistics {
     squares: Vec<f64>,
 }
 
-/// Episodes as in the reference: 200 control steps whatever happens, with the length until the episode would have ended.
+/// Episodes as in the reference: 200 control steps in any case, and the length until the episode
+/// would have ended.
 fn random_episodes(name: &str, episodes: u64) -> Statistics {
     let mut environment = RobotEnvironment::by_name(name, Variant::Paper).unwrap();
     let mut statistics = Statistics {
@@ -284,9 +289,9 @@ fn deviation(values: &[f64]) -> f64 {
     (squares.sum::<f64>() / values.len() as f64).sqrt()
 }
 
-/// 200 episodes of uniform random actions: mean return and forward velocity agree within three standard errors of the
-/// difference, the length within 10 %, the root mean square of every velocity within 10 %.
-/// Actions and first states are other draws than the reference's.
+/// 200 episodes of uniform random actions: mean return and forward velocity agree within three
+/// standard errors of the difference, the length within 10 %, the root mean square of every
+/// velocity within 10 %. Actions and initial states are other draws than the reference's.
 #[test]
 fn random_actions() {
     const EPISODES: u64 = 200;
@@ -322,7 +327,8 @@ fn random_actions() {
                 "{name}: {difference} {error}"
             );
         }
-        // the reference has the spread of velocities over single steps; episodes are what is independent
+        // the reference has the spread of velocities over single steps, but only episodes are
+        // independent
         let error = deviation(&ours.velocities) * (2.0 / episodes).sqrt();
         let difference = mean(&ours.velocities) - number("qvel0_per_step", "mean");
         println!("{name}, forward velocity: {difference:.3} more, standard error {error:.3}");

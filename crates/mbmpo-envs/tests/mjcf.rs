@@ -1,12 +1,12 @@
-//! What a robot file says is what the robot is, by hand-worked numbers; what it asks for and cannot be had is refused
-//! with a message, never ignored and never a panic.
+//! Robots have the properties in their file, by numbers worked by hand; unsupported features are
+//! refused with a message, never ignored, and never a panic.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_envs::robot::{Integrator, JointKind, Medium, Shape, Softness};
 use mbmpo_envs::{RobotDescription, Simulation};
 use std::f64::consts::{FRAC_1_SQRT_2, PI, TAU};
 
-/// A pendulum, with room for changes.
+/// A pendulum, which the tests modify.
 const PENDULUM: &str = "<mujoco model='pendulum'>
     <compiler angle='radian'/>
     <option timestep='0.01'/>
@@ -21,7 +21,7 @@ const PENDULUM: &str = "<mujoco model='pendulum'>
     <actuator><motor joint='hinge' gear='2' ctrlrange='-1 1'/></actuator>
   </mujoco>";
 
-/// [`PENDULUM`] with `to` in the place of the first `from`.
+/// [`PENDULUM`] with the first `from` replaced by `to`.
 fn changed(from: &str, to: &str) -> String {
     assert!(PENDULUM.contains(from), "{from}");
     PENDULUM.replacen(from, to, 1)
@@ -39,7 +39,7 @@ fn assert_close(ours: &[f64], expected: &[f64]) {
     );
 }
 
-/// A small swing of a uniform rod has the period that mechanics gives it, to 1 %.
+/// The period of small swings of a uniform rod is that of mechanics, to 1 %.
 #[test]
 fn pendulum_swings() {
     let robot = robot(PENDULUM);
@@ -66,7 +66,8 @@ fn pendulum_swings() {
     );
 }
 
-/// Each unsupported thing is named in the message, with its line: what is changed, into what, what to read.
+/// Each unsupported feature is named in the message, with its line: text, its replacement, expected
+/// message.
 #[test]
 fn unsupported_is_refused() {
     let end = "</body>";
@@ -301,7 +302,7 @@ fn unsupported_is_refused() {
     }
 }
 
-/// Without `autolimits` a range alone says nothing.
+/// Fails when, without `autolimits`, a range alone limits a joint.
 #[test]
 fn ranges_without_autolimits_are_refused() {
     let xml = changed("<compiler", "<compiler autolimits='false'");
@@ -314,7 +315,7 @@ fn ranges_without_autolimits_are_refused() {
     assert_eq!(robot(&xml).joints[0].range, Some([-1.0, 1.0]));
 }
 
-/// No attribute of any robot of ours can be set to a value, and no file cut off, such that reading it panics.
+/// Fails when a value of any attribute of our robots, or a truncated file, causes a panic.
 #[test]
 fn nothing_panics() {
     let assets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets");
@@ -344,8 +345,8 @@ fn nothing_panics() {
     }
 }
 
-/// A file of a few kilobytes cannot ask for hours or gigabytes; fails when attributes, degrees of freedom or pairs that can
-/// touch are without bound.
+/// A file of a few kilobytes cannot take hours or gigabytes: fails when attributes, degrees of
+/// freedom or pairs that can touch are not bounded.
 #[test]
 fn sizes_are_bounded() {
     let attributes: String = (0..10_001).map(|i| format!(" a{i}=''")).collect();
@@ -366,7 +367,7 @@ fn sizes_are_bounded() {
     assert!(message.contains("pairs of geoms"), "{message}");
 }
 
-/// Degrees are for hinges, and for their `ref` and `springref`, too; slides are in metres.
+/// Degrees apply to hinges, also to their `ref` and `springref`; slides are in metres.
 #[test]
 fn degrees() {
     let xml = changed("'radian'", "'degree'")
@@ -390,7 +391,7 @@ fn degrees() {
     assert_close(&robot.initial_positions(), &[PI / 6.0, 1.5]);
 }
 
-/// Three ways to turn a body.
+/// The three notations for the orientation of a body.
 #[test]
 fn orientations() {
     let quarter = [FRAC_1_SQRT_2, 0.0, 0.0, FRAC_1_SQRT_2];
@@ -398,7 +399,7 @@ fn orientations() {
         ("quat='2 0 0 2'", quarter),
         ("axisangle='0 0 3 90'", quarter),
         ("euler='0 0 90'", quarter),
-        // about x, then about the z axis of the turned body
+        // about x, then about the z axis of the rotated body
         ("euler='90 0 90'", [0.5, 0.5, -0.5, 0.5]),
     ] {
         let xml = changed("'radian'", "'degree'").replace("pos='0 0 0'", orientation);
@@ -406,7 +407,7 @@ fn orientations() {
     }
 }
 
-/// Explicit inertia, and when it counts.
+/// Explicit inertia, and the settings under which it counts.
 #[test]
 fn inertial() {
     let inertial = "<inertial pos='1 2 3' mass='2' diaginertia='1 2 2.5' quat='1 0 0 1'/>";
@@ -472,7 +473,8 @@ fn masses() {
     }
 }
 
-/// A cylinder from one point to another has its axis there, and a box is turned with its quaternion.
+/// Fails when the axis of a cylinder is not between its two points, or a box is not rotated by its
+/// quaternion.
 #[test]
 fn shapes() {
     let xml = changed(
@@ -498,7 +500,7 @@ fn shapes() {
         panic!("{shapes:?}")
     };
     assert_close(&[a, b].concat(), &[0.0, 2.0, 0.0, 0.0, -2.0, 0.0]);
-    // the cylinder alone has mass
+    // only the cylinder has mass
     let rod = &robot.bodies[0];
     assert_close(&rod.center_of_mass(), &[2.0, 0.0, 0.0]);
     let across = 6.0 * (3.0 * 0.01 + 4.0) / 12.0;
@@ -506,7 +508,8 @@ fn shapes() {
     assert_close(&[rod.inertia()[0][0]], &[0.03]);
 }
 
-/// Masses and inertias scale together, also those of welded bodies.
+/// Fails when `settotalmass` does not scale masses and inertias together, also those of welded
+/// bodies.
 #[test]
 fn total_mass() {
     let twin = "<body name='twin'><geom type='sphere' size='0.1' density='0.5'/></body></body>";
@@ -522,7 +525,7 @@ fn total_mass() {
     }
 }
 
-/// A body without mass may have a joint where something that is welded to it has mass.
+/// Fails when a massless body with a joint is refused although a body welded to it has mass.
 #[test]
 fn welded() {
     let heavy = "<body name='frame'><body name='weight'><geom size='1'/></body></body></body>";
@@ -534,7 +537,8 @@ fn welded() {
     assert_eq!(masses, [false, false, true]);
 }
 
-/// Classes, nested ones and those of bodies: what `mjcf-rs` reads and what it does not are inherited alike.
+/// Nested classes and those of bodies: fails when attributes that `mjcf-rs` does not read are
+/// inherited otherwise than those that it reads.
 #[test]
 fn classes() {
     let xml = "<mujoco>
@@ -583,7 +587,7 @@ fn classes() {
     }
 }
 
-/// The options, a free root that stands turned, and sites.
+/// The options, a rotated free root, and sites.
 #[test]
 fn free_root() {
     let xml = changed(

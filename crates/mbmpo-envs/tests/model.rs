@@ -1,4 +1,5 @@
-//! The robots of the MJCF files have MuJoCo's masses, inertias, joints and motors, to a millionth.
+//! The robots of the MJCF files have MuJoCo's masses, inertias, joints and motors, to a relative
+//! 1e-6.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -8,7 +9,7 @@ use mbmpo_envs::RobotDescription;
 use mbmpo_envs::robot::{Integrator, JointKind, Softness};
 use serde_json::Value;
 
-/// The paper's robots: the file of the robot, and that of what MuJoCo made of it.
+/// The paper's robots: the MJCF file, and the file of MuJoCo's model of it.
 const ROBOTS: &[(&str, &str)] = &[
     ("half_cheetah", "halfcheetah"),
     ("swimmer", "swimmer"),
@@ -66,7 +67,8 @@ fn solimp(softness: &Softness) -> [f64; 5] {
     ]
 }
 
-/// The tensor with these principal moments, whose axes are turned by a quaternion (w, x, y, z).
+/// The inertia tensor with these principal moments, whose axes are rotated by a quaternion (w, x,
+/// y, z).
 fn inertia(moments: &[f64], quaternion: &[f64]) -> Vec<f64> {
     let &[w, x, y, z] = quaternion else { panic!() };
     let axes = [
@@ -144,7 +146,8 @@ fn bodies() {
     }
 }
 
-/// Joints: order, kind, body, anchor, axis, range, stiffness, damping, armature, softness of the limits.
+/// Joints: order, kind, body, anchor, axis, range, stiffness, damping, armature, softness of the
+/// limits.
 #[test]
 fn joints() {
     for (robot, model) in pairs() {
@@ -206,7 +209,7 @@ fn motors() {
     }
 }
 
-/// What contacts of the foot with the floor are like (the authors' models): friction of the
+/// Contacts of the foot with the floor (the authors' models): friction of the
 /// two, whether either has friction, margin, highest impedance, and whether they touch at all.
 #[test]
 fn contacts() {
@@ -232,7 +235,7 @@ fn contacts() {
     }
 }
 
-/// What MuJoCo's `model` does not have: the point of the arm that shall reach the goal.
+/// The tip of the arm, which MuJoCo's `model` does not have.
 #[test]
 fn tip_of_the_arm() {
     let robot = robot("pr2");
@@ -244,7 +247,7 @@ fn tip_of_the_arm() {
     assert_eq!(tip.position, [0.0; 3]);
 }
 
-/// The robot that is not of the paper.
+/// The example robot, which is not one of the paper's.
 #[test]
 fn inverted_pendulum() {
     let robot = robot("inverted_pendulum");

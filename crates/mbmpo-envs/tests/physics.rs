@@ -1,4 +1,4 @@
-//! Physics changed by factors does what mechanics says it does, and no factor changes nothing.
+//! Changed physics has the effects that mechanics predicts, and factors of 1 have none.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -26,12 +26,12 @@ fn checked(kind: &str, factors: &[(&str, f64)]) -> Checked<Physics> {
     physics(kind, factors).check().unwrap()
 }
 
-/// A robot of ours with changed physics.
+/// A robot of this crate with changed physics.
 fn changed(name: &str, physics: &Checked<Physics>) -> RobotEnvironment {
     RobotEnvironment::by_name_with(name, Variant::Paper, physics).unwrap()
 }
 
-/// The robot of an MJCF file with changed physics.
+/// A robot in MJCF with changed physics.
 fn simulation(xml: &str, kind: &str, factors: &[(&str, f64)]) -> Simulation {
     let robot = RobotDescription::from_mjcf(xml).unwrap();
     Simulation::new(&robot.with_physics(&checked(kind, factors)).unwrap(), 1).unwrap()
@@ -47,7 +47,8 @@ fn assert_close(ours: f64, expected: f64) {
     assert!(error <= 1e-12 * expected.abs(), "{ours}, not {expected}");
 }
 
-/// A ball of 0.4 kg and radius 0.1 m, half a metre above a cart of 1 kg that a motor of 10 N pushes.
+/// A ball of 0.4 kg and radius 0.1 m, half a metre above a cart of 1 kg that a motor of 10 N
+/// pushes.
 const CART: &str = r#"<mujoco>
     <option timestep="0.01"/>
     <default><geom contype="0" conaffinity="0"/></default>
@@ -67,7 +68,7 @@ const CART: &str = r#"<mujoco>
     </actuator>
 </mujoco>"#;
 
-/// Accelerations of the cart and the ball above it, from their masses by hand, under a force and a torque:
+/// Accelerations of the cart and the ball above it under a force and a torque, worked by hand:
 /// `[[M + m, m l], [m l, m l² + 2/5 m r²]] [x'', θ''] = [F, τ]`.
 fn accelerations(cart: f64, ball: f64, force: f64, torque: f64) -> [f64; 2] {
     let (length, radius) = (0.5, 0.1);
@@ -80,7 +81,8 @@ fn accelerations(cart: f64, ball: f64, force: f64, torque: f64) -> [f64; 2] {
     ]
 }
 
-/// Fails when inertia does not scale with mass, the factor goes to another body, or `all` and a name do not multiply.
+/// Fails when inertia does not scale with mass, the factor goes to another body, or `all` and a
+/// name do not multiply.
 #[test]
 fn mass() {
     for (factors, cart, ball) in [
@@ -99,7 +101,8 @@ fn mass() {
     }
 }
 
-/// What falls falls alike at any mass: fails when masses and inertias do not scale together, or not all of them.
+/// Free fall does not depend on mass: fails when masses and inertias do not scale together, or not
+/// all of them.
 #[test]
 fn all_masses_together_do_not_change_a_fall() {
     let fall = |factors: &[_]| {
@@ -116,7 +119,8 @@ fn all_masses_together_do_not_change_a_fall() {
     assert!((fall(&[("ball", 7.0)]) - usual).abs() > 1e-2);
 }
 
-/// A ball that coasts in a fluid: fails when a factor on its mass makes it larger, and the drag with it.
+/// A ball that coasts in a fluid: fails when a factor on its mass changes its size, and so the
+/// drag.
 #[test]
 fn drag_does_not_grow_with_mass() {
     let xml = r#"<mujoco>
@@ -135,7 +139,8 @@ fn drag_does_not_grow_with_mass() {
     assert!((lost(1.0) / lost(4.0) - 4.0).abs() < 1e-9);
 }
 
-/// Fails when a factor misses a motor or reaches another: weaker motors are smaller controls, bit for bit.
+/// Fails when a factor misses a motor or reaches another one: weaker motors equal smaller controls,
+/// bit for bit.
 #[test]
 fn motor() {
     let usual = RobotEnvironment::by_name("half-cheetah", Variant::Paper).unwrap();
@@ -158,9 +163,10 @@ fn motor() {
     }
 }
 
-/// A ball that slides over the floor without turning loses μ g a second; what the floor pushes up beyond its weight
-/// counts, too. The larger of two coefficients, 0.3 of the ball and 0.1 of the floor, is the one that counts.
-/// Fails when the factor is not linear in μ, or lands on the wrong side of the contact.
+/// A ball that slides over the floor without turning decelerates by μ times its acceleration of
+/// gravity, plus μ times the upward acceleration by the floor beyond its weight. The larger of two
+/// coefficients, 0.3 of the ball and 0.1 of the floor, counts. Fails when the factor is not linear
+/// in μ, or is applied to the wrong side of the contact.
 #[test]
 fn friction() {
     let xml = r#"<mujoco>
@@ -200,7 +206,8 @@ fn friction() {
     }
 }
 
-/// Fails when a robot without factors, or with factors of 1, differs in a bit from the robot of the file.
+/// Fails when a robot without factors, or with factors of 1, differs in any bit from the robot of
+/// the file.
 #[test]
 fn no_factor_changes_nothing() {
     let one = Physics {
@@ -266,7 +273,7 @@ fn unknown_names() {
     );
 }
 
-/// Fails when a factor that no robot can have gets through, or its key is not named.
+/// Fails when an invalid factor is accepted, or its key is not named.
 #[test]
 fn factors_out_of_range() {
     for kind in KINDS {
@@ -285,7 +292,7 @@ fn factors_out_of_range() {
     }
 }
 
-/// Fails when the table of names in docs/environments.md is not what there is.
+/// Fails when the table of names in docs/environments.md differs from the names of the robots.
 #[test]
 fn documented_names() {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/environments.md");

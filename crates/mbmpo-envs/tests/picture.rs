@@ -1,5 +1,6 @@
-//! Pictures of robots show what is there, where it is: shapes at the pixels that geometry says, near ones over far
-//! ones, moments side by side, from the side on which the robot moves. Whatever the input, they are valid SVG.
+//! Pictures of robots have each shape at the pixels that geometry predicts, near shapes over far
+//! ones, frames side by side, in the view that fits the robot's hinges. For any input they are
+//! valid SVG.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_envs::robot::{Geom, Joint, JointKind, Shape, Site};
@@ -10,7 +11,7 @@ fn cheetah() -> RobotDescription {
     RobotDescription::from_mjcf(include_str!("../../../assets/half_cheetah.xml")).unwrap()
 }
 
-/// The half-cheetah with nothing but its torso, at the origin, free to slide along x.
+/// The half-cheetah reduced to its torso, at the origin, free to slide along x.
 fn torso() -> RobotDescription {
     let mut robot = cheetah();
     robot.bodies.truncate(1);
@@ -31,7 +32,7 @@ fn with(mut robot: RobotDescription, shapes: &[Shape]) -> RobotDescription {
     robot
 }
 
-/// With hinges about this axis only.
+/// A robot with hinges about this axis only.
 fn about(axis: [f64; 3]) -> RobotDescription {
     let mut robot = torso();
     let hinge = robot.joints[2].clone();
@@ -48,7 +49,7 @@ fn nodes<'a>(document: &'a Document<'_>, tag: &str) -> Vec<Node<'a, 'a>> {
     all.filter(|node| node.has_tag_name(tag)).collect()
 }
 
-/// All in the robot's group.
+/// The elements of the robot's group.
 fn shapes<'a>(document: &'a Document<'_>) -> Vec<Node<'a, 'a>> {
     let all = document.descendants();
     let robots = all.filter(|node| node.attribute("class") == Some("robot"));
@@ -65,7 +66,7 @@ fn numbers(node: Node, attribute: &str) -> Vec<f64> {
     parts.map(|part| part.parse().unwrap()).collect()
 }
 
-/// Up to the tenths that pixels are rounded to, of a difference of two.
+/// Compares up to the rounding of pixels to tenths, for a difference of two.
 fn close(found: &[f64], expected: &[f64]) {
     let near = |(a, b): (&f64, &f64)| (a - b).abs() < 0.11;
     assert!(
@@ -85,8 +86,9 @@ fn moved(robot: &RobotDescription, time: f64, x: f64) -> Frame {
     frame
 }
 
-/// A capsule from (0, 0) to (2, 1) of radius 0.1 fills 2.2 m × 1.2 m (rounding up to 0.8 of half the width is not
-/// needed), so 400 px are 2.2 m: 181.8 px/m. Its lower left end is 0.1 m from the left and the bottom of that.
+/// A capsule from (0, 0) to (2, 1) of radius 0.1 fills 2.2 m × 1.2 m (rounding up to 0.8 of half
+/// the width is not needed), so 400 px are 2.2 m: 181.8 px/m. Its lower left end is 0.1 m from the
+/// left and the bottom of that.
 #[test]
 fn capsules_are_where_geometry_says() {
     let robot = with(torso(), &[capsule([0.0; 3], [2.0, 0.0, 1.0])]);
@@ -100,7 +102,7 @@ fn capsules_are_where_geometry_says() {
     close(&numbers(outline, "d"), &ends);
     close(&numbers(fill, "d"), &ends);
     close(&numbers(outline, "stroke-width"), &[36.36]);
-    // room for the marks below comes on top of 1.2 m
+    // the height of the marks below is added to 1.2 m
     close(&numbers(document.root_element(), "width"), &[424.0]);
     close(
         &numbers(document.root_element(), "height"),
@@ -108,8 +110,8 @@ fn capsules_are_where_geometry_says() {
     );
 }
 
-/// The world's pose of a body applies, not only its position: a capsule along x that is turned by -90° about y points
-/// up.
+/// Fails when the orientation of a body is ignored: a capsule along x that is rotated by -90° about
+/// y points up.
 #[test]
 fn bodies_turn_their_shapes() {
     let robot = with(torso(), &[capsule([0.0; 3], [1.0, 0.0, 0.0])]);
@@ -126,8 +128,8 @@ fn bodies_turn_their_shapes() {
     close(&[y - v], &[333.33]);
 }
 
-/// A box seen from the side is a rectangle, one that stands on an edge a square on its corner; a cylinder across the
-/// line of sight is a rectangle, one along it a disc.
+/// A box seen from the side is a rectangle, one that stands on an edge a square on its corner; a
+/// cylinder across the line of sight is a rectangle, one along it a disc.
 #[test]
 fn boxes_and_cylinders_are_their_hulls() {
     let half = [0.5, 0.2, 0.5];
@@ -155,7 +157,7 @@ fn boxes_and_cylinders_are_their_hulls() {
     assert_eq!(corners(cylinder([0.0, 1.0, 0.0])), 24);
 }
 
-/// From the side what has the smaller y is nearer, from above what has the larger z; in whatever order it is given.
+/// Seen from the side a smaller y is nearer, from above a larger z, in any order of the shapes.
 #[test]
 fn near_shapes_cover_far_ones() {
     let ball = |at: f64, radius: f64, axis: usize| {
@@ -178,7 +180,8 @@ fn near_shapes_cover_far_ones() {
     }
 }
 
-/// Of two legs in one plane, the first is behind the trunk and the second before it, in other tones.
+/// Of two legs in one plane, the first is behind the trunk and the second in front of it, in
+/// different tones.
 #[test]
 fn legs_have_a_side() {
     let robot = cheetah();
@@ -194,8 +197,8 @@ fn legs_have_a_side() {
     assert_eq!(tones.len(), 3, "{tones:?}");
 }
 
-/// Frames of one size and scale follow each other; a robot that runs away stays in the middle and leaves its mark on
-/// the floor: after 0.4 m the tick at 0 m is that much further left.
+/// Frames have one size and scale; a robot that can move away is centred, and the floor moves:
+/// after 0.4 m the tick at 0 m is that much further left.
 #[test]
 fn strips_follow_the_robot() {
     let robot = with(
@@ -240,7 +243,7 @@ fn strips_follow_the_robot() {
     close(&zero, &[132.0, 84.0, 36.0]);
 }
 
-/// A robot on a rail with ends does not stay in the middle: it is its rail that does.
+/// A robot on a rail with ends is not centred: the rail is.
 #[test]
 fn strips_of_fixed_robots_stay() {
     let mut robot = with(torso(), &[capsule([-0.5, 0.0, 0.0], [0.5, 0.0, 0.0])]);
@@ -255,7 +258,8 @@ fn strips_of_fixed_robots_stay() {
     close(&[moved], &[240.0 / 2.2]);
 }
 
-/// From the side for hinges about ±y, from above about ±z, at an angle for all else: the unit vectors show.
+/// The view is from the side for hinges about ±y, from above for ±z, else oblique: the unit vectors
+/// show it.
 #[test]
 fn views_suit_the_hinges() {
     let arrows = |robot: RobotDescription| {
@@ -275,7 +279,7 @@ fn views_suit_the_hinges() {
         ends.dedup();
         ends
     };
-    // y is unseen, or z: then only two have a length, one to the right and one upwards
+    // along the line of sight a vector has no length: two remain, one to the right and one upwards
     for axis in [
         [0.0, 1.0, 0.0],
         [0.0, -1.0, 0.0],
@@ -301,7 +305,7 @@ fn views_suit_the_hinges() {
     }
 }
 
-/// Sites are crosses, markers rings, both where they are.
+/// Sites are crosses, markers rings, both at their positions.
 #[test]
 fn points_are_marked() {
     let mut robot = about([1.0, 0.0, 0.0]);
@@ -329,7 +333,7 @@ fn points_are_marked() {
     close(&[end[3] - numbers(ring, "cy")[0]], &[end[2] - end[0]]);
 }
 
-/// A robot without shapes is a skeleton: a line for every body that moves.
+/// A robot without shapes is drawn as a skeleton: a line for every body that moves.
 #[test]
 fn bodies_without_shapes_are_lines() {
     let mut robot = cheetah();
@@ -340,7 +344,7 @@ fn bodies_without_shapes_are_lines() {
     assert_eq!(shapes(&document).len(), 2 * (2 + 6));
 }
 
-/// Names are text, not markup; titles say them.
+/// Fails when a name is not in the title, or is taken for markup.
 #[test]
 fn names_are_escaped() {
     let mut robot = torso();
@@ -351,8 +355,8 @@ fn names_are_escaped() {
     assert_eq!(title, "a<b & \"c\"</title>");
 }
 
-/// Nothing to see, nothing that is a number, numbers without bounds: still pictures, without NaN and infinity, of a
-/// size that can be shown.
+/// Robots without bodies, NaN and huge numbers: fails when the picture has NaN or infinity, or a
+/// size that cannot be shown.
 #[test]
 fn odd_input_gives_valid_pictures() {
     let bad = [f64::NAN, f64::INFINITY, -1e300, 1e300, 0.0, 1e7, -3.0];
@@ -414,7 +418,7 @@ fn odd_input_gives_valid_pictures() {
     }
 }
 
-/// What a simulation shows at first is the robot at rest; eight moments of a fall are a small file.
+/// The first frame of a simulation is the robot at rest; eight frames of a fall are a small file.
 #[test]
 fn simulations_are_shown() {
     let robot = cheetah();

@@ -1,4 +1,4 @@
-//! The point mass moves, pays and ends as its variant says, and its best return is known.
+//! Steps, rewards and ends of episodes of the point mass in each variant, and its optimal return.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -7,8 +7,8 @@ use common::stream;
 use mbmpo_core::Environment;
 use mbmpo_envs::{PointMass, Variant};
 
-/// An action moves by a tenth of itself, clipped; the paper pays minus the square of the state before the step and
-/// never ends, the authors pay minus the distance after it.
+/// The displacement is a tenth of the clipped action. The paper's reward is minus the squared norm
+/// of the state before the step, the authors' minus the distance after it.
 #[test]
 fn one_step() {
     for variant in Variant::ALL {
@@ -48,8 +48,9 @@ fn goal() {
     }
 }
 
-/// The closed form of the best expected return agrees with 20,000 episodes of the best controller, within four
-/// standard errors, for a horizon shorter and one longer than the way to the goal.
+/// The closed form of the optimal expected return agrees with 20,000 episodes of the optimal
+/// policy, within four standard errors, for a horizon shorter and one longer than the way to the
+/// goal.
 #[test]
 fn optimal_return() {
     const EPISODES: u32 = 20_000;

@@ -1,4 +1,4 @@
-//! Every environment can be made by name and is what the catalogue says.
+//! Every environment can be made by name and agrees with the catalogue.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -8,9 +8,10 @@ use mbmpo_core::Environment;
 use mbmpo_core::task::Transition;
 use mbmpo_envs::{NAMES, RobotEnvironment, Variant, catalogue, make};
 
-/// Sizes, horizon and time step of the catalogue are those of the environment, in every variant.
+/// Fails when a size, horizon or time step in the catalogue differs from the environment's, in any
+/// variant.
 #[test]
-fn catalogue_tells_the_truth() {
+fn catalogue_agrees_with_the_environments() {
     let catalogue = catalogue().unwrap();
     let names: Vec<_> = catalogue.iter().map(|info| info.name).collect();
     assert_eq!(names, NAMES);
@@ -35,7 +36,7 @@ fn catalogue_tells_the_truth() {
     }
 }
 
-/// An unknown name is refused with the names that there are.
+/// Fails when an unknown name is accepted, or the message lacks the known names.
 #[test]
 fn unknown_name() {
     let error = make("half-cheeta", Variant::Paper)
@@ -49,7 +50,8 @@ fn unknown_name() {
     );
 }
 
-/// Control steps \[s\], sizes and first states of the paper's robots (reference: appendix A.3 and the authors' code).
+/// Control steps \[s\], sizes and initial states of the paper's robots (reference: appendix A.3 and
+/// the authors' code).
 #[test]
 fn robots_are_those_of_the_paper() {
     for (name, authors, gym, observation, action) in [
@@ -82,8 +84,8 @@ fn robots_are_those_of_the_paper() {
     assert_eq!(ant.positions(), initial);
 }
 
-/// The component of the observation that is the forward velocity, and what the robots are paid for a step of which
-/// everything but that velocity is 0, with full actions (the authors' rewards of imagined steps).
+/// Index of the forward velocity in the observation, and the reward of a step to a state in which
+/// everything but that velocity is 0, with actions of 1 (the authors' rewards of imagined steps).
 #[test]
 fn rewards_are_those_of_the_authors() {
     for (name, component, expected) in [
@@ -123,7 +125,7 @@ fn rewards_are_those_of_the_authors() {
     }
 }
 
-/// What ends an episode: a state a little outside of each healthy range, and nothing a little inside.
+/// States a little outside of each healthy range end an episode, states a little inside do not.
 #[test]
 fn episodes_end_where_the_authors_end_them() {
     for (name, component, inside, outside) in [
@@ -158,8 +160,9 @@ fn episodes_end_where_the_authors_end_them() {
     }
 }
 
-/// The arm's observation ends with the goal minus the tip; the goal is drawn in the authors' box at every reset and stays
-/// for the episode. Fails when it is that of the last episode, or the difference has the wrong sign.
+/// The arm's observation ends with the goal minus the tip; the goal is drawn in the authors' box at
+/// every reset. Fails when it changes within an episode or is that of the last one, or the
+/// difference has the wrong sign.
 #[test]
 fn goal_of_the_arm() {
     let mut arm = RobotEnvironment::by_name("pr2-reacher", Variant::Paper).unwrap();
@@ -190,7 +193,7 @@ fn goal_of_the_arm() {
     assert!(spread(0) > 0.1 && spread(1) > 0.25 && spread(2) > 0.2);
 }
 
-/// The ant's first orientation has noise in it and is of length 1.
+/// Fails when the ant's initial orientation has no noise, or is not normalised.
 #[test]
 fn orientation_of_the_ant() {
     let mut ant = RobotEnvironment::by_name("ant", Variant::Paper).unwrap();

@@ -1,4 +1,5 @@
-//! A robot with a task from files: what is observed, what the first state is, what actions do, and what is refused.
+//! A robot with a task: observations, initial states, the effect of actions, and mistakes that are
+//! refused.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -31,6 +32,7 @@ fn refused(task: &str) -> String {
         .to_string()
 }
 
+/// Fails when a selection has other components, another order or other labels.
 #[test]
 fn selections_choose_and_name_components() {
     let labels = |observation: &str| {
@@ -57,6 +59,7 @@ fn selections_choose_and_name_components() {
     assert_eq!(default.horizon(), 200);
 }
 
+/// Fails when noise is added to the wrong part of the state, or an initial position is lost.
 #[test]
 fn the_first_state_is_the_initial_one_plus_noise() {
     let task = |position: f64, velocity: f64| {
@@ -74,7 +77,7 @@ fn the_first_state_is_the_initial_one_plus_noise() {
     assert!(first[..2] == [0.0, 3.0] && first[2] != 0.0 && first[3] != 0.0);
 }
 
-/// Velocities are clipped where the observation says so, and the reward sees the clipped one.
+/// Fails when velocities are not clipped in the observation, or the reward has an unclipped one.
 #[test]
 fn clipping() {
     let mut cart = make(

@@ -1,4 +1,5 @@
-//! Copies that step in parallel give what they give one after the other, bit for bit, and a failure says whose it is.
+//! Copies that step in parallel give the same bits as one after the other, and an error names the
+//! copy.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
@@ -35,6 +36,7 @@ fn one_after_the_other() -> (Vec<Vec<f32>>, Vec<Vec<Step>>) {
     (first, actions().iter().map(step).collect())
 }
 
+/// Fails when a result depends on the number of threads, or a copy gets another's action or stream.
 #[test]
 fn threads_do_not_matter() {
     let expected = one_after_the_other();
@@ -53,8 +55,9 @@ fn threads_do_not_matter() {
     }
 }
 
+/// Fails when an error does not name the first copy that diverged, or a wrong size is accepted.
 #[test]
-fn failures_say_whose_they_are() {
+fn errors_name_the_copy() {
     let mut fast = cheetah();
     fast.set_state(&[0.0; 9], &[1e300; 9]).unwrap();
     let mut copies = VectorEnvironment::new(&fast, 2);

@@ -1,4 +1,5 @@
-//! The kernels at the sizes that MB-MPO needs, on one thread; packing is included where a factor changes every time.
+//! The kernels at the sizes that MB-MPO needs, on one thread; packing is included where a factor
+//! changes every time.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
@@ -12,7 +13,8 @@ fn matrix(rows: usize, columns: usize) -> Vec<f32> {
     (0..rows * columns).map(|i| (i % 7) as f32 - 3.0).collect()
 }
 
-/// [rows x depth] x [depth x columns] with the right factor packed beforehand; items are floating-point operations.
+/// [rows x depth] x [depth x columns] with the right factor packed beforehand; items are
+/// floating-point operations.
 #[divan::bench(args = [[500, 512, 512], [50, 512, 512], [25, 512, 512], [500, 23, 512], [500, 512, 17], [1000, 32, 32], [1000, 17, 32], [1000, 32, 6]])]
 fn product(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
     let (a, b) = (matrix(rows, depth), matrix(depth, columns));

@@ -1,9 +1,10 @@
 //! Arithmetic of small networks on the CPU, in single precision.
 //!
-//! Networks of a few thousand to a few hundred thousand weights spend as much time around their matrix products as in
-//! them: packing factors, allocating results, another pass over memory for a bias, an activation or its derivative.
-//! Here the right factor is packed once for many products ([`Panels`]), results are written to the caller's slices,
-//! and a closure finishes the rows of a product while they are in the cache.
+//! Networks of a few thousand to a few hundred thousand weights spend as much time around their
+//! matrix products as in them: packing factors, allocating results, another pass over memory for a
+//! bias, an activation or its derivative. Here the right factor is packed once for many products
+//! ([`Panels`]), results are written to the caller's slices, and a closure finishes the rows of a
+//! product while they are in the cache.
 //!
 //! ```
 //! use mbmpo_kernels::Panels;
@@ -24,10 +25,10 @@
 //! assert_eq!(y, [2.0, 4.0, 0.0, 4.0]);
 //! ```
 //!
-//! Everything runs on one thread. An entry of a product is one sum in the order of its terms, whatever is computed
-//! beside it, so callers may divide rows among threads in any way and get the same bits. (The bits depend on the
-//! processor, which may or may not fuse multiplications with additions.) The vector instructions are chosen at run
-//! time.
+//! Everything runs on one thread. An entry of a product is one sum in the order of its terms,
+//! whatever is computed beside it, so callers may divide rows among threads in any way and get the
+//! same bits. (The bits depend on the processor, which may or may not fuse multiplications with
+//! additions.) The vector instructions are chosen at run time.
 
 #![forbid(unsafe_code)]
 
@@ -42,8 +43,8 @@ pub use rows::{add_to_rows, sum_rows};
 pub use tanh::tanh;
 pub use transposed_product::add_transposed_product;
 
-/// Runs `work`, compiled for the vector instructions of this processor. Meant for loops over slices that the compiler can
-/// vectorise; the closure must be marked `#[inline(always)]`.
+/// Runs `work`, compiled for the vector instructions of this processor. Meant for loops over slices
+/// that the compiler can vectorise; the closure must be marked `#[inline(always)]`.
 #[inline]
 pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)

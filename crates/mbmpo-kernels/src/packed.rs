@@ -2,14 +2,14 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Rows of a tile: with two vectors per row, the sums fill the registers and hide the latency of a multiplication.
-/// Work should be divided into multiples of it.
+/// Rows of a tile: with two vectors per row, the sums fill the registers and hide the latency of a
+/// multiplication. Work should be divided into multiples of it.
 pub const TILE_ROWS: usize = 6;
 /// Terms of a sum per pass of the unrolled inner loop.
 pub(crate) const GROUP: usize = 8;
 
-/// A packed right factor B `[depth, columns]` of products A B: panels of columns two vectors wide, the last one
-/// perhaps narrower.
+/// A packed right factor B `[depth, columns]` of products A B: panels of columns two vectors wide,
+/// the last one perhaps narrower.
 #[derive(Debug, Clone, Default)]
 pub struct Panels {
     pub(crate) data: Vec<f32>,
@@ -71,8 +71,8 @@ impl Panels {
     pub(crate) fn resize(&mut self, depth: usize, columns: usize) {
         self.depth = depth;
         self.columns = columns;
-        // padded to twice the longest vector (AVX-512), more than any panel needs; the padding only enters entries
-        // of tiles that are not stored
+        // padded to twice the longest vector (AVX-512), more than any panel needs; the padding only
+        // enters entries of tiles that are not stored
         self.data.resize(columns.div_ceil(32) * 32 * depth, 0.0);
     }
 }
@@ -220,8 +220,8 @@ impl WithSimd for PackTransposed<'_> {
     }
 }
 
-/// Writes [`GROUP`] rows of `rows` `[_, depth]` as columns of `out`, whose rows are `stride` apart: square by square,
-/// which the compiler turns into vector shuffles.
+/// Writes [`GROUP`] rows of `rows` `[_, depth]` as columns of `out`, whose rows are `stride` apart:
+/// square by square, which the compiler turns into vector shuffles.
 #[inline(always)]
 fn transpose_group(rows: &[f32], depth: usize, out: &mut [f32], stride: usize) {
     let mut squares: [(&[[f32; GROUP]], &[f32]); GROUP] = [(&[], &[]); GROUP];

@@ -1,18 +1,19 @@
-//! Matrix products, arranged as in Goto and van de Geijn 2008: a tile of the result stays in registers while the
-//! terms of its sums are streamed from packed factors.
+//! Matrix products, arranged as in Goto and van de Geijn 2008: a tile of the result stays in
+//! registers while the terms of its sums are streamed from packed factors.
 
 use crate::packed::{GROUP, Panel, Panels, Strips, TILE_ROWS, panels};
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 
-/// Terms of a sum per pass over the result: a panel of the right factor (two vectors wide) then fills the first-level
-/// cache.
+/// Terms of a sum per pass over the result: a panel of the right factor (two vectors wide) then
+/// fills the first-level cache.
 const DEPTH: usize = 512;
 /// Rows of the left factor that are multiplied with a panel before the next panel.
 const BLOCK_ROWS: usize = 16 * TILE_ROWS;
 
 impl Panels {
-    /// C = A B for A `[rows, depth]` and C `[rows, columns]`, in row-major order. Calls `finish(i, rows)` for each block
-    /// of finished rows of C, which begins with row i; every row is in one block.
+    /// C = A B for A `[rows, depth]` and C `[rows, columns]`, in row-major order. Calls
+    /// `finish(i, rows)` for each block of finished rows of C, which begins with row i; every row
+    /// is in one block.
     ///
     /// # Panics
     /// When the sizes of `a` and `c` do not go together.
@@ -56,8 +57,8 @@ impl Strips {
     /// The rows of C = Aᵀ B from row `first` on, in row-major order, as many as fit into `c`.
     ///
     /// # Panics
-    /// When A and B differ in depth, `first` is not a multiple of [`TILE_ROWS`], or `c` is not a whole number of existing
-    /// rows.
+    /// When A and B differ in depth, `first` is not a multiple of [`TILE_ROWS`], or `c` is not a
+    /// whole number of existing rows.
     pub fn product(&self, first: usize, right: &Panels, c: &mut [f32]) {
         let rows = c.len() / right.columns.max(1);
         assert!(
@@ -87,7 +88,8 @@ impl Strips {
 
 /// A left factor.
 trait Left: Copy {
-    /// Σ_k A[i,k] B[k,j] for R rows from row `row` on, over the terms from `k` on that are in `b`, V vectors wide.
+    /// Σ_k A[i,k] B[k,j] for R rows from row `row` on, over the terms from `k` on that are in `b`,
+    /// V vectors wide.
     fn sums<S: Simd, const R: usize, const V: usize>(
         self,
         simd: S,
@@ -353,7 +355,8 @@ mod tests {
         })
     }
 
-    /// Fails when a product is right only with this processor's vector length: others are longer, shorter or 1.
+    /// Fails when a product is right only with this processor's vector length: others are longer,
+    /// shorter or 1.
     #[test]
     fn vectors_of_any_length() {
         let sizes @ [rows, depth, columns] = [13, 21, 53];

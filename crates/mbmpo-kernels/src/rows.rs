@@ -2,8 +2,8 @@
 
 use crate::vectorized;
 
-/// Adds `row` `[columns]` to every row of `rows` `[_, columns]`. Meant for the `finish` of a product, which is already
-/// compiled for the processor's vector instructions.
+/// Adds `row` `[columns]` to every row of `rows` `[_, columns]`. Meant for the `finish` of a
+/// product, which is already compiled for the processor's vector instructions.
 #[inline(always)]
 pub fn add_to_rows(rows: &mut [f32], row: &[f32]) {
     for sums in rows.chunks_exact_mut(row.len()) {

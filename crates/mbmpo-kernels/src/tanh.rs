@@ -1,8 +1,8 @@
 /// tanh as a quotient of polynomials (degree 13 over degree 6), with an absolute error below 6e-7.
 ///
-/// Unlike the C library's, it gives the same bits on every platform and can be vectorised. The coefficients and the clamp
-/// are those of Eigen 3.4 for `float` without fused multiply-add (`generic_fast_tanh_float` in
-/// `Eigen/src/Core/MathFunctionsImpl.h`), which XLA uses as well.
+/// Unlike the C library's, it gives the same bits on every platform and can be vectorised. The
+/// coefficients and the clamp are those of Eigen 3.4 for `float` without fused multiply-add
+/// (`generic_fast_tanh_float` in `Eigen/src/Core/MathFunctionsImpl.h`), which XLA uses as well.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     // here the quotient rounds to 1; further out it could exceed 1

@@ -6,8 +6,9 @@ use pulp::{Arch, Simd, WithSimd, bytemuck};
 /// Rows of A and B per pass: of two factors with 32 columns they fill the first-level cache.
 const DEPTH: usize = 128;
 
-/// C += Aᵀ B for A `[rows, inputs]`, B `[rows, outputs]` and C `[inputs, outputs]`, in row-major order. Meant for factors
-/// that are a few vectors wide: packing them ([`crate::Strips`]) would take as long as the product.
+/// C += Aᵀ B for A `[rows, inputs]`, B `[rows, outputs]` and C `[inputs, outputs]`, in row-major
+/// order. Meant for factors that are a few vectors wide: packing them ([`crate::Strips`]) would
+/// take as long as the product.
 ///
 /// # Panics
 /// When the sizes do not go together.
@@ -91,8 +92,8 @@ impl WithSimd for TransposedProduct<'_> {
 }
 
 impl TransposedProduct<'_> {
-    /// The products of R columns of the left factor from i on with V vectors of columns of the right one from j on; a
-    /// single vector may reach beyond the last column.
+    /// The products of R columns of the left factor from i on with V vectors of columns of the
+    /// right one from j on; a single vector may reach beyond the last column.
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, i: usize, j: usize) {
         let columns = (V * S::F32_LANES).min(self.width - j);
@@ -165,7 +166,8 @@ mod tests {
         c
     }
 
-    /// Fails when a sum is right only with this processor's vector length: others are longer, shorter or 1.
+    /// Fails when a sum is right only with this processor's vector length: others are longer,
+    /// shorter or 1.
     #[test]
     fn vectors_of_any_length() {
         let (rows, height, width) = (9, 8, 53);

@@ -1,5 +1,5 @@
-//! Products must equal the textbook's, for sizes that are and are not multiples of tiles, vectors and caches, and the bits
-//! of an entry must not depend on the other entries.
+//! Products must equal the textbook's, for sizes that are and are not multiples of tiles, vectors
+//! and caches, and the bits of an entry must not depend on the other entries.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -99,7 +99,8 @@ fn check([rows, depth, columns]: [usize; 3]) {
     );
 }
 
-/// Fails when a tile at an edge, a narrow panel, a sum longer than one pass or a block of rows is wrong.
+/// Fails when a tile at an edge, a narrow panel, a sum longer than one pass or a block of rows is
+/// wrong.
 #[test]
 fn odd_sizes() {
     for sizes in [
@@ -125,7 +126,8 @@ proptest! {
     }
 }
 
-/// Fails when the order of a row's sums depends on the other rows: dividing rows among threads would change bits.
+/// Fails when the order of a row's sums depends on the other rows: dividing rows among threads
+/// would change bits.
 #[test]
 fn a_row_alone_has_the_same_bits() {
     let (rows, depth, columns) = (23, 600, 37);

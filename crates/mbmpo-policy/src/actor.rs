@@ -5,7 +5,8 @@ use mbmpo_core::{Actor, Result, Stream, host, is_cpu};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
-/// A Gaussian policy that acts in many episodes side by side: on slices on the CPU, on tensors elsewhere.
+/// A Gaussian policy that acts in many episodes side by side: on slices on the CPU, on tensors
+/// elsewhere.
 #[derive(Debug)]
 pub struct GaussianActor {
     mean: Mean,
@@ -27,8 +28,8 @@ enum Mean {
 }
 
 impl GaussianActor {
-    /// The policy of this architecture with the parameters `theta`. Noise is drawn for `ahead` steps at once, so that
-    /// it reaches a device in one transfer.
+    /// The policy of this architecture with the parameters `theta`. Noise is drawn for `ahead`
+    /// steps at once, so that it reaches a device in one transfer.
     pub fn new(network: &GaussianMlp, theta: &[f64], ahead: usize, device: &Device) -> Self {
         let theta: Vec<f32> = theta.iter().map(|&x| x as f32).collect();
         let (mean, log_std) = if is_cpu(device) {

@@ -9,7 +9,7 @@ use mbmpo_policy::{GaussianActor, GaussianMlp};
 use rayon::prelude::*;
 use std::time::Instant;
 
-/// Rollouts side by side in every model, rewards included; one task a model.
+/// Rollouts side by side in every model, with rewards; one task for each model.
 pub struct Rollouts {
     models: Predictor,
     members: usize,
@@ -30,7 +30,7 @@ impl Rollouts {
     /// `rollouts` of the paper's horizon in each of `members` models.
     pub fn new(workload: &Workload, members: usize, rollouts: usize) -> Result<Self> {
         let mut ensemble = workload.ensemble(members)?;
-        // a model that has seen data stays near them
+        // the rollouts of an untrained model would diverge
         ensemble.fit(&workload.transitions(1), &workload.streams, 0)?;
         let (model, policy) = (workload.model_layers(), workload.policy_layers());
         let horizon = workload.horizon;

@@ -5,7 +5,7 @@ use super::workload::Sample;
 use serde::Serialize;
 use std::fmt;
 
-/// Everything that was measured.
+/// All measurements.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub threads: usize,
@@ -33,7 +33,7 @@ pub struct LoopReport {
     best: f64,
     /// Median of the rounds.
     gflops: f64,
-    /// What is done in a second, median of the rounds.
+    /// Units per second, median of the rounds.
     rate: f64,
     unit: &'static str,
     /// Medians of the parts \[s\].
@@ -133,7 +133,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Three digits, and `k` for thousands.
+/// A number with three digits, and `k` for thousands.
 fn readable(number: f64) -> String {
     match number {
         100_000.0.. => format!("{:.0}k", number / 1e3),

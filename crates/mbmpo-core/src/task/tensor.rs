@@ -1,4 +1,4 @@
-//! The task's numbers as tensors with one entry per row.
+//! Evaluation of tasks on tensors with one entry per row.
 
 use super::{Number, Transitions};
 use burn::tensor::{DType, Tensor};

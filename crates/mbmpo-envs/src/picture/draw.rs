@@ -1,29 +1,29 @@
-//! Turns a scene on its stage into SVG.
+//! Draws a scene on its stage as SVG.
 
 use super::scene::{Form, Part, Scene};
 use super::stage::{Floor, Stage};
 use super::{GREY, MARGIN};
 
-/// Width of outlines \[px\]: within the true contour of what is round, around what has corners.
+/// Width of outlines \[px\]: inside the contour of round shapes, outside that of polyhedra.
 const OUTLINE: f64 = 1.3;
 /// Width of the lines that stand for bodies without shapes \[px\].
 const BONE: f64 = 7.0;
 
-// Readable on white and on black.
+// readable on white and on black
 const FAR: [f64; 3] = [92.0, 128.0, 168.0];
 const NEAR: [f64; 3] = [164.0, 196.0, 226.0];
 const INK: &str = "#2f5275";
 const SCENERY: &str = "#a9adb3";
 const ACCENT: &str = "#e0762f";
 
-/// Drawing: of one frame at a time.
+/// Drawing of one frame.
 impl Stage {
     pub(super) fn draw(&self, scene: &Scene, svg: &mut String) {
         if let Some(floor) = &self.floor {
             self.draw_floor(scene, floor, svg);
         }
         *svg += "<g class=\"robot\">\n";
-        // shapes of one body that follow each other have a common silhouette
+        // consecutive shapes of one body get a common outline
         for parts in scene.parts.chunk_by(|a, b| a.body == b.body) {
             let shown = parts
                 .iter()
@@ -55,7 +55,7 @@ impl Stage {
         }
     }
 
-    /// Whether all of a part is within the frame.
+    /// Whether a part is entirely within the frame.
     fn shows(&self, scene: &Scene, part: &Part) -> bool {
         let (points, radius) = part.form.points();
         let radius = radius * self.scale - 1.0;
@@ -66,7 +66,7 @@ impl Stage {
         })
     }
 
-    /// The shape in ink, and what of it is not outline.
+    /// The outline of a shape, and its fill.
     fn draw_part(&self, center: [f64; 2], part: &Part) -> (String, String) {
         let fill = part.tone.map_or(SCENERY.to_string(), color);
         let ink = if part.tone.is_some() { INK } else { GREY };
@@ -93,7 +93,7 @@ impl Stage {
             }
             Form::Hull(points) => {
                 let path = polyline(&hull(points.iter().copied().map(at).collect()));
-                // the fill covers the inner half
+                // the fill covers the inner half of the outline
                 let width = px(2.0 * OUTLINE);
                 (
                     format!("<path d=\"{path}Z\" stroke=\"{ink}\" stroke-width=\"{width}\"/>\n"),
@@ -150,16 +150,16 @@ impl Stage {
         let [c, s] = self.view.right;
         let at = |x: f64, y: f64| self.pixel(center, self.view.turn([x, y, floor.height]));
         let [x, y] = [c * center[0] - s * center[1], s * center[0] + c * center[1]];
-        // the middle of what is shown, in the world, and how far it reaches along x and y
+        // centre of the visible floor in the world, and half its extent along x and y
         let (middle, reach) = if disc {
             ([x, y], [self.radius; 2])
         } else {
-            // from above the world is upright
+            // seen from above the picture's axes are the world's
             let [low, high] = self.vertical;
             ([x, y + 0.5 * (low + high)], [self.half, 0.5 * (high - low)])
         };
         let step = step(2.0 * reach[0].max(reach[1]));
-        // lines across one axis, and their share of the other
+        // positions of lines across one axis, and their ends along the other
         let lines = |spacing: f64, axis: usize| {
             let (from, to) = (middle[axis] - reach[axis], middle[axis] + reach[axis]);
             multiples(spacing, from, to).map(move |at| {
@@ -203,7 +203,7 @@ impl Stage {
         );
         for (metres, y, _) in lines(step, 0) {
             if disc && (metres - middle[0]).abs() > 0.65 * reach[0] {
-                // ends on the disc's side, where there is no room
+                // the line ends at the side of the disc, where the label has no room
                 continue;
             }
             let [x, y] = at(metres, y);
@@ -217,9 +217,9 @@ impl Stage {
         }
     }
 
-    /// What the robot keeps the sun from, which is overhead.
+    /// The shadow on the floor, of light from overhead.
     fn draw_shadow(&self, scene: &Scene, floor: &Floor, svg: &mut String) {
-        // Drawn as seen from above, then flattened: so are the round ends of capsules.
+        // drawn as seen from above, then flattened, round ends of capsules included
         let [_, y] = self.pixel(
             scene.center,
             [scene.center[0], scene.center[1], floor.height],
@@ -257,7 +257,7 @@ impl Stage {
     }
 }
 
-/// Distance between marks: a metre, or the power of ten that gives at most 20 of them.
+/// Distance between marks: a metre, or a higher power of ten so that there are at most 20.
 fn step(length: f64) -> f64 {
     10_f64.powf((length / 20.0).log10().ceil().max(0.0))
 }
@@ -273,7 +273,7 @@ fn label(x: f64, y: f64, metres: f64) -> String {
     format!("<text x=\"{x}\" y=\"{y}\" fill=\"{GREY}\">{metres:.0} m</text>\n")
 }
 
-/// From 0, far, to 1, near.
+/// Colour of a tone from 0 (far) to 1 (near).
 fn color(tone: f64) -> String {
     let [r, g, b] = std::array::from_fn(|channel| {
         let (far, near) = (FAR[channel], NEAR[channel]);
@@ -290,7 +290,7 @@ fn hull(mut points: Vec<[f64; 2]>) -> Vec<[f64; 2]> {
         for point in points {
             while let [.., a, b] = chain[..] {
                 let turn = (b[0] - a[0]) * (point[1] - a[1]) - (b[1] - a[1]) * (point[0] - a[0]);
-                // so straight that a pixel does not show it
+                // a corner flatter than a pixel
                 if turn > 1e-6 {
                     break;
                 }
@@ -318,14 +318,14 @@ fn polyline(points: &[[f64; 2]]) -> String {
     path
 }
 
-/// A number with one decimal, if it needs one.
+/// A number with at most one decimal.
 pub(super) fn px(x: f64) -> String {
     let tenths = (x * 10.0).round();
-    // adding 0 makes a positive zero of a negative one
+    // adding 0 turns -0 into 0
     format!("{}", tenths / 10.0 + 0.0)
 }
 
-/// As the text of an element.
+/// Escapes the text of an element.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars().filter(|letter| !letter.is_control()) {

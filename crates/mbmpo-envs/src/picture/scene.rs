@@ -3,12 +3,13 @@ use super::{Frame, pose};
 use crate::robot::{RobotDescription, Shape};
 use rapier3d_f64::math::{Pose, Rotation, Vector};
 
-/// Nothing is shown further than this from the origin \[m\]: differences and scales stay finite.
+/// Bound on the distance from the origin \[m\] of what is drawn, so that differences and scales
+/// stay finite.
 const FARTHEST: f64 = 1e6;
 
-/// The branches of a robot: what leaves the trunk where it first forks.
+/// The limbs of a robot: the branches at the first fork of its tree.
 pub(super) struct Limbs {
-    /// Of every body; `None` is the trunk.
+    /// Limb of every body; `None` is the trunk.
     of_body: Vec<Option<usize>>,
     count: usize,
 }
@@ -35,7 +36,8 @@ impl Limbs {
         }
     }
 
-    /// Of parts that are equally near, which is painted first: the first limb is behind the trunk, all others before it.
+    /// Order of painting for parts at equal distance: the first limb is behind the trunk, the
+    /// others in front of it.
     fn layer(&self, body: Option<usize>) -> i64 {
         match body.map(|body| self.of_body.get(body).copied().flatten()) {
             None => -2,
@@ -45,7 +47,7 @@ impl Limbs {
         }
     }
 
-    /// From 0, behind, to 1, in front.
+    /// Tone from 0 (behind) to 1 (in front).
     fn tone(&self, body: usize) -> f64 {
         match self.of_body.get(body).copied().flatten() {
             Some(limb) if self.count > 1 => limb as f64 / (self.count - 1) as f64,
@@ -65,7 +67,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// All of the form is within the radius of the convex hull of the points.
+    /// Points and radius: the form lies within the radius of the convex hull of the points.
     pub(super) fn points(&self) -> (&[[f64; 3]], f64) {
         match self {
             Self::Capsule(ends, radius) => (ends, *radius),
@@ -86,7 +88,7 @@ pub(super) fn is_near(coordinate: &f64) -> bool {
     coordinate.abs() <= FARTHEST
 }
 
-/// Something to paint.
+/// A shape to paint.
 pub(super) struct Part {
     pub(super) form: Form,
     pub(super) body: Option<usize>,
@@ -94,13 +96,13 @@ pub(super) struct Part {
     pub(super) tone: Option<f64>,
 }
 
-/// What is to be seen in a frame, in view coordinates \[m\].
+/// The contents of a frame, in view coordinates \[m\].
 pub(super) struct Scene {
     /// From back to front.
     pub(super) parts: Vec<Part>,
     pub(super) sites: Vec<[f64; 3]>,
     pub(super) markers: Vec<[f64; 3]>,
-    /// What is in the middle, on the floor.
+    /// Floor point at the centre of the frame.
     pub(super) center: [f64; 2],
 }
 
@@ -123,7 +125,7 @@ impl Scene {
         for (body, [from, to]) in skeleton(robot) {
             let ends = (place(from.0, from.1), place(to.0, to.1));
             if let (Some(start), Some(end)) = ends {
-                // another body at the same place stands for this one too
+                // another body at the same position represents this one
                 if from.0 == to.0 || start != end {
                     forms.push((Some(body), Form::Bone([start, end])));
                 }
@@ -161,12 +163,12 @@ impl Scene {
             let low = depths.iter().copied().fold(f64::INFINITY, f64::min);
             let high = depths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             for (part, depth) in parts.iter_mut().zip(depths) {
-                // a flat robot is all far, not undefined
+                // all parts of a flat robot are far
                 let tone = (depth - low) / (high - low).max(1e-9);
                 part.tone = part.tone.map(|_| tone);
             }
         }
-        // Rounded, lest the last bit decide which of two legs is in front.
+        // rounded, so that rounding errors do not decide which of two legs is in front
         parts.sort_by_key(|part| ((nearness(part) * 1e4).round() as i64, part.layer));
         let sites = robot.sites.iter();
         let markers = frame.markers.iter();
@@ -181,7 +183,8 @@ impl Scene {
     }
 }
 
-/// The shape where `place` puts its points; `None` for floors and where there is no place.
+/// The shape with its points mapped by `place`; `None` for floors and where a point has no
+/// position.
 fn form(shape: Shape, place: impl Fn([f64; 3]) -> Option<[f64; 3]>) -> Option<Form> {
     Some(match shape {
         Shape::Capsule { a, b, radius } => Form::Capsule([place(a)?, place(b)?], radius.max(0.0)),
@@ -205,7 +208,7 @@ fn form(shape: Shape, place: impl Fn([f64; 3]) -> Option<[f64; 3]>) -> Option<Fo
                 true => Rotation::from_rotation_arc(Vector::Z, axis.normalize()),
                 false => Rotation::IDENTITY,
             };
-            // of both rims; few enough for a small file, enough to look round
+            // points of both rims: few enough for a small file, enough to look round
             let rims = (0..48).map(|point| {
                 let angle = f64::from(point / 2) * std::f64::consts::TAU / 24.0;
                 let spoke = turn * Vector::from([angle.cos(), angle.sin(), 0.0]);
@@ -218,12 +221,12 @@ fn form(shape: Shape, place: impl Fn([f64; 3]) -> Option<[f64; 3]>) -> Option<Fo
     })
 }
 
-/// Cuts off what of a capsule is inside a ball that one of its ends is in: were it painted over the ball, a leg would
-/// seem to begin in front of the torso that it comes out of.
+/// Cuts off the part of a capsule inside a ball that contains one of its ends: painted over the
+/// ball, a leg would seem to begin in front of the torso.
 fn emerge(ends: &mut [[f64; 3]; 2], radius: f64, (center, ball): ([f64; 3], f64)) {
     let [a, b] = ends.map(Vector::from);
     let center = Vector::from(center);
-    // where the capsule's contour meets that of the ball, had it gone through the centre
+    // where the contours would meet if the capsule's axis passed through the centre
     let surface = (ball * ball - radius * radius).max(0.0).sqrt();
     let cut = |inside: Vector, outside: Vector| {
         let (from, to) = ((inside - center).length(), (outside - center).length());
@@ -239,8 +242,8 @@ fn emerge(ends: &mut [[f64; 3]; 2], radius: f64, (center, ball): ([f64; 3], f64)
 /// A point of a body, or of the world.
 type Anchor = (Option<usize>, [f64; 3]);
 
-/// Lines that stand for bodies without shapes: from where a body is jointed to where its children are, and to its
-/// sites, or else to its centre of mass. Bodies that nothing can move have none.
+/// Lines for bodies without shapes: from the joint of a body to its children and sites, or else to
+/// its centre of mass. Immovable bodies have none.
 fn skeleton(robot: &RobotDescription) -> Vec<(usize, [Anchor; 2])> {
     let anchor = |body: usize| {
         let joint = robot.joints.iter().find(|joint| joint.body == body);

@@ -3,9 +3,9 @@ use super::scene::{Scene, is_near};
 use super::view::View;
 use crate::robot::{JointKind, RobotDescription, Shape};
 
-/// Longer side of what the robot fills, of a portrait and of a frame in a strip \[px\].
+/// Longer side of the robot in a portrait and in a frame of a strip \[px\].
 const SIZES: [f64; 2] = [400.0, 240.0];
-/// A robot without extent is drawn as if it had this one \[m\].
+/// Least extent of a robot for the choice of the scale \[m\].
 const SMALLEST: f64 = 0.01;
 
 /// The smallest box around points.
@@ -28,7 +28,7 @@ impl<const N: usize> Bounds<N> {
         }
     }
 
-    /// Of nothing: the origin.
+    /// The origin where there are no points.
     fn center(&self) -> [f64; N] {
         std::array::from_fn(|axis| {
             let middle = 0.5 * (self.low[axis] + self.high[axis]);
@@ -37,34 +37,34 @@ impl<const N: usize> Bounds<N> {
     }
 }
 
-/// What a robot stands on, or is measured against.
+/// The floor, or marks without a floor.
 pub(super) struct Floor {
-    /// \[m\]
+    /// Height \[m\].
     pub(super) height: f64,
-    /// Whether there is one; otherwise only its marks are drawn.
+    /// Whether there is a floor; otherwise only marks are drawn.
     pub(super) solid: bool,
 }
 
-/// What all frames share.
+/// Scale, view and size, which all frames share.
 pub(super) struct Stage {
     pub(super) view: View,
-    /// \[px/m\]
+    /// Scale \[px/m\].
     pub(super) scale: f64,
     /// Half the width of a frame \[m\].
     pub(super) half: f64,
-    /// Lowest and highest on the screen \[m\].
+    /// Lowest and highest position on the screen \[m\].
     pub(super) vertical: [f64; 2],
     /// Radius of the floor that an oblique view shows \[m\].
     pub(super) radius: f64,
     pub(super) floor: Option<Floor>,
-    /// Room below for marks on the floor \[px\].
+    /// Height below the robot for marks on the floor \[px\].
     pub(super) below: f64,
 }
 
 impl Stage {
     pub(super) fn of(robot: &RobotDescription, view: View, scenes: &mut [Scene]) -> Self {
         let follows = can_leave(robot);
-        // around the robot in every frame, or around everything in all of them
+        // bounds of the robot in each frame, or of everything in all frames
         let mut around = vec![Bounds::<3>::EMPTY; scenes.len()];
         for (bounds, scene) in around.iter_mut().zip(scenes.iter()) {
             for part in scene
@@ -167,7 +167,7 @@ impl Stage {
         let (low, high) = if y.0 <= y.1 { y } else { (0.0, 0.0) };
         let reach = if x.0 <= x.1 { x.1.max(-x.0) } else { 0.0 };
         let rise = (high - low).max(SMALLEST);
-        // narrow robots get some floor to either side, flat ones some air
+        // narrow robots get some floor on either side, flat ones some space above
         self.half = reach.max(0.35 * rise);
         let missing = (0.8 * self.half - rise).max(0.0);
         self.vertical = match self.floor.as_ref().is_some_and(|floor| floor.solid) {
@@ -178,7 +178,7 @@ impl Stage {
         self.scale = SIZES[usize::from(scenes.len() > 1)] / longest;
     }
 
-    /// Width and height of a frame \[px\], captions apart.
+    /// Width and height of a frame without caption \[px\].
     pub(super) fn size(&self) -> [f64; 2] {
         let [low, high] = self.vertical;
         [
@@ -187,12 +187,12 @@ impl Stage {
         ]
     }
 
-    /// Right and up of a frame's middle \[m\].
+    /// Position to the right of and above a frame's centre \[m\].
     fn on_screen(&self, center: [f64; 2], [right, away, up]: [f64; 3]) -> [f64; 2] {
         self.view.project([right - center[0], away - center[1], up])
     }
 
-    /// In a frame, down from its upper left corner \[px\].
+    /// Position in a frame from its upper left corner \[px\].
     pub(super) fn pixel(&self, center: [f64; 2], point: [f64; 3]) -> [f64; 2] {
         let [right, up] = self.on_screen(center, point);
         [
@@ -202,7 +202,7 @@ impl Stage {
     }
 }
 
-/// Whether a robot can go as far as it likes.
+/// Whether a robot can move without bounds.
 fn can_leave(robot: &RobotDescription) -> bool {
     robot.joints.iter().any(|joint| {
         let on_its_own = robot

@@ -2,9 +2,10 @@ use super::{Frame, pose};
 use crate::robot::{JointKind, RobotDescription};
 use rapier3d_f64::math::Vector;
 
-/// Where the viewer stands, infinitely far away.
+/// An orthographic view.
 ///
-/// View coordinates of a point \[m\]: to the right on the floor, away from the viewer on the floor, up.
+/// View coordinates of a point \[m\]: to the right on the floor, away from the viewer on the floor,
+/// up.
 pub(super) struct View {
     /// Direction to the right, in x and y.
     pub(super) right: [f64; 2],
@@ -25,14 +26,14 @@ impl View {
                     let turn = pose([0.0; 3], orientation);
                     (turn * Vector::from(joint.axis)).to_array()
                 }
-                // turns about anything
+                // a free joint turns about any axis
                 _ => [0.0; 3],
             })
             .collect();
         let about = |axis: usize| {
             !axes.is_empty() && axes.iter().all(|vector| vector[axis].abs() > 1.0 - 1e-6)
         };
-        // exact zeros: they tell which view it is
+        // exact zeros, by which the views are distinguished
         let (right, elevation) = if about(1) {
             ([1.0, 0.0], [0.0, 1.0])
         } else if about(2) {
@@ -65,13 +66,13 @@ impl View {
         [c * x + s * y, c * y - s * x, z]
     }
 
-    /// Right and up on the screen \[m\].
+    /// Position on the screen, to the right and up \[m\].
     pub(super) fn project(&self, [right, away, up]: [f64; 3]) -> [f64; 2] {
         let [sin, cos] = self.elevation;
         [right, sin * away + cos * up]
     }
 
-    /// How close to the viewer \[m\].
+    /// Closeness to the viewer \[m\].
     pub(super) fn nearness(&self, [_, away, up]: [f64; 3]) -> f64 {
         let [sin, cos] = self.elevation;
         sin * up - cos * away

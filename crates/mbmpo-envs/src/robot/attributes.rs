@@ -1,8 +1,8 @@
 //! Validates a document, and reads the attributes that `mjcf-rs` does not.
 //!
-//! The parser ignores unknown elements, attributes and classes, and does not read the softness of limits and contacts.
-//! A file must be refused where it has something that would silently not be simulated, so every element and attribute
-//! is compared with lists of those that are honoured.
+//! The parser ignores unknown elements, attributes and classes, and does not read the softness of
+//! limits and contacts. A file must be refused where it has something that would silently not be
+//! simulated, so every element and attribute is compared with lists of those that are honoured.
 
 use super::Softness;
 use mbmpo_core::{Error, Result};
@@ -11,7 +11,8 @@ use std::collections::HashSet;
 
 /// Parent element, element, and its attributes that are honoured or have no effect on the physics.
 ///
-/// Defaults have no poses: the parser ignores a default `pos` where the element itself has a `quat`.
+/// Defaults have no poses: the parser ignores a default `pos` where the element itself has a
+/// `quat`.
 const KNOWN: &[(&str, &str, &[&[&str]])] = &[
     ("", "mujoco", &[&["model"]]),
     (
@@ -99,7 +100,8 @@ const GEOM: &[&str] = &[
 const SITE: &[&str] = &["type", "size"];
 const MOTOR: &[&str] = &["gear", "ctrlrange", "ctrllimited"];
 
-/// Elements that may occur several times within their parent. A second one of the others would have to be merged.
+/// Elements that may occur several times within their parent. A second one of the others would have
+/// to be merged.
 const MANY: &[&str] = &["body", "joint", "geom", "site", "motor", "material"];
 
 /// MuJoCo's bound on absolute values.
@@ -149,7 +151,8 @@ fn form(element: &str, attribute: &str) -> Form {
     }
 }
 
-/// Parses the document, and checks that all elements and attributes are in [`KNOWN`] and every value has its form.
+/// Parses the document, and checks that all elements and attributes are in [`KNOWN`] and every
+/// value has its form.
 pub(super) fn read(xml: &str) -> Result<Document<'_>> {
     let unusable = |what: String| Error::Description(format!("not a valid MJCF document: {what}"));
     if xml.matches('<').count() > MOST_TAGS {
@@ -319,7 +322,8 @@ fn default_of_class<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<No
     defaults.find(|node| node.has_tag_name("default") && class(*node) == name)
 }
 
-/// The elements that give `node` its attributes: defaults, the most general first, and `node` itself.
+/// The elements that give `node` its attributes: defaults, the most general first, and `node`
+/// itself.
 fn sources<'a, 'input>(node: Node<'a, 'input>) -> Vec<Node<'a, 'input>> {
     let inherited = || {
         node.ancestors()

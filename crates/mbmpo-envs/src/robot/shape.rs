@@ -86,8 +86,8 @@ fn check_lengths(geom: &Geom, node: Node, count: usize) -> Result<()> {
 
 /// Turns a capsule or cylinder along y, the library's axis, into one from `a` to `b`.
 ///
-/// The principal axes are those of MuJoCo's geom: two moments are equal, so any rotation about the axis has the same
-/// inertia, but the fluid forces act on the box with these axes.
+/// The principal axes are those of MuJoCo's geom: two moments are equal, so any rotation about the
+/// axis has the same inertia, but the fluid forces act on the box with these axes.
 fn lay_down(upright: MassProperties, geom: &Geom, a: DVec3, b: DVec3) -> MassProperties {
     let rotation = match geom.fromto {
         Some(_) => DQuat::from_rotation_arc(DVec3::Z, (a - b).normalize()),

@@ -6,9 +6,9 @@ const MIN_REGULARIZATION: f64 = 1e-15;
 
 /// Softness of a joint limit or a contact: MuJoCo's `solref` and `solimp`.
 ///
-/// The reference acceleration of a constraint that is violated by `r`, with velocity `v` out of the violation, is
-/// `k d(r) r - b v`. The impedance `d` grows with the violation: near 0 the constraint has little effect, near 1 it
-/// overcomes all other forces.
+/// The reference acceleration of a constraint that is violated by `r`, with velocity `v` out of the
+/// violation, is `k d(r) r - b v`. The impedance `d` grows with the violation: near 0 the
+/// constraint has little effect, near 1 it overcomes all other forces.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Softness {
     /// Time constant \[s\].

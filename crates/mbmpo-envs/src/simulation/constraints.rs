@@ -1,9 +1,9 @@
 //! MuJoCo's constraints: one-sided, soft, and solved together.
 //!
-//! Each constraint has a reference acceleration `a_ref` along its row `J` of the Jacobian and exerts the force
-//! `f = max(0, (a_ref - J a) / R)`. With all of them, the acceleration minimises
-//! `½ (a - a_free)ᵀ M (a - a_free) + ½ Σ min(0, J a - a_ref)² / R`, which is convex. (Todorov 2014, "Convex and
-//! analytically-invertible dynamics with contacts and constraints".)
+//! Each constraint has a reference acceleration `a_ref` along its row `J` of the Jacobian and
+//! exerts the force `f = max(0, (a_ref - J a) / R)`. With all of them, the acceleration minimises
+//! `½ (a - a_free)ᵀ M (a - a_free) + ½ Σ min(0, J a - a_ref)² / R`, which is convex. (Todorov 2014,
+//! "Convex and analytically-invertible dynamics with contacts and constraints".)
 
 use super::symmetric::{Symmetric, dot};
 
@@ -45,17 +45,19 @@ impl Constraints {
         self.strength.clear();
     }
 
-    /// Adds a row with this Jacobian, the reference acceleration `a_ref` and the regularisation `R`.
+    /// Adds a row with this Jacobian, the reference acceleration `a_ref` and the regularisation
+    /// `R`.
     pub fn push(&mut self, jacobian: &[f64], reference: f64, regularization: f64) {
         self.jacobian.extend_from_slice(jacobian);
         self.reference.push(reference);
         self.strength.push(1.0 / regularization);
     }
 
-    /// Replaces the acceleration without constraints by that with constraints. False where the mass matrix is singular.
+    /// Replaces the acceleration without constraints by that with constraints. False where the mass
+    /// matrix is singular.
     ///
-    /// Newton's method with an exact line search: the cost is piecewise quadratic, so it is at the minimum as soon as a
-    /// full step leaves the active set unchanged.
+    /// Newton's method with an exact line search: the cost is piecewise quadratic, so it is at the
+    /// minimum as soon as a full step leaves the active set unchanged.
     #[must_use]
     pub fn solve(&mut self, mass: &Symmetric, acceleration: &mut [f64]) -> bool {
         let dofs = acceleration.len();
@@ -135,8 +137,9 @@ impl Constraints {
         sound
     }
 
-    /// The step length that minimises the cost along a direction: the zero of its derivative, which is piecewise linear
-    /// and increasing. `slope` and `curvature` are those of the inertial part at 0.
+    /// The step length that minimises the cost along a direction: the zero of its derivative, which
+    /// is piecewise linear and increasing. `slope` and `curvature` are those of the inertial part
+    /// at 0.
     fn line_search(&self, residuals: &[f64], slopes: &[f64], slope: f64, curvature: f64) -> f64 {
         let derivative = |length: f64| {
             let (mut first, mut second) = (slope + length * curvature, curvature);

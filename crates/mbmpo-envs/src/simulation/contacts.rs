@@ -11,8 +11,8 @@ use rapier3d_f64::parry::shape::Segment;
 /// Least coefficient of friction (MuJoCo's `mjMINMU`).
 const MIN_FRICTION: f64 = 1e-5;
 
-/// Most pairs of geoms that can touch: a hundred times those of the robots here. Each may add constraints to every time
-/// step.
+/// Most pairs of geoms that can touch: a hundred times those of the robots here. Each may add
+/// constraints to every time step.
 const MOST_PAIRS: usize = 10_000;
 
 /// A geom for collision detection.

@@ -158,8 +158,9 @@ impl Model {
 }
 
 impl Dynamics {
-    /// Computes `acceleration` and the mass matrix of a state. `controls` are in range. Where the mass matrix is singular
-    /// all accelerations are NaN, which [`Simulation::step`](super::Simulation::step) reports as divergence.
+    /// Computes `acceleration` and the mass matrix of a state. `controls` are in range. Where the
+    /// mass matrix is singular all accelerations are NaN, which
+    /// [`Simulation::step`](super::Simulation::step) reports as divergence.
     pub fn accelerate(
         &mut self,
         model: &Model,
@@ -192,8 +193,8 @@ impl Dynamics {
         }
     }
 
-    /// Replaces the acceleration by that of an integrator which is implicit in damping over a time step:
-    /// `(M + h D) a' = M a`.
+    /// Replaces the acceleration by that of an integrator which is implicit in damping over a time
+    /// step: `(M + h D) a' = M a`.
     pub fn damp(&mut self, model: &Model, time_step: f64) {
         if model.damping.iter().all(|&damping| damping == 0.0) {
             return;
@@ -211,7 +212,8 @@ impl Dynamics {
         self.acceleration.copy_from_slice(&self.row);
     }
 
-    /// Assembles the mass matrix, and the forces of gravity and of inertia (Coriolis, centrifugal and gyroscopic).
+    /// Assembles the mass matrix, and the forces of gravity and of inertia (Coriolis, centrifugal
+    /// and gyroscopic).
     fn weights_and_inertias(&mut self, model: &Model) {
         let Kinematics {
             links,
@@ -325,7 +327,8 @@ impl Dynamics {
             })
             .collect();
         for (kind, _, first) in robot.layout() {
-            // the three translations of a free joint share their mean, and so do its three rotations
+            // the three translations of a free joint share their mean, and so do its three
+            // rotations
             let group = kind.dofs().min(3);
             for start in (first..first + kind.dofs()).step_by(group) {
                 let mean = (start..start + group).map(|i| inverse[i][i]).sum::<f64>();
@@ -354,7 +357,8 @@ impl Dynamics {
     }
 }
 
-/// Adds the rows of a contact: the normal without friction, else the edges of MuJoCo's friction pyramid.
+/// Adds the rows of a contact: the normal without friction, else the edges of MuJoCo's friction
+/// pyramid.
 fn push_contact(
     model: &Model,
     kinematics: &Kinematics,

@@ -9,7 +9,8 @@ use rapier3d_f64::prelude::{
     MultibodyJoint, MultibodyJointSet, RigidBodyBuilder, RigidBodySet,
 };
 
-/// A link: it is moved by one joint. Where a body has several joints, all but the last one move links without mass.
+/// A link: it is moved by one joint. Where a body has several joints, all but the last one move
+/// links without mass.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
     /// Parent link; `None` is the ground.
@@ -183,7 +184,8 @@ impl Kinematics {
                 };
             }
         }
-        // angular velocities of a free joint are about the world's axes in Rapier, about the body's in MuJoCo
+        // angular velocities of a free joint are about the world's axes in Rapier, about the body's
+        // in MuJoCo
         let free = |link: &Link| (link.kind == JointKind::Free).then_some(link.dof + 3);
         for (i, link) in self.links.iter().enumerate() {
             if let Some(first) = free(link) {
@@ -219,7 +221,8 @@ impl Kinematics {
             .map_or(0, |link| link.dof + link.kind.dofs())
     }
 
-    /// Velocity of the point of a link that is at `point` in the world, per velocity of each of the link's `dofs`.
+    /// Velocity of the point of a link that is at `point` in the world, per velocity of each of the
+    /// link's `dofs`.
     pub fn point_jacobian(
         &self,
         link: usize,
@@ -339,7 +342,8 @@ pub(super) fn pose(position: [f64; 3], orientation: [f64; 4]) -> Pose {
     Pose::from_parts(position.into(), quaternion(orientation))
 }
 
-/// Rapier's joint, and its free axis. `frame` is the pose of the body in the parent link where the coordinate is 0.
+/// Rapier's joint, and its free axis. `frame` is the pose of the body in the parent link where the
+/// coordinate is 0.
 fn generic_joint(joint: &Joint, frame: Pose) -> (usize, GenericJoint) {
     if joint.kind == JointKind::Free {
         return (0, GenericJointBuilder::new(JointAxesMask::empty()).build());
@@ -356,8 +360,8 @@ fn generic_joint(joint: &Joint, frame: Pose) -> (usize, GenericJoint) {
     (offset + axis, data)
 }
 
-/// The axis of Rapier's joint, and the rotation of the joint frame that brings it onto `axis`. Coordinate axes need no
-/// rotation, and so no rounding.
+/// The axis of Rapier's joint, and the rotation of the joint frame that brings it onto `axis`.
+/// Coordinate axes need no rotation, and so no rounding.
 fn joint_frame(axis: Vector) -> (usize, Rotation) {
     for (i, unit) in [Vector::X, Vector::Y, Vector::Z].into_iter().enumerate() {
         if axis == unit {

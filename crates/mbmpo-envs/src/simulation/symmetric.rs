@@ -1,4 +1,5 @@
-//! Dense symmetric positive definite matrices of a few rows, for which a general library's overhead exceeds the work.
+//! Dense symmetric positive definite matrices of a few rows, for which a general library's overhead
+//! exceeds the work.
 
 use std::ops::{Index, IndexMut};
 
@@ -51,12 +52,13 @@ impl Symmetric {
         }
     }
 
-    /// Replaces the matrix by a factor `L`, where `Lᵀ L` is the matrix. False where it is not positive definite or not
-    /// finite.
+    /// Replaces the matrix by a factor `L`, where `Lᵀ L` is the matrix. False where it is not
+    /// positive definite or not finite.
     ///
-    /// Elimination goes from the last row to the first, from the robot's extremities to its root, so that the zeros
-    /// between different limbs stay (Featherstone 2005, "Efficient factorization of the
-    /// joint-space inertia matrix for branched kinematic trees"). The diagonal holds reciprocals.
+    /// Elimination goes from the last row to the first, from the robot's extremities to its root,
+    /// so that the zeros between different limbs stay (Featherstone 2005, "Efficient factorization
+    /// of the joint-space inertia matrix for branched kinematic trees"). The diagonal holds
+    /// reciprocals.
     #[must_use]
     pub fn factorize(&mut self) -> bool {
         let size = self.size;

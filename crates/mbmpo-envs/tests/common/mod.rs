@@ -1,4 +1,4 @@
-//! The MuJoCo reference, and how far a state is from it.
+//! Helpers of the tests: environments, MuJoCo references, distances and random streams.
 #![allow(dead_code, reason = "each test file uses its share")]
 
 use mbmpo_core::{Purpose, Stream, Streams};
