@@ -66,7 +66,7 @@ pub enum ObservationTerm {
     Positions {
         /// Selected coordinates. Default: all.
         #[serde(default)]
-        of: Selection,
+        of: Subset,
         /// Bound on absolute values, to which they are clipped. Default: not clipped.
         #[serde(default)]
         clip: Option<f64>,
@@ -75,7 +75,7 @@ pub enum ObservationTerm {
     Velocities {
         /// Selected velocities. Default: all.
         #[serde(default)]
-        of: Selection,
+        of: Subset,
         /// Bound on absolute values, to which they are clipped. Default: not clipped.
         #[serde(default)]
         clip: Option<f64>,
@@ -86,7 +86,7 @@ pub enum ObservationTerm {
 
 /// A selection of coordinates or of velocities.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub enum Selection {
+pub enum Subset {
     /// All, in MuJoCo's order.
     #[default]
     All,
@@ -133,7 +133,7 @@ impl Default for Reset {
 }
 
 mod defaults {
-    use super::{ObservationTerm, Selection};
+    use super::{ObservationTerm, Subset};
 
     pub(super) fn frame_skip() -> usize {
         1
@@ -144,7 +144,7 @@ mod defaults {
     }
 
     pub(super) fn observation() -> Vec<ObservationTerm> {
-        let (of, clip) = (Selection::All, None);
+        let (of, clip) = (Subset::All, None);
         vec![
             ObservationTerm::Positions {
                 of: of.clone(),

@@ -2,7 +2,7 @@
 
 use super::{Sensor, Source};
 use crate::robot::{JointKind, RobotDescription};
-use crate::task_file::{ObservationTerm, Selection};
+use crate::task_file::{ObservationTerm, Subset};
 use mbmpo_core::{Error, Result, unknown_name};
 
 /// Coordinates and velocities in MuJoCo's order.
@@ -118,19 +118,19 @@ fn shorts(names: &[Name]) -> impl Iterator<Item = &str> + Clone {
     names.iter().map(|name| name.short.as_str())
 }
 
-fn select(place: &str, names: &[Name], selection: &Selection) -> Result<Vec<usize>> {
+fn select(place: &str, names: &[Name], selection: &Subset) -> Result<Vec<usize>> {
     let indices = |chosen: &[String]| {
         let index = |name: &String| find(place, "coordinate", name, shorts(names));
         chosen.iter().map(index).collect::<Result<Vec<_>>>()
     };
     match selection {
-        Selection::All => Ok((0..names.len()).collect()),
-        Selection::AllBut(left_out) => {
+        Subset::All => Ok((0..names.len()).collect()),
+        Subset::AllBut(left_out) => {
             let left_out = indices(left_out)?;
             let all = 0..names.len();
             Ok(all.filter(|index| !left_out.contains(index)).collect())
         }
-        Selection::Only(chosen) => indices(chosen),
+        Subset::Only(chosen) => indices(chosen),
     }
 }
 
