@@ -3,7 +3,8 @@
 /// Every [`Environment`](crate::Environment) does so before it scales the action to its motors.
 ///
 /// ```
-/// assert_eq!(mbmpo_core::clip_action(&[0.5, -3.0, f32::INFINITY, f32::NAN]), [0.5, -1.0, 1.0, -1.0]);
+/// let clipped = mbmpo_core::clip_action(&[0.5, -3.0, f32::INFINITY, f32::NAN]);
+/// assert_eq!(clipped, [0.5, -1.0, 1.0, -1.0]);
 /// ```
 #[allow(clippy::manual_clamp, reason = "`clamp` would keep a NaN")]
 pub fn clip_action(action: &[f32]) -> Vec<f32> {

@@ -5,8 +5,9 @@ const LONGEST: usize = 100;
 /// one is similar at all.
 ///
 /// ```
-/// assert_eq!(mbmpo_core::nearest("half-chetah", ["point-2d", "half-cheetah"]), Some("half-cheetah"));
-/// assert_eq!(mbmpo_core::nearest("zebra", ["point-2d", "half-cheetah"]), None);
+/// let known = ["point-2d", "half-cheetah"];
+/// assert_eq!(mbmpo_core::nearest("half-chetah", known), Some("half-cheetah"));
+/// assert_eq!(mbmpo_core::nearest("zebra", known), None);
 /// ```
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > LONGEST {
