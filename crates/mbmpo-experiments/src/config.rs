@@ -31,9 +31,6 @@ fn evaluation_episodes() -> usize {
     20
 }
 
-/// Keys that were once among those of the algorithm.
-pub(crate) const MOVED: [&str; 2] = ["horizon", "evaluation_episodes"];
-
 /// Transitions of a report, which are in memory at once.
 const LARGEST_REPORT: usize = 10_000_000;
 

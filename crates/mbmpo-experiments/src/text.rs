@@ -1,6 +1,5 @@
 //! Text files, and text for people.
 
-use crate::config::MOVED;
 use crate::{Error, Origin, OutOfRange, Result, disk};
 use mbmpo_core::Violations;
 use mbmpo_core::ron_text::{self, PlacedValue, TextError};
@@ -46,7 +45,10 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T> {
     Ok(ron_text::parse_with(text, file, &moved)?)
 }
 
-/// The message for a key that earlier versions had in the algorithm.
+/// Keys of the experiment that were keys of the algorithm in earlier versions.
+const MOVED: [&str; 2] = ["horizon", "evaluation_episodes"];
+
+/// The message for a key that was moved out of the algorithm.
 fn moved(parent: &str, key: &str) -> Option<String> {
     (parent.starts_with("algorithm") && MOVED.contains(&key)).then(|| {
         format!(
