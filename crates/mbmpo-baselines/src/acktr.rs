@@ -4,9 +4,8 @@
 
 use crate::critic::{self, Critic, EstimatedBatch, squared_error};
 use crate::initial;
-use crate::reward_scale::RewardScale;
-
 use crate::kfac::{Kfac, KfacConfig, factors};
+use crate::reward_scale::RewardScale;
 use burn::tensor::Device;
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Checker, Experience, IterationMetrics, ModelFreeMetrics,
@@ -71,12 +70,7 @@ impl Default for AcktrConfig {
             bootstrap: true,
             step_size: 0.03,
             desired_kl: 0.002,
-            actor_kfac: KfacConfig {
-                decay: 0.99,
-                damping: 0.01,
-                momentum: 0.9,
-                trust_region: 0.005,
-            },
+            actor_kfac: KfacConfig::default(),
             critic_step_size: 0.001,
             critic_steps: 25,
             critic_kfac: KfacConfig {

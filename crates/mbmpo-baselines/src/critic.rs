@@ -76,7 +76,7 @@ pub(crate) struct EstimatedBatch {
     pub(crate) observations: Vec<f32>,
     /// `[n, action]`
     pub(crate) actions: Vec<f32>,
-    /// V(s_t) of the critic that was there when the samples were taken `[n]`.
+    /// V(s_t) of the critic before the update of this iteration `[n]`.
     pub(crate) values: Vec<f64>,
     /// `[n]`
     pub(crate) advantages: Vec<f64>,
@@ -100,9 +100,8 @@ pub(crate) fn collect(
     if let Some(scale) = rewards {
         scale.apply(&mut paths);
     }
-    // The statistics are those that the policy acted with; the batch counts for the next ones. Only
-    // the first batch, for which there were none, uses its own: the policy that follows acts on
-    // normalised observations.
+    // Normalises with the statistics that the policy used, and updates them for the next batch. The
+    // first batch, for which there were none, is normalised with its own.
     let first = experience.iteration() == 0;
     let seen = normalizer.clone();
     normalizer.update(&paths.observations);

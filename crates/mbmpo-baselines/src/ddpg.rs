@@ -183,7 +183,7 @@ impl Ddpg {
     /// Random networks, and no experience.
     ///
     /// # Errors
-    /// None so far.
+    /// Never; it is fallible like the other algorithms.
     pub fn new(config: Checked<DdpgConfig>, setup: Setup, device: &Device) -> Result<Self> {
         let experience = Experience::new(setup);
         let (observation_dim, action_dim) = experience.dims();

@@ -27,6 +27,18 @@ pub struct KfacConfig {
     pub trust_region: f64,
 }
 
+impl Default for KfacConfig {
+    /// As `acktr_cont` has it for the actor.
+    fn default() -> Self {
+        Self {
+            decay: 0.99,
+            damping: 0.01,
+            momentum: 0.9,
+            trust_region: 0.005,
+        }
+    }
+}
+
 impl Check for KfacConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("decay", self.decay, 0.0..1.0);

@@ -122,7 +122,7 @@ pub struct Ppo {
     network: GaussianMlp,
     theta: Vec<f64>,
     critic: Critic,
-    /// Of policy and critic.
+    /// Optimisers of policy and critic.
     adams: [Adam; 2],
     observations: RunningNormalizer,
     rewards: RewardScale,
@@ -264,7 +264,7 @@ impl Ppo {
         Ok(gradient)
     }
 
-    /// Of L^CLIP (eq. 7), with the advantages standardised over the minibatch.
+    /// Gradient of L^CLIP (eq. 7), with the advantages standardised over the minibatch.
     fn clip_gradient(&self, minibatch: &EstimatedBatch, old_policy: &[f64]) -> Result<Vec<f64>> {
         let n = minibatch.advantages.len() as f64;
         let mut weights = minibatch.advantages.clone();
@@ -274,14 +274,14 @@ impl Ppo {
         surrogate.clipped_gradient(&self.theta, self.config.clip)
     }
 
-    /// Of c₂ S: the entropy of a Gaussian is Σ log σ and a constant.
+    /// Gradient of c₂ S: the entropy of a Gaussian is Σ log σ and a constant.
     fn entropy_gradient(&self, c2: f64) -> Vec<f64> {
         let network = self.theta.len() - self.network.action_dim();
         let (of_mean, of_log_std) = (vec![0.0; network], vec![c2; self.network.action_dim()]);
         [of_mean, of_log_std].concat()
     }
 
-    /// Of -c₁ L^VF, with the error of clipped values as in `ppo2`.
+    /// Gradient of -c₁ L^VF, with the error of clipped values as in `ppo2`.
     fn value_gradient(
         &self,
         minibatch: &EstimatedBatch,

@@ -5,7 +5,7 @@ use mbmpo_core::{Archive, Persist, Result, Stream, Trajectories};
 use mbmpo_policy::Normalizer;
 use rand::RngExt;
 
-/// The latest transitions, in no particular order.
+/// Ring buffer of the latest transitions.
 pub(crate) struct Replay {
     observation_dim: usize,
     action_dim: usize,

@@ -51,6 +51,19 @@ pub struct CriticConfig {
     pub bootstrap: bool,
 }
 
+impl Default for CriticConfig {
+    /// The preset `tuned`, after Stable-Baselines3: TRPO was run without a critic for the paper.
+    fn default() -> Self {
+        Self {
+            hidden: vec![32, 32],
+            learning_rate: 1e-3,
+            epochs: 10,
+            batch_size: 125,
+            bootstrap: true,
+        }
+    }
+}
+
 impl Check for CriticConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.layers("hidden", &self.hidden, 4096);

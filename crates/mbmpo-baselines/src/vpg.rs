@@ -67,7 +67,7 @@ impl Vpg {
     /// From a random policy.
     ///
     /// # Errors
-    /// None so far.
+    /// Never; it is fallible like the other algorithms.
     pub fn new(config: Checked<VpgConfig>, setup: Setup, device: &Device) -> Result<Self> {
         let experience = Experience::new(setup);
         let (network, theta) = initial::policy(&experience, &config.part(|config| &config.policy));

@@ -58,7 +58,7 @@ fn environments_know_no_tensors_and_no_policies() {
 
 /// Fails when mbmpo-core depends on physics.
 #[test]
-fn the_shared_words_know_no_physics() {
+fn core_does_not_depend_on_physics() {
     assert_knows_nothing_of("mbmpo-core", &PHYSICS);
 }
 
@@ -86,6 +86,14 @@ fn algorithms_know_no_files_and_no_command_line() {
         assert_knows_nothing_of(package, &PHYSICS);
         assert_knows_nothing_of(package, &outside);
     }
+}
+
+/// Fails when the kernels depend on another crate of the workspace or on tensors.
+#[test]
+fn kernels_stand_alone() {
+    let others = ["core", "envs", "models", "policy"].map(|name| format!("mbmpo-{name}"));
+    assert_knows_nothing_of("mbmpo-kernels", &others.each_ref().map(String::as_str));
+    assert_knows_nothing_of("mbmpo-kernels", &TENSORS);
 }
 
 /// Fails when the experiments depend on a library for terminals.

@@ -64,8 +64,8 @@ pub struct Plan {
 }
 
 /// Episodes of one policy until there are at least `plan.min_steps` transitions: first as many in
-/// parallel as are needed if none ends early, then those that are still missing. Nothing with a
-/// horizon of 0.
+/// parallel as are needed if none ends early, then those that are still missing. Returns no paths
+/// if the horizon is 0.
 ///
 /// # Errors
 /// When the simulation diverges.

@@ -1,7 +1,7 @@
 use crate::{FitReport, Persist, Result, Stream, Streams, Trajectories};
 use burn::tensor::Tensor;
 
-/// A learned transition function that can be sampled: K members, each a guess at the dynamics of
+/// A learned transition function that can be sampled: K members, each an estimate of the dynamics of
 /// the environment (f_φk in section 4.1 of the paper).
 pub trait DynamicsModel: Send + Sync {
     /// Number of members K, at least 1.
@@ -58,7 +58,7 @@ pub trait Actor {
     /// When the device fails.
     fn act(&mut self, observations: Tensor<2>, noise: &mut Stream) -> Result<Tensor<2>>;
 
-    /// Forgets the episodes of the rows that are true in `rows` `[rows]`: new ones begin there.
+    /// Resets the per-episode state of the rows that are true in `rows` `[rows]`.
     /// Before the first step it is called with all rows. A controller without such state needs no
     /// implementation.
     fn begin(&mut self, rows: &[bool]) {

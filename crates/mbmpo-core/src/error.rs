@@ -11,8 +11,8 @@ pub enum Error {
     Invalid(#[from] Violations),
     /// The simulation left the range in which it is valid.
     #[error(
-        "{environment}: the simulation blew up at control step {step}: {what}; \
-         the episode is over, and the next reset starts clean"
+        "{environment}: the simulation diverged at control step {step}: {what}; \
+         the next reset starts a new episode"
     )]
     Diverged {
         /// The environment's name.

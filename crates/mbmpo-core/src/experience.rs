@@ -56,11 +56,11 @@ pub struct Experience {
     seconds: Seconds,
 }
 
-/// Batches of one iteration have stream names of their own: an iteration has fewer than this many.
+/// Upper bound on the batches of one iteration; it spaces the names of their streams apart.
 const BATCHES: u64 = 1_000_000;
 
 impl Experience {
-    /// Nothing experienced so far.
+    /// A new run: iteration 0, no real steps.
     pub fn new(setup: Setup) -> Self {
         Self {
             environment: setup.environment,
@@ -121,7 +121,8 @@ impl Experience {
 
     /// Counted episodes: whole rounds of one episode for each policy, until there are at least
     /// `min_steps` transitions (Algorithm 1 of MB-MPO, line 3). Uses the streams
-    /// ([`Purpose::Collect`], iteration, episode).
+    /// ([`Purpose::Collect`], iteration, episode), so a second call in an iteration draws the same
+    /// random numbers; an algorithm uses either this or [`Self::collect_batch`].
     ///
     /// # Errors
     /// When the simulation diverges.

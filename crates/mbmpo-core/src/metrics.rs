@@ -98,15 +98,14 @@ pub struct ModelFreeMetrics {
     /// Mean KL divergence of the new policy from the one that took the samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_kl: Option<f64>,
-    /// Mean squared error of the critic on its training data (TRPO: before its update; ACKTR:
-    /// before its last step; PPO: in the last epoch; DDPG: over all steps), in the units of its
-    /// targets.
+    /// Mean squared error of the critic on its training data, in the units of its targets; the
+    /// algorithm says at which of its steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critic_loss: Option<f64>,
 }
 
-/// Numbers by name, in the order in which they were added; in JSON the fields of the surrounding
-/// object.
+/// Numbers by name, in the order in which they were added. In JSON they are fields of the
+/// surrounding object, so the names must be unique and differ from those of the other metrics.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NamedMetrics(Vec<(String, f64)>);
 
@@ -158,8 +157,9 @@ impl<'de> Deserialize<'de> for NamedMetrics {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NamedMetrics, A::Error> {
                 let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
+                // JSON has no NaN and no infinity: they were written as null
+                while let Some((name, value)) = map.next_entry::<_, Option<f64>>()? {
+                    entries.push((name, value.unwrap_or(f64::NAN)));
                 }
                 Ok(NamedMetrics(entries))
             }
@@ -205,10 +205,10 @@ impl Persist for Seconds {
 mod tests {
     use super::*;
 
-    /// Fails when a line loses a number, or when metrics of the one kind of algorithm appear on
-    /// lines of another.
+    /// Fails when a line loses a number, or when metrics of one kind of algorithm appear on lines of
+    /// another.
     #[test]
-    fn a_line_survives_the_way_to_text_and_back() {
+    fn metrics_round_trip_through_json() {
         let bare = IterationMetrics::default();
         let mut seconds = Seconds::default();
         seconds.add_since("fit", Instant::now());
@@ -237,5 +237,17 @@ mod tests {
                 metrics
             );
         }
+    }
+
+    /// Fails when a line with a number that is not finite cannot be read, and with it the whole run.
+    #[test]
+    fn a_named_metric_may_be_nan() {
+        let metrics = IterationMetrics {
+            own: [("spread", f64::NAN)].into(),
+            ..IterationMetrics::default()
+        };
+        let text = serde_json::to_string(&metrics).unwrap();
+        let read: IterationMetrics = serde_json::from_str(&text).unwrap();
+        assert!(read.own.get("spread").unwrap().is_nan());
     }
 }

@@ -6,9 +6,9 @@ use std::collections::{HashMap, HashSet};
 /// Deepest nesting that the parser accepts.
 const DEEPEST: usize = 128;
 
-/// What begins at an offset.
+/// Whether a key or a value begins at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Token {
     Key,
     Value,
 }
@@ -20,8 +20,8 @@ pub(crate) fn values<'k>(
     keys: impl Iterator<Item = &'k str>,
 ) -> HashMap<&'k str, usize> {
     let mut places: HashMap<&str, Option<usize>> = keys.map(|key| (key, None)).collect();
-    walk(text, |part, path, offset| {
-        if part == Part::Value
+    walk(text, |token, path, offset| {
+        if token == Token::Value
             && let Some(place) = places.get_mut(path)
         {
             place.get_or_insert(offset);
@@ -49,10 +49,10 @@ pub(crate) fn last(text: &str, word: &str, end: usize) -> Option<usize> {
 /// the word.
 pub(crate) fn around(text: &str, offset: usize) -> Option<(usize, String, &str)> {
     let mut place = None;
-    walk(text, |part, path, begin| {
+    walk(text, |token, path, begin| {
         let word = &text[begin..skip_word(text, begin)];
         let inside = begin < offset && offset < begin + word.len();
-        if part == Part::Value && inside && !word.starts_with(['(', '[', '{']) {
+        if token == Token::Value && inside && !word.starts_with(['(', '[', '{']) {
             place = Some((begin, path.to_owned(), word));
         }
     });
@@ -62,14 +62,14 @@ pub(crate) fn around(text: &str, offset: usize) -> Option<(usize, String, &str)>
 /// The path of the last of the keys inside `parent` that begins before `end`.
 pub(crate) fn last_inside(text: &str, parent: &str, end: usize) -> Option<String> {
     let mut last = None;
-    walk(text, |part, path, begin| {
+    walk(text, |token, path, begin| {
         let own = path.strip_prefix(parent).unwrap_or_default();
         let own = if parent.is_empty() {
             path
         } else {
             own.strip_prefix('.').unwrap_or_default()
         };
-        if part == Part::Key && begin < end && !own.is_empty() && !own.contains('.') {
+        if token == Token::Key && begin < end && !own.is_empty() && !own.contains('.') {
             last = Some(path.to_owned());
         }
     });
@@ -79,8 +79,8 @@ pub(crate) fn last_inside(text: &str, parent: &str, end: usize) -> Option<String
 /// The path of a key that occurs twice in the same map, and the offset of the second one.
 pub(crate) fn twice(text: &str) -> Option<(String, usize)> {
     let (mut known, mut second) = (HashSet::new(), None);
-    walk(text, |part, path, offset| {
-        if part == Part::Key && second.is_none() && !known.insert(path.to_owned()) {
+    walk(text, |token, path, offset| {
+        if token == Token::Key && second.is_none() && !known.insert(path.to_owned()) {
             second = Some((path.to_owned(), offset));
         }
     });
@@ -121,7 +121,7 @@ struct Open {
 }
 
 /// Calls `visit` with every key and value, its path and its offset.
-fn walk(text: &str, mut visit: impl FnMut(Part, &str, usize)) {
+fn walk(text: &str, mut visit: impl FnMut(Token, &str, usize)) {
     let mut path = String::new();
     let mut open: Vec<Open> = Vec::new();
     // since the last comma, colon or opening bracket
@@ -158,7 +158,7 @@ fn walk(text: &str, mut visit: impl FnMut(Part, &str, usize)) {
                         path.push('.');
                     }
                     path.push_str(word.trim_start_matches("r#").trim_matches('"'));
-                    visit(Part::Key, &path, begin);
+                    visit(Token::Key, &path, begin);
                     (after_key, last_word) = (true, None);
                 } else {
                     if last_word.is_none() {
@@ -167,7 +167,7 @@ fn walk(text: &str, mut visit: impl FnMut(Part, &str, usize)) {
                             path.truncate(of.path);
                             path.push_str(&format!("[{}]", of.index));
                         }
-                        visit(Part::Value, &path, begin);
+                        visit(Token::Value, &path, begin);
                     }
                     if bracket {
                         open.push(Open {
@@ -333,7 +333,7 @@ mod tests {
 
     /// Fails when text that is not RON causes a panic or takes long.
     #[test]
-    fn anything_can_be_walked() {
+    fn malformed_text_never_panics() {
         let whole = r##"#![a](b/*/**/*/: r#"é"#, 'é', b"\"", c: Some({"k": [1]}))é"##;
         let mut ends = whole.char_indices().map(|(end, _)| end);
         ends.all(|end| twice(&whole[..end]).is_none() && twice(&whole[end..]).is_none());

@@ -36,7 +36,7 @@ use std::fmt::{self, Write};
 /// Why a text cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// The text is not what it should be.
+    /// A syntax error, an unknown or missing key, or a value of the wrong type.
     #[error("{origin}:{line}:{column}: {message}")]
     Parse {
         /// Name of the text, such as a file.
@@ -104,7 +104,7 @@ pub fn locate(text: &str, origin: &str, violations: Violations) -> Vec<PlacedVal
         .collect()
 }
 
-/// The dialect of RON for reading and writing: `Some` is left out, and the fields of a struct in a
+/// The RON options for reading and writing: `Some` is left out, and the fields of a struct in a
 /// variant follow the variant's name.
 pub fn options() -> ron::Options {
     ron::Options::default()

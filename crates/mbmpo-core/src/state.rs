@@ -162,7 +162,8 @@ impl Archive {
     pub fn count(&mut self, name: &str, value: &mut usize) -> Result<()> {
         let mut wide = *value as u64;
         self.number(name, &mut wide)?;
-        *value = usize::try_from(wide).map_err(|_| self.refuse(name, "smaller"))?;
+        *value = usize::try_from(wide)
+            .map_err(|_| self.refuse(name, "small enough for this machine"))?;
         Ok(())
     }
 
@@ -176,7 +177,7 @@ impl Archive {
         let narrow = wide.into_iter().map(usize::try_from);
         *values = narrow
             .collect::<Result<_, _>>()
-            .map_err(|_| self.refuse(name, "smaller"))?;
+            .map_err(|_| self.refuse(name, "small enough for this machine"))?;
         Ok(())
     }
 
@@ -218,13 +219,13 @@ impl Archive {
                 entry.insert(array);
                 Ok(())
             }
-            Entry::Occupied(_) => Err(self.refuse(name, "there once")),
+            Entry::Occupied(_) => Err(self.refuse(name, "saved only once")),
         }
     }
 
     fn take<T: Scalar>(&mut self, name: &str) -> Result<Vec<T>> {
         let array = self.state.arrays.remove(&format!("{}{name}", self.path));
-        let array = array.ok_or_else(|| self.refuse(name, "there"))?;
+        let array = array.ok_or_else(|| self.refuse(name, "present"))?;
         T::unpack(array).ok_or_else(|| self.refuse(name, T::KIND))
     }
 }
@@ -383,7 +384,7 @@ mod tests {
                     arrays.remove("parts.1.log");
                 }),
                 "parts.1.log",
-                "there",
+                "present",
             ),
         ] {
             assert!(

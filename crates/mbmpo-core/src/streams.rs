@@ -15,10 +15,11 @@ pub enum Purpose {
     PolicyWeights,
     /// Initial weights of the ensemble; indexed by member.
     ModelWeights,
-    /// Resets and actions of a counted real episode; indexed by episode. Where an iteration has
-    /// several batches, its number in the name is 1,000,000 · iteration + batch.
+    /// Resets and actions of a counted real episode; indexed by episode. `collect_batch` of
+    /// [`Experience`](crate::Experience) uses 1,000,000 · iteration + batch for the iteration.
     Collect,
-    /// Resets and actions of an evaluated real episode; indexed by episode.
+    /// Resets and actions of an evaluated real episode; indexed by episode. An algorithm that
+    /// evaluates several policies tells them apart by the iteration.
     Evaluate,
     /// Split and shuffles of an ensemble member's data; indexed by member.
     Fit,
@@ -58,7 +59,7 @@ impl Purpose {
     }
 }
 
-/// Every random number of a run, by name.
+/// The random streams of a run, by name.
 ///
 /// The key (seed, purpose, iteration, index) *is* the ChaCha key, so a stream depends on nothing
 /// else: not on earlier draws, nor on the number of threads. (After [`Self::reseed`] the number of
@@ -116,7 +117,8 @@ impl Persist for Streams {
     fn persist(&mut self, archive: &mut Archive) -> Result<()> {
         let mut attempt = u64::from(self.attempt);
         archive.number("attempt", &mut attempt)?;
-        self.attempt = u32::try_from(attempt).map_err(|_| archive.refuse("attempt", "smaller"))?;
+        self.attempt =
+            u32::try_from(attempt).map_err(|_| archive.refuse("attempt", "below 2³²"))?;
         Ok(())
     }
 }

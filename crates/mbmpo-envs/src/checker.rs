@@ -83,7 +83,7 @@ impl fmt::Display for CheckReport {
 /// - reward and termination are those of [`Tasked::task`](mbmpo_core::Tasked::task).
 ///
 /// This crate has no tensors, so it does not check the tensor evaluation of the task.
-pub fn check(environment: &dyn Simulated) -> CheckReport {
+pub fn check_contract(environment: &dyn Simulated) -> CheckReport {
     let subject = Subject(environment);
     let start = Instant::now();
     let uniform = subject.sequence(Actions::Uniform);

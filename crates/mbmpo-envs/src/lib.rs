@@ -6,7 +6,7 @@
 //! - [`PointMass`]: an environment without physics; both are [`Simulated`]: their task is data and
 //!   their state can be saved;
 //! - [`VectorEnvironment`]: copies of an environment that step in parallel;
-//! - [`check`]: tests whether an environment keeps the contract of its traits;
+//! - [`check_contract`]: tests whether an environment keeps the contract of its traits;
 //! - [`RobotDescription`]: bodies, joints, motors and shapes of a robot, read from MJCF;
 //! - [`Physics`]: factors on masses, motors and friction;
 //! - [`Simulation`]: the simulation of a robot.
@@ -43,19 +43,21 @@ mod simulated;
 mod simulation;
 mod snapshot;
 pub mod task_file;
+mod variant;
 mod vector;
 
-pub use checker::{CheckOutcome, CheckReport, check};
+pub use checker::{CheckOutcome, CheckReport, check_contract};
 pub use physics::Physics;
 #[cfg(feature = "pictures")]
 pub use picture::{Frame, picture};
 pub use point_mass::PointMass;
-pub use registry::{EnvironmentInfo, NAMES, Variant, catalogue, make};
+pub use registry::{EnvironmentInfo, NAMES, catalogue, make};
 pub use robot::RobotDescription;
 pub use robot_environment::RobotEnvironment;
 pub use simulated::Simulated;
 pub use simulation::Simulation;
 pub use task_file::TaskDescription;
+pub use variant::Variant;
 pub use vector::VectorEnvironment;
 
 use mbmpo_core::Step;

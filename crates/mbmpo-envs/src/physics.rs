@@ -80,7 +80,7 @@ impl RobotDescription {
     /// When a name is not that of a body with mass, a joint with a motor or a body that can touch
     /// something, respectively. The message lists the known names.
     pub fn with_physics(mut self, physics: &Checked<Physics>) -> Result<Self> {
-        self.check()?;
+        self.require_valid()?;
         let Physics {
             mass,
             motor,

@@ -282,7 +282,7 @@ impl RobotDescription {
 
     /// Checks that every index is valid and parents come before children: fields can be set by
     /// hand.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn require_valid(&self) -> Result<()> {
         let bodies = self.bodies.len();
         let known = |body: Option<usize>| body.is_none_or(|body| body < bodies);
         let parents = self.bodies.iter().enumerate();

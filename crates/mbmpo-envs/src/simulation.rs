@@ -64,7 +64,7 @@ impl Simulation {
     /// geoms that can touch, a joint moves no mass, an index of the description is invalid, or
     /// `frame_skip` is 0.
     pub fn new(robot: &RobotDescription, frame_skip: usize) -> Result<Self> {
-        robot.check()?;
+        robot.require_valid()?;
         if robot.dofs() > MOST_DOFS {
             return Err(Error::Description(format!(
                 "robot `{}` has {} degrees of freedom, allowed are at most {MOST_DOFS}",

@@ -5,11 +5,11 @@
 mod common;
 
 use mbmpo_core::{Environment, Error, Result, Snapshot, Step, Stream, Task, Tasked};
-use mbmpo_envs::{NAMES, PointMass, Simulated, Variant, check, make};
+use mbmpo_envs::{NAMES, PointMass, Simulated, Variant, check_contract, make};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 fn passes(environment: &dyn Simulated) {
-    let report = check(environment);
+    let report = check_contract(environment);
     assert_eq!(report.failures(), 0, "{report}");
     assert!(report.steps_per_second > 0.0);
 }
@@ -185,7 +185,7 @@ fn every_check_can_fail() {
         (Fault::RewardLies, "the reward is the task's"),
         (Fault::AlwaysEnds, "the termination is the task's"),
     ] {
-        let report = check(&Broken::new(fault));
+        let report = check_contract(&Broken::new(fault));
         let mut failed = report.checks.iter().filter(|check| check.failure.is_some());
         assert!(
             failed.any(|check| check.name == expected),

@@ -10,14 +10,14 @@ use mbmpo_envs::{CheckOutcome, CheckReport, Simulated};
 /// Largest difference between the rewards on slices and on tensors, relative to 1 + |reward|.
 const TOLERANCE: f32 = 1e-5;
 
-/// The checks of [`mbmpo_envs::check`], and whether reward and termination are the same on slices,
+/// The checks of [`mbmpo_envs::check_contract`], and whether reward and termination are the same on slices,
 /// as the environment evaluates them, and on tensors, as imagination does.
 ///
 /// # Errors
 /// When the backend of the CPU is not compiled in.
 pub fn check_environment(environment: &dyn Simulated) -> Result<CheckReport> {
     let device = DeviceKind::Cpu.device()?;
-    let mut report = mbmpo_envs::check(environment);
+    let mut report = mbmpo_envs::check_contract(environment);
     // the comparison needs rows of equal length
     let sound = report
         .checks

@@ -5,7 +5,7 @@ use crate::objective::MetaObjective;
 use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
-    Algorithm, Archive, Checked, Checker, Error, Experience, FitReport, IterationMetrics,
+    Algorithm, Archive, Check, Checked, Checker, Error, Experience, FitReport, IterationMetrics,
     LearnedModel, ModelMetrics, Observer, Persist, Phase, Purpose, Result, Setup, Task, Trainable,
     Trajectories, UniformPolicy,
 };
@@ -159,7 +159,11 @@ impl<M: LearnedModel> MbMpo<M> {
                 setup.environment.name()
             )));
         };
-        config.check_with(|config, checker| config.inspect_horizon(setup.horizon, checker))?;
+        // the limits on memory are those of the model in use
+        let mut sizes = MbMpoConfig::clone(&config);
+        sizes.ensemble.members = model.members();
+        let sizes = sizes.check()?;
+        sizes.check_with(|sizes, checker| sizes.inspect_horizon(setup.horizon, checker))?;
         let experience = Experience::new(setup);
         let (observation_dim, action_dim) = experience.dims();
         let required = task.required_observation_dim();

@@ -267,7 +267,7 @@ impl DynamicsModel for FrozenGain {
 /// Fails when MB-MPO depends on the ensemble of networks, does not save the model, or does not give
 /// a stochastic model its own random numbers.
 #[test]
-fn any_learned_model_will_do() {
+fn mb_mpo_is_generic_over_the_model() {
     let make = || {
         let config = config().check().unwrap();
         let model = Gain { gain: 0.0 };

@@ -40,7 +40,7 @@ pub enum Members {
 /// The random numbers of a batch of rollouts.
 #[derive(Debug)]
 pub struct Randomness {
-    /// For first states, drawn from the environment's own p_0.
+    /// For first states, drawn by [`Environment::reset`].
     pub starts: Stream,
     /// For the noise of the actions.
     pub actions: Stream,
@@ -57,7 +57,8 @@ impl Imagination<'_> {
     /// are dropped (as in the authors' sampler).
     ///
     /// # Errors
-    /// When an imagined observation or reward is not finite, or the device fails.
+    /// When there are no rollouts or steps, an imagined observation or reward is not finite, or the
+    /// device fails.
     pub fn rollouts(
         &self,
         model: &impl DynamicsModel,
@@ -66,14 +67,20 @@ impl Imagination<'_> {
         environment: &mut dyn Environment,
         mut randomness: Randomness,
     ) -> Result<Trajectories> {
+        if self.rollouts == 0 || self.horizon == 0 {
+            let what = "imagination needs at least one rollout of one step";
+            return Err(Error::Description(what.to_owned()));
+        }
         let observation_dim = environment.observation_dim();
         let mut starts: Vec<f32> = (0..self.rollouts)
             .flat_map(|_| environment.reset(&mut randomness.starts))
             .collect();
+        let expected = self.rollouts * observation_dim;
+        Error::check_shape("components of first observations", expected, starts.len())?;
         if members == Members::All {
             starts = starts.repeat(model.members());
         }
-        let rows = starts.len() / observation_dim;
+        let rows = starts.len() / observation_dim.max(1);
         let mut observations = self.matrix(starts, observation_dim);
         let mut assignment = Assignment::new(members, model.members(), rows);
         let mut episodes = Episodes::new(rows, self.horizon);
@@ -157,7 +164,9 @@ impl Imagination<'_> {
         let mut rows = host(next)?;
         for (row, ended) in rows.chunks_exact_mut(dim).zip(ended) {
             if *ended {
-                row.copy_from_slice(&environment.reset(starts));
+                let first = environment.reset(starts);
+                Error::check_shape("components of a first observation", dim, first.len())?;
+                row.copy_from_slice(&first);
             }
         }
         Ok(self.matrix(rows, dim))

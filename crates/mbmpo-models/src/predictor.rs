@@ -52,10 +52,11 @@ impl DynamicsModel for Predictor {
         actions: Tensor<2>,
         _noise: &mut Stream,
     ) -> Result<Tensor<2>> {
-        let unknown = || Error::Shape {
-            what: "members of the ensemble".to_owned(),
-            expected: self.members(),
-            actual: member + 1,
+        let unknown = || {
+            let count = self.members();
+            Error::Description(format!(
+                "there is no member {member}: the ensemble has {count}, from 0"
+            ))
         };
         match &self.layers {
             Layers::Tensors(members) => {

@@ -6,7 +6,8 @@ use rand::RngExt;
 use rand_distr::StandardNormal;
 
 /// A Gaussian policy that acts in many episodes side by side: on slices on the CPU, on tensors
-/// elsewhere.
+/// elsewhere. It is for one batch of rollouts: the noise that it has drawn ahead belongs to the stream
+/// of that batch.
 #[derive(Debug)]
 pub struct GaussianActor {
     mean: Mean,

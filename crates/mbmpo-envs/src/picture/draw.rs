@@ -1,6 +1,6 @@
 //! Draws a scene on its stage as SVG.
 
-use super::scene::{Form, Part, Scene};
+use super::scene::{Form, PaintedShape, Scene};
 use super::stage::{Floor, Stage};
 use super::{GREY, MARGIN};
 
@@ -56,7 +56,7 @@ impl Stage {
     }
 
     /// Whether a part is entirely within the frame.
-    fn shows(&self, scene: &Scene, part: &Part) -> bool {
+    fn shows(&self, scene: &Scene, part: &PaintedShape) -> bool {
         let (points, radius) = part.form.points();
         let radius = radius * self.scale - 1.0;
         let [width, height] = self.size();
@@ -67,7 +67,7 @@ impl Stage {
     }
 
     /// The outline of a shape, and its fill.
-    fn draw_part(&self, center: [f64; 2], part: &Part) -> (String, String) {
+    fn draw_part(&self, center: [f64; 2], part: &PaintedShape) -> (String, String) {
         let fill = part.tone.map_or(SCENERY.to_string(), color);
         let ink = if part.tone.is_some() { INK } else { GREY };
         let at = |point: [f64; 3]| self.pixel(center, point);

@@ -89,7 +89,7 @@ pub(super) fn is_near(coordinate: &f64) -> bool {
 }
 
 /// A shape to paint.
-pub(super) struct Part {
+pub(super) struct PaintedShape {
     pub(super) form: Form,
     pub(super) body: Option<usize>,
     pub(super) layer: i64,
@@ -99,7 +99,7 @@ pub(super) struct Part {
 /// The contents of a frame, in view coordinates \[m\].
 pub(super) struct Scene {
     /// From back to front.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<PaintedShape>,
     pub(super) sites: Vec<[f64; 3]>,
     pub(super) markers: Vec<[f64; 3]>,
     /// Floor point at the centre of the frame.
@@ -145,7 +145,7 @@ impl Scene {
                 if let Form::Capsule(ends, radius) = &mut form {
                     balls.iter().for_each(|&ball| emerge(ends, *radius, ball));
                 }
-                Part {
+                PaintedShape {
                     form,
                     body,
                     layer: limbs.layer(body),
@@ -153,7 +153,7 @@ impl Scene {
                 }
             })
             .collect();
-        let nearness = |part: &Part| {
+        let nearness = |part: &PaintedShape| {
             let (points, _) = part.form.points();
             let sum: f64 = points.iter().map(|&point| view.nearness(point)).sum();
             sum / points.len().max(1) as f64

@@ -164,7 +164,7 @@ pub(super) fn read(xml: &str) -> Result<Document<'_>> {
         )));
     }
     let document = Document::parse(xml).map_err(|error| unusable(error.to_string()))?;
-    check(&document)?;
+    require_known(&document)?;
     Ok(document)
 }
 
@@ -177,7 +177,7 @@ pub(super) fn refusal(node: Node, what: &str) -> Error {
     Error::Description(format!("MJCF, line {line}, <{tag}{name}>: {what}"))
 }
 
-fn check(document: &Document) -> Result<()> {
+fn require_known(document: &Document) -> Result<()> {
     let mut names = HashSet::new();
     for node in document.descendants().filter(Node::is_element) {
         refuse_unknown(node)?;
