@@ -27,19 +27,19 @@ pub fn run() -> Result<()> {
         "cargo-deny is missing; install it with `cargo install cargo-deny --locked --version 0.20.2`"
     );
     for arguments in CHECKS {
-        check(arguments)?;
+        require(arguments)?;
     }
     torture::run(&torture::Arguments { kills: 20, seed: 1 })?;
     // last, and only where github.com can be reached: its result changes while the code does not
     if cargo(&["deny", "fetch", "db"])? {
-        check(&["deny", "--offline", "check", "advisories"])
+        require(&["deny", "--offline", "check", "advisories"])
     } else {
         eprintln!("the database of advisories cannot be downloaded: advisories were not checked");
         Ok(())
     }
 }
 
-fn check(arguments: &[&str]) -> Result<()> {
+fn require(arguments: &[&str]) -> Result<()> {
     ensure!(cargo(arguments)?, "`cargo {}` failed", arguments.join(" "));
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! is complete. The latest [`KEPT`] are kept.
 
 use crate::disk::{Disk, read};
+pub use crate::position::Position;
 use crate::{Error, Result};
 use mbmpo_core::{Array, State};
 use safetensors::tensor::TensorView;
@@ -42,22 +43,6 @@ pub struct Manifest {
     pub metrics: Digest,
     /// Digest of the file with the state.
     pub state: Digest,
-}
-
-/// How far a run has come.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Position {
-    /// Number of complete iterations.
-    pub iterations: usize,
-    /// Number of complete parts of the iteration under way.
-    pub parts: usize,
-    /// Real environment steps.
-    pub real_steps: usize,
-    /// Wall-clock time of the run \[s\].
-    pub wall_seconds: f64,
-    /// Number of retries of the iteration under way.
-    pub attempts: usize,
 }
 
 /// Length and BLAKE3 of a file.

@@ -1,4 +1,4 @@
-use crate::checkpoint::Position;
+use crate::position::Position;
 use mbmpo_core::{InvalidValue, Violations, nearest};
 use std::fmt;
 use std::io;

@@ -32,7 +32,6 @@
 
 mod adaptation;
 mod algorithm;
-mod check;
 pub mod checkpoint;
 mod comparison;
 mod config;
@@ -42,11 +41,13 @@ mod difference;
 mod disk;
 mod drawing;
 mod environment;
+mod environment_check;
 mod error;
 mod evaluation;
 pub mod figure;
 mod lock;
 pub mod overrides;
+mod position;
 pub mod preset;
 mod progress;
 mod run_directory;
@@ -61,13 +62,13 @@ pub use adaptation::{Adaptation, AdaptationOptions, Adapted, adapt};
 pub use algorithm::{
     AlgorithmChoice, AlgorithmConfig, AlgorithmKind, AlgorithmVisitor, Runnable, Tiny,
 };
-pub use check::check_environment;
 pub use comparison::{Compared, Comparison, SHARES, compare};
 pub use config::ExperimentConfig;
 pub use curve::learning_curve;
 pub use device::DeviceKind;
 pub use drawing::{Drawing, DrawingOptions, draw, draw_run};
 pub use environment::{EnvironmentChoice, EnvironmentConfig, RobotFiles};
+pub use environment_check::check_environment;
 pub use error::{Error, Origin, OutOfRange, Result};
 pub use evaluation::{Evaluation, evaluate, evaluate_run};
 pub use mbmpo_core::nearest;

@@ -64,15 +64,15 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
         mut self,
         place: impl Fn(Violations) -> Vec<OutOfRange>,
     ) -> Result<Checked<ExperimentConfig<C>>> {
-        self.check(&place)?;
+        self.validate(&place)?;
         let horizon = self.make_environment()?.horizon();
         for stage in std::iter::once(&mut self.first).chain(&mut self.later) {
             stage.horizon.get_or_insert(horizon);
         }
-        self.check(&place)
+        self.validate(&place)
     }
 
-    fn check(
+    fn validate(
         &self,
         place: impl Fn(Violations) -> Vec<OutOfRange>,
     ) -> Result<Checked<ExperimentConfig<C>>> {

@@ -12,9 +12,10 @@ pub use layout::default_path;
 pub use metrics_log::{parse_metrics, read_metrics};
 pub(crate) use reading::Finished;
 
-use crate::checkpoint::{Checkpoints, Digest, FORMAT, Manifest, Position};
+use crate::checkpoint::{Checkpoints, Digest, FORMAT, Manifest};
 use crate::disk::{Disk, RealDisk, temporary};
 use crate::lock::Lock;
+use crate::position::Position;
 use crate::{Error, ExperimentConfig, Result, RunInfo, Status, learning_curve};
 use layout::{CONFIG, CURVE, METRICS, POLICY, copied_files};
 use mbmpo_core::{IterationMetrics, Persist, SavedPolicy, State};

@@ -1,7 +1,7 @@
 //! The training loop. Start at [`run`], which builds the algorithm of a configuration, and
 //! [`train`], the loop.
 
-use crate::checkpoint::Position;
+use crate::position::Position;
 use crate::safety::{ATTEMPTS, OnNan, Safety};
 use crate::{
     AlgorithmChoice, AlgorithmVisitor, Error, ExperimentConfig, Progress, Result, RunDirectory,

@@ -2,10 +2,11 @@
 
 use super::layout::{CHECKPOINTS, CONFIG, INFO, ROBOT, TASK, copied_files, default_path, found_in};
 use super::{MetricsLog, Pace, RunDirectory};
-use crate::checkpoint::{Checkpoints, Digest, Position};
+use crate::checkpoint::{Checkpoints, Digest};
 use crate::difference::{difference, without_budget};
 use crate::disk::{Disk, RealDisk};
 use crate::lock::Lock;
+use crate::position::Position;
 use crate::{AlgorithmChoice, Error, ExperimentConfig, Result, RunInfo, Status, text};
 use mbmpo_core::Checked;
 use std::fs;

@@ -1,4 +1,4 @@
-use crate::checkpoint::Position;
+use crate::position::Position;
 use std::time::{Duration, Instant};
 
 /// A checkpoint is made when it costs at most one part in this many, plus one, of the time.

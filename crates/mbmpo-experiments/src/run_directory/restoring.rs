@@ -2,7 +2,7 @@
 
 use super::layout::CHECKPOINTS;
 use super::{MetricsLog, RunDirectory};
-use crate::checkpoint::Position;
+use crate::position::Position;
 use crate::{Error, Result, Status};
 use mbmpo_core::Persist;
 use std::io;
