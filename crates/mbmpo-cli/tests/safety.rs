@@ -120,7 +120,7 @@ fn signals_save_and_stop() {
 /// Fails when a full disk harms the latest checkpoint, the message does not name it, or the run,
 /// resumed with room again, ends with other bytes than an undisturbed one.
 #[test]
-fn no_room_is_no_loss() {
+fn a_full_disk_keeps_the_last_checkpoint() {
     let parent = tempfile::tempdir().unwrap();
     let [run, whole] = ["run", "whole"].map(|name| parent.path().join(name));
     let arguments = train(&run, "real_steps=600");

@@ -109,6 +109,8 @@ impl Algorithm for CrossEntropy {
         if number < count {
             observer.at(Phase::Collect, number, count);
             let policies = vec![self.linear(&self.candidate(number)); 10];
+            // called again in an iteration, it uses the same streams: the candidates share their
+            // random numbers, which makes their comparison less noisy
             let paths = self.experience.collect_rounds(&policies, 0)?;
             self.returns.push(mean(&paths.returns()));
             return Ok(None);

@@ -17,12 +17,12 @@ pub trait Runnable: Trainable<Config: Clone + Send + Sync, Policy: SavedPolicy +
 
 impl<A: Trainable<Config: Clone + Send + Sync, Policy: SavedPolicy + 'static>> Runnable for A {}
 
-/// Something to be done with the type of an algorithm, see [`AlgorithmChoice::visit`].
+/// A function that is generic over the type of the algorithm, see [`AlgorithmChoice::visit`].
 pub trait AlgorithmVisitor {
     /// Its result.
     type Output;
 
-    /// Does it with the algorithm `A` and its hyper-parameters.
+    /// Calls it with the algorithm `A` and its hyper-parameters.
     fn visit<A: Runnable>(self, config: &A::Config) -> Self::Output;
 }
 

@@ -1,4 +1,4 @@
-//! Checks whether an environment keeps the promises of its traits, on tensors too.
+//! Checks whether an environment satisfies the contract of its traits, also on tensors.
 
 use crate::{DeviceKind, Result};
 use burn::tensor::{Device, Tensor, TensorData};

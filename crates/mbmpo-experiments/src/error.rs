@@ -158,7 +158,7 @@ pub enum Error {
     },
     /// A run without a usable checkpoint.
     #[error(
-        "{}: no checkpoint is whole ({source})",
+        "{}: no checkpoint is intact ({source})",
         path.display()
     )]
     NoCheckpoint {

@@ -86,7 +86,7 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
                 let violations = stage.clone().check().err();
                 violations.is_some_and(|Violations(all)| all.contains(&value))
             };
-            match self.culprit(wrong_in) {
+            match self.first_bad_override(wrong_in) {
                 Some(text) => in_overrides.push(OutOfRange {
                     origin: Origin::Override(brief(text)),
                     value,
@@ -111,7 +111,7 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
         error: Error,
         wrong: impl Fn(&ExperimentConfig<C>) -> bool,
     ) -> Error {
-        match self.culprit(wrong) {
+        match self.first_bad_override(wrong) {
             Some(text) => Error::Override {
                 text: brief(text),
                 message: error.to_string(),
@@ -120,8 +120,8 @@ impl<'a, C: AlgorithmChoice> Overridden<'a, C> {
         }
     }
 
-    /// The override from which on the configuration was wrong.
-    fn culprit(&self, wrong: impl Fn(&ExperimentConfig<C>) -> bool) -> Option<&String> {
+    /// The first override after which the configuration stays invalid.
+    fn first_bad_override(&self, wrong: impl Fn(&ExperimentConfig<C>) -> bool) -> Option<&String> {
         let right = self.later.iter().rposition(|stage| !wrong(stage));
         match right {
             Some(stage) => self.overrides.get(stage + 1),

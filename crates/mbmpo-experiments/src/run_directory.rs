@@ -41,13 +41,13 @@ pub struct RunDirectory {
     info: RunInfo,
     metrics: MetricsLog,
     position: Position,
-    /// Of everything that decides the numbers of the run.
+    /// Digest of configuration, seed and device.
     run: Digest,
     checkpoints: Checkpoints,
     pace: Pace,
     /// The status of the run when it was opened.
-    was: Status,
-    /// For `config.ron`, which is written when the run goes on.
+    status_at_open: Status,
+    /// For `config.ron`, which is written again when the run continues.
     config: String,
     _lock: Lock,
 }
@@ -98,8 +98,8 @@ impl RunDirectory {
         cut.map_err(|source| self.write_error(METRICS, source))
     }
 
-    /// Notes in the directory that the run goes on.
-    pub(crate) fn go_on(&mut self) -> Result<()> {
+    /// Writes `config.ron` and sets the status to running.
+    pub(crate) fn mark_running(&mut self) -> Result<()> {
         let config = std::mem::take(&mut self.config);
         self.write_durably(CONFIG, config.as_bytes())?;
         self.info.status = Status::Running;
@@ -116,7 +116,7 @@ impl RunDirectory {
     }
 
     /// Sets the position, to which the caller has restored the algorithm.
-    pub(crate) fn back_to(&mut self, position: Position) {
+    pub(crate) fn set_position(&mut self, position: Position) {
         self.position = position;
     }
 
@@ -139,9 +139,9 @@ impl RunDirectory {
 
     /// Writes the policy at the end of the latest iteration, and the learning curve up to there.
     pub(crate) fn publish(&self, policy: &dyn SavedPolicy) -> Result<()> {
-        self.write_briskly(POLICY, &policy.to_bytes()?)?;
+        self.write_without_sync(POLICY, &policy.to_bytes()?)?;
         let curve = learning_curve(&self.info.label(), self.history());
-        self.write_briskly(CURVE, curve.as_bytes())
+        self.write_without_sync(CURVE, curve.as_bytes())
     }
 
     /// Whether a checkpoint is due, `seconds` after the last. Without `seconds`: after every
@@ -216,7 +216,7 @@ impl RunDirectory {
     }
 
     /// Replaces a file that can be made again from a checkpoint, without waiting for the disk.
-    fn write_briskly(&self, name: &str, content: &[u8]) -> Result<()> {
+    fn write_without_sync(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.path.join(name);
         if fs::read(&path).is_ok_and(|there| there == content) {
             return Ok(());

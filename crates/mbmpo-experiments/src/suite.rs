@@ -270,8 +270,8 @@ impl Job {
         out.join(self.name())
     }
 
-    /// Runs the job on so many threads, or the rest of it. `watch` makes its [`Progress`], from its
-    /// name and its budget.
+    /// Runs or resumes the job on `threads` threads. `watch` makes its [`Progress`], from its name
+    /// and its budget.
     ///
     /// # Errors
     /// When the preset cannot be resolved, the directory holds another run, a file cannot be

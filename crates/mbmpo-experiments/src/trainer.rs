@@ -15,7 +15,7 @@ use std::time::Instant;
 /// the metrics of the last iteration.
 ///
 /// # Errors
-/// When the algorithm fails, a file cannot be written, no checkpoint is whole, or `progress` asks
+/// When the algorithm fails, a file cannot be written, no checkpoint is intact, or `progress` asks
 /// to stop.
 pub fn train<A: Algorithm>(
     algorithm: &mut A,
@@ -37,7 +37,7 @@ pub fn train<A: Algorithm>(
     if start != Position::default() {
         progress.resumed(start.real_steps);
     }
-    directory.go_on()?;
+    directory.mark_running()?;
     let mut rollback = match safety.on_nan {
         OnNan::Rollback => Some(Rollback::here(algorithm, directory)?),
         OnNan::Stop => None,
@@ -75,7 +75,7 @@ pub fn train<A: Algorithm>(
             directory.save(algorithm)?;
             return Err(interruption(signal, directory));
         }
-        // with a rollback only between iterations, so that its state is known after a restart, too
+        // with a rollback only between iterations: a restart must begin from the same rollback state
         let may_save = rollback.is_none() || directory.position().parts == 0;
         if may_save && directory.is_due(safety.checkpoint_seconds) {
             directory.save(algorithm)?;
@@ -110,12 +110,12 @@ impl Rollback {
 
     fn restore(&self, algorithm: &mut impl Algorithm, directory: &mut RunDirectory) -> Result<()> {
         self.state.clone().restore(algorithm)?;
-        directory.back_to(self.position);
+        directory.set_position(self.position);
         Ok(())
     }
 
-    /// Goes back and changes the random numbers, which is saved, so that the number of the attempt
-    /// outlives a restart.
+    /// Goes back, changes the random numbers and saves, so that the number of the attempt survives a
+    /// restart.
     fn retry(
         &mut self,
         error: &mbmpo_core::Error,

@@ -234,7 +234,7 @@ fn override_of_the_wrong_type_says_what_is_wanted() {
 /// A configuration of before, when the keys were the algorithm's. Fails when the message does not
 /// say where they are now.
 #[test]
-fn keys_that_moved_are_found_again() {
+fn moved_keys_get_advice() {
     for key in ["horizon", "evaluation_episodes"] {
         let place = position("meta_steps");
         assert_eq!(

@@ -146,10 +146,10 @@ fn ten_thousand_flipped_bytes() {
     }
 }
 
-/// Fails when a run without a whole checkpoint gives another error than one that names a file, or
+/// Fails when a run without an intact checkpoint gives another error than one that names a file, or
 /// loses its metrics.
 #[test]
-fn nothing_whole_is_an_error() {
+fn no_intact_checkpoint_is_an_error() {
     let parent = tempfile::tempdir().unwrap();
     let mut directory = run(parent.path());
     for name in ["000001.safetensors", "000002.safetensors"] {
@@ -183,7 +183,7 @@ fn a_finished_run_is_not_begun_again() {
 /// Fails when a directory of checkpoints that cannot be listed counts as empty.
 #[cfg(unix)]
 #[test]
-fn a_disk_that_is_not_there_is_no_beginning() {
+fn an_unreadable_checkpoint_directory_is_an_error() {
     let parent = tempfile::tempdir().unwrap();
     let mut directory = run(parent.path());
     let checkpoints = parent.path().join("checkpoints");
@@ -239,7 +239,7 @@ fn another_format_is_refused_by_its_number() {
 
 /// Fails when more than three checkpoints are kept, or a temporary file of a killed process is.
 #[test]
-fn old_checkpoints_go() {
+fn only_three_checkpoints_are_kept() {
     let parent = tempfile::tempdir().unwrap();
     let mut directory = run(parent.path());
     fs::write(file(parent.path(), ".000003.safetensors.new"), "half").unwrap();

@@ -686,7 +686,7 @@ fn texts() {
 
 /// Fails when a text of megabytes is parsed.
 #[test]
-fn a_megabyte() {
+fn a_large_text_is_refused() {
     let error = preset::read(&" ".repeat(2 << 20), "my.ron").unwrap_err();
     assert!(error.is_input() && error.to_string().contains("larger than 1 MiB"));
 }

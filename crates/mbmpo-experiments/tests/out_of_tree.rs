@@ -1,6 +1,5 @@
-//! Algorithms outside the crates of mbmpo: what `mbmpo-experiments` gives to ours it gives to them,
-//! without a line of theirs in it. The example is killed and resumed, and a policy that is no
-//! network, a planner, is saved and evaluated.
+//! An algorithm of another crate gets the same run support without changes here. The example is
+//! killed and resumed, and a policy that is no network, a planner, is saved and evaluated.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]

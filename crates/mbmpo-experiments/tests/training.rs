@@ -220,7 +220,7 @@ fn a_failure_can_be_tried_again_with_other_random_numbers() {
 /// Stops the run repeatedly, also between a failure and its retry. Fails when a retry is forgotten
 /// or counted twice, so that the random numbers differ from those without a stop.
 #[test]
-fn attempts_outlive_a_stop() {
+fn retry_count_survives_resume() {
     for parts in 3..8 {
         let parent = tempfile::tempdir().unwrap();
         let mut times = 0;

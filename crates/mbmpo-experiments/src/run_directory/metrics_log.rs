@@ -16,7 +16,7 @@ const LARGEST: u64 = 4 << 30;
 pub(super) struct MetricsLog {
     path: PathBuf,
     file: File,
-    /// Of the bytes in the file.
+    /// Running BLAKE3 of the file.
     hasher: blake3::Hasher,
     history: Vec<IterationMetrics>,
 }
@@ -49,7 +49,7 @@ impl MetricsLog {
         Digest::from(&self.hasher)
     }
 
-    /// The beginning of the file with this digest; nothing where the file begins otherwise.
+    /// The prefix of the file with this digest; `None` if the prefix does not match.
     pub(super) fn beginning(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let mut bytes = read(&self.path, LARGEST)?;
         let length = usize::try_from(digest.bytes).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! Making a run directory, and taking a run up again.
+//! Making a run directory, and resuming a run.
 
 use super::layout::{CHECKPOINTS, CONFIG, INFO, ROBOT, TASK, copied_files, default_path, found_in};
 use super::{MetricsLog, Pace, RunDirectory};
@@ -49,7 +49,7 @@ impl RunDirectory {
         Self::begin(path, config, info, true)
     }
 
-    /// Takes up the run in the directory from its latest checkpoint, or makes one where there is
+    /// Resumes the run in the directory from its latest checkpoint, or makes one where there is
     /// none. Without `path` it is the latest of the directories that [`Self::create`] makes.
     ///
     /// # Errors
@@ -76,17 +76,17 @@ impl RunDirectory {
         }
         let lock = Lock::take(&path)?;
         let old = RunInfo::read(&path.join(INFO))?;
-        let own = OwnCopy::of(config)?;
-        if let Some(what) = own.difference(&path, &old, &info)? {
+        let stored = StoredConfig::of(config)?;
+        if let Some(what) = stored.difference(&path, &old, &info)? {
             return Err(Error::Differs { path, what });
         }
-        let was = old.status;
+        let status_at_open = old.status;
         let info = RunInfo {
             threads: info.threads,
             ..old
         };
-        let mut directory = Self::assemble(path, &own, info, lock)?;
-        directory.was = was;
+        let mut directory = Self::assemble(path, &stored, info, lock)?;
+        directory.status_at_open = status_at_open;
         Ok(directory)
     }
 
@@ -98,7 +98,7 @@ impl RunDirectory {
         info: RunInfo,
         fresh: bool,
     ) -> Result<Self> {
-        let own = OwnCopy::of(config)?;
+        let stored = StoredConfig::of(config)?;
         let unwritable = unwritable(&path);
         fs::create_dir_all(&path).map_err(&unwritable)?;
         let lock = Lock::take(&path)?;
@@ -107,9 +107,9 @@ impl RunDirectory {
         if let Some(found) = found.or(path.join(INFO).exists().then_some(INFO)) {
             return Err(exists(path, found));
         }
-        let mut directory = Self::assemble(path.clone(), &own, info, lock)?;
-        let config = [(CONFIG, own.config.to_ron()?)];
-        for (name, text) in own.files.into_iter().chain(config) {
+        let mut directory = Self::assemble(path.clone(), &stored, info, lock)?;
+        let config = [(CONFIG, stored.config.to_ron()?)];
+        for (name, text) in stored.files.into_iter().chain(config) {
             let written = RealDisk.replace(&path.join(name), text.as_bytes());
             written.map_err(&unwritable)?;
         }
@@ -124,11 +124,11 @@ impl RunDirectory {
 
     fn assemble<C: AlgorithmChoice>(
         path: PathBuf,
-        own: &OwnCopy<C>,
+        stored: &StoredConfig<C>,
         info: RunInfo,
         lock: Lock,
     ) -> Result<Self> {
-        let decisive = without_budget(&own.config).to_ron()?;
+        let decisive = without_budget(&stored.config).to_ron()?;
         let run = format!("{decisive}\n{}\n{}\n", info.seed, info.device);
         Ok(Self {
             metrics: MetricsLog::open(&path).map_err(unwritable(&path))?,
@@ -138,21 +138,21 @@ impl RunDirectory {
             info,
             position: Position::default(),
             pace: Pace::new(Duration::ZERO),
-            was: Status::Running,
-            config: own.config.to_ron()?,
+            status_at_open: Status::Running,
+            config: stored.config.to_ron()?,
             _lock: lock,
         })
     }
 }
 
 /// A configuration as a run directory has it: with copies of a robot's files.
-struct OwnCopy<C> {
+struct StoredConfig<C> {
     config: ExperimentConfig<C>,
     /// Names and contents of the copies.
     files: Vec<(&'static str, String)>,
 }
 
-impl<C: AlgorithmChoice> OwnCopy<C> {
+impl<C: AlgorithmChoice> StoredConfig<C> {
     fn of(config: &ExperimentConfig<C>) -> Result<Self> {
         let mut config = config.clone();
         let files = match config.environment.files.take() {
@@ -172,8 +172,8 @@ impl<C: AlgorithmChoice> OwnCopy<C> {
     /// and `new`.
     fn difference(&self, path: &Path, old: &RunInfo, new: &RunInfo) -> Result<Option<String>> {
         let file = path.join(CONFIG);
-        let was = ExperimentConfig::<C>::from_ron(&text::read(&file)?, &file.to_string_lossy())?;
-        if let Some(what) = difference(&was, &self.config)? {
+        let there = ExperimentConfig::<C>::from_ron(&text::read(&file)?, &file.to_string_lossy())?;
+        if let Some(what) = difference(&there, &self.config)? {
             return Ok(Some(what));
         }
         for (name, text) in &self.files {
@@ -193,9 +193,9 @@ impl<C: AlgorithmChoice> OwnCopy<C> {
             ]
         };
         let mut pairs = values(old).into_iter().zip(values(new));
-        let different = pairs.find(|((_, was), (_, now))| was != now);
+        let different = pairs.find(|((_, there), (_, here))| there != here);
         Ok(different
-            .map(|((what, was), (_, now))| format!("the {what} there is {was}, here {now}")))
+            .map(|((what, there), (_, here))| format!("the {what} there is {there}, here {here}")))
     }
 }
 

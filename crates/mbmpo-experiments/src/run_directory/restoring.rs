@@ -8,12 +8,12 @@ use mbmpo_core::Persist;
 use std::io;
 
 impl RunDirectory {
-    /// Restores `algorithm` from the latest whole checkpoint, and cuts the metrics back to there.
-    /// `notice` is told of each damaged checkpoint, for which the one before it is tried. A run
-    /// that ended before its first checkpoint begins anew.
+    /// Restores `algorithm` from the latest intact checkpoint, and cuts the metrics back to there.
+    /// `notice` is called with a warning for each damaged checkpoint, after which the one before it
+    /// is tried. A run that ended before its first checkpoint begins anew.
     ///
     /// # Errors
-    /// When there should be a checkpoint and none is whole, when one is of another configuration or
+    /// When there should be a checkpoint and none is intact, when one is of another configuration or
     /// format, or when one cannot be read.
     pub fn restore(
         &mut self,
@@ -34,7 +34,7 @@ impl RunDirectory {
                 Err(error) => return Err(error),
             }
         }
-        if damage.is_none() && matches!(self.was, Status::Running | Status::Failed) {
+        if damage.is_none() && matches!(self.status_at_open, Status::Running | Status::Failed) {
             match MetricsLog::lines(&self.path) {
                 0 => {}
                 n => notice(&format!(
@@ -76,7 +76,7 @@ impl RunDirectory {
     }
 }
 
-/// Whether an older checkpoint may help.
+/// Whether to try the checkpoint before it.
 fn is_damage(error: &Error) -> bool {
     match error {
         Error::Damaged { .. } => true,
