@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use mbmpo_core::{IterationMetrics, Observer, Phase};
-use mbmpo_experiments::{Progress, Safety, Signals, default_path, suite};
+use mbmpo_experiments::{DeviceKind, Progress, Safety, Signals, default_path, suite};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -76,6 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let options = suite::Options {
         parallel: usize::from(*jobs),
         threads: available_parallelism().map_or(1, usize::from),
+        device: DeviceKind::Cpu,
         out: out.clone(),
         command: std::iter::once("cargo xtask".to_owned())
             .chain(std::env::args().skip(1))

@@ -38,6 +38,10 @@ fn hint(error: &Error) -> Option<String> {
             ));
         }
         Error::NotARun { .. } => "`mbmpo train` makes a run",
+        Error::Incomplete { .. } => "choose another directory with --out, or remove this one",
+        Error::UnknownName { kind: "preset", .. } => {
+            "give a preset of your own as a file: --preset FILE.ron"
+        }
         Error::RunExists { .. } => {
             "go on with it by --resume, choose another directory with --out, or remove it"
         }
@@ -93,7 +97,7 @@ mod tests {
             path: "run/checkpoints".into(),
             what: "it is gone".to_owned(),
         };
-        let cases: [(Error, &[&str]); 12] = [
+        let cases: [(Error, &[&str]); 14] = [
             (Error::NoEnvironment, &["env list", "--robot", "--preset"]),
             (Error::Device { device: "webgpu" }, &["--features webgpu"]),
             (
@@ -102,6 +106,22 @@ mod tests {
                     looked_for: "config.ron".to_owned(),
                 },
                 &["run is not a run", "mbmpo train"],
+            ),
+            (
+                Error::Incomplete {
+                    path: "run".into(),
+                    missing: "run.json",
+                },
+                &["run has files of a run, but no run.json", "--out", "remove"],
+            ),
+            (
+                Error::UnknownName {
+                    kind: "preset",
+                    name: "pape".to_owned(),
+                    nearest: None,
+                    known: vec!["paper".to_owned()],
+                },
+                &["(there are `paper`)", "--preset FILE.ron"],
             ),
             (
                 Error::RunExists {

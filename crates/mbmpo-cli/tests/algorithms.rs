@@ -129,7 +129,8 @@ fn what_does_not_fit_an_algorithm_is_refused() {
         "paper",
     ]);
     assert!(
-        message.contains("there is no preset `paper` (there are `tuned`, `authors`, `FILE.ron`)"),
+        message.contains("there is no preset `paper` (there are `tuned`, `authors`)")
+            && message.contains("--preset FILE.ron"),
         "{message}"
     );
     let set = |setting| refused(&["train", "point-2d", "--algorithm", "ppo", "--set", setting]);
@@ -213,6 +214,8 @@ fn adapting_shows_every_start_beside_one_from_scratch() {
 
     // with a learning rate of 0 the policy is that of the start
     let still = ["--set", "algorithm.learning_rate=0", "--quiet"];
+    // an empty directory is taken
+    fs::create_dir(path("still")).unwrap();
     adapt(&path("still"), &still).unwrap();
     let theta = |run: &str| fs::read(path(run).join("policy.safetensors")).unwrap();
     assert!(theta("still/1-trpo") == theta("trpo"));

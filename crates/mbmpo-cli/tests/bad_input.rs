@@ -112,6 +112,22 @@ fn directory_of_another_run() {
     );
 }
 
+/// Fails when the message about checkpoints without a run does not say what to do.
+#[test]
+fn remains_of_a_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoints = directory.path().join("run/checkpoints");
+    std::fs::create_dir_all(&checkpoints).unwrap();
+    std::fs::write(checkpoints.join("000001.json"), "").unwrap();
+    let arguments = ["train", "point-2d", "--resume", "--out", "run"];
+    let message = refused_in(directory.path(), &arguments);
+    assert!(
+        message.contains("run has files of a run, but no run.json")
+            && message.contains("another directory with --out, or remove this one"),
+        "{message}"
+    );
+}
+
 /// Fails when the message does not say what is missing.
 #[test]
 fn missing_run() {

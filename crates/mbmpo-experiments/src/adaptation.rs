@@ -5,7 +5,7 @@ use crate::checkpoint::Digest;
 use crate::evaluation::{episodes_of, require_fit};
 use crate::figure::{COLORS, Chart, Line, line_chart};
 use crate::overrides::Overridden;
-use crate::run_directory::{Finished, default_path};
+use crate::run_directory::{Finished, default_path, require_no_run};
 use crate::trainer::{drive, with_threads};
 use crate::{
     AlgorithmConfig, AlgorithmKind, DeviceKind, Error, ExperimentConfig, OutOfRange, Progress,
@@ -19,6 +19,9 @@ use mbmpo_policy::{GaussianPolicy, TrainedPolicy};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The file with the learning curves.
+const CURVES: &str = "adaptation.jsonl";
 
 /// The policies to fine-tune, and the settings.
 #[derive(Debug, Clone)]
@@ -76,7 +79,7 @@ struct Start {
 /// on as many real steps. `watch` makes the [`Progress`] of one, from its name and its budget.
 ///
 /// # Errors
-/// When a path is not a run, a policy does not fit the environment or acts without noise, an
+/// When a path is not a run, there is a run in the directory of the results, a policy does not fit the environment or acts without noise, an
 /// override is wrong, the directory cannot be written to, or a run fails.
 pub fn adapt<P: Progress>(
     options: &AdaptationOptions,
@@ -92,11 +95,8 @@ pub fn adapt<P: Progress>(
         let name = format!("{}-adapted-seed{}", name_of(first), options.seed);
         default_path(&name, options.resume)
     });
-    if directory.exists() && !options.resume {
-        return Err(Error::RunExists {
-            path: directory,
-            found: "a directory of that name".to_owned(),
-        });
+    if !options.resume {
+        require_free(&directory)?;
     }
     let mut adapted = Vec::new();
     for (number, start) in starts.into_iter().enumerate() {
@@ -115,6 +115,24 @@ pub fn adapt<P: Progress>(
     };
     adaptation.write()?;
     Ok(adaptation)
+}
+
+/// Requires that there is no run and no adaptation in `directory`, which may exist.
+fn require_free(directory: &Path) -> Result<()> {
+    require_no_run(directory)?;
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut entries: Vec<_> = entries.map(|entry| entry.path()).collect();
+    entries.sort();
+    for entry in entries {
+        require_no_run(&entry)?;
+    }
+    if directory.join(CURVES).exists() {
+        return Err(Error::RunExists {
+            path: directory.to_owned(),
+            found: CURVES.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// The environment of the run, learned by vanilla policy gradient, with every override applied.
@@ -214,8 +232,8 @@ fn fine_tune(
         let environment = config.make_environment()?;
         episodes_of(&policies, config, environment.as_ref(), options.seed)
     })
-    .flatten()?
-    .returns();
+    .flatten();
+    let before = directory.note_failure(before)?.returns();
     drive(
         config.real_steps,
         &mut directory,
@@ -302,7 +320,7 @@ impl Adaptation {
             lines.push('\n');
         }
         let files = [
-            ("adaptation.jsonl", lines),
+            (CURVES, lines),
             ("adaptation.svg", self.figure()),
             ("summary.txt", self.table()),
         ];

@@ -6,8 +6,8 @@ use crate::{Error, Result};
 use mbmpo_baselines::{Acktr, Ddpg, Ppo, Trpo, Vpg};
 use mbmpo_core::{Check, Checker, SavedPolicy, Trainable};
 use mbmpo_meta::{MbMpo, MbMpoConfig};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -110,7 +110,7 @@ macro_rules! algorithms {
             $($(#[$doc])* $algorithm(<$algorithm as Trainable>::Config),)*
         }
 
-        /// The name of an algorithm; by default the first of the list.
+        /// The name of an algorithm; by default the first of the list. Serialized as its name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum AlgorithmKind {
             $($(#[$doc])* $algorithm,)*
@@ -188,6 +188,19 @@ impl FromStr for AlgorithmKind {
 
     fn from_str(name: &str) -> Result<Self> {
         by_name("algorithm", name, Self::ALL, Self::name)
+    }
+}
+
+impl Serialize for AlgorithmKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for AlgorithmKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(D::Error::custom)
     }
 }
 

@@ -93,6 +93,14 @@ pub enum Error {
         /// What is missing.
         looked_for: String,
     },
+    /// A directory with files of a run, but not enough of them to resume it.
+    #[error("{} has files of a run, but no {missing}", path.display())]
+    Incomplete {
+        /// The directory.
+        path: PathBuf,
+        /// The missing file.
+        missing: &'static str,
+    },
     /// A directory that already has a run in it.
     #[error(
         "{} already holds a run (found {found})",

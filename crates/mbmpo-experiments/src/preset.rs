@@ -5,6 +5,7 @@ use crate::environment::check_name;
 use crate::overrides::Overridden;
 use crate::{AlgorithmKind, EnvironmentChoice, Error, ExperimentConfig, OutOfRange, Result, text};
 use mbmpo_core::{Check, Checked};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// An algorithm and a preset.
@@ -17,7 +18,8 @@ use std::path::Path;
 /// let trpo = Selection { algorithm: Some(AlgorithmKind::Trpo), preset: None };
 /// assert_eq!(trpo.label(), "trpo-tuned");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Selection {
     /// Default: MB-MPO, or the algorithm of the preset's file.
     pub algorithm: Option<AlgorithmKind>,
@@ -115,9 +117,7 @@ pub fn source(
         return text::read(Path::new(preset));
     }
     let Some(text) = embedded(&environment, algorithm, preset) else {
-        let mut known = names(algorithm);
-        known.push("FILE.ron");
-        return Err(Error::unknown("preset", preset, &known));
+        return Err(Error::unknown("preset", preset, &names(algorithm)));
     };
     Ok(text.to_owned())
 }

@@ -7,18 +7,21 @@ mod pace;
 mod reading;
 mod restoring;
 
-pub(crate) use layout::INFO;
 pub use layout::default_path;
+pub(crate) use layout::{INFO, require_no_run};
 pub use metrics_log::{parse_metrics, read_metrics};
+pub(crate) use opening::require_same;
 pub(crate) use reading::Finished;
 
 use crate::checkpoint::{Checkpoints, Digest, FORMAT, Manifest};
 use crate::disk::{Disk, RealDisk, temporary};
 use crate::lock::Lock;
 use crate::position::Position;
-use crate::{Error, ExperimentConfig, Result, RunInfo, Status, learning_curve};
+use crate::{
+    AlgorithmChoice, Error, ExperimentConfig, OutOfRange, Result, RunInfo, Status, learning_curve,
+};
 use layout::{CONFIG, CURVE, METRICS, POLICY, copied_files};
-use mbmpo_core::{IterationMetrics, Persist, SavedPolicy, State};
+use mbmpo_core::{Check, IterationMetrics, Persist, SavedPolicy, State};
 use mbmpo_envs::Simulated;
 use metrics_log::MetricsLog;
 use pace::Pace;
@@ -27,7 +30,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The directory of a run: `config.ron` (resolved), `run.json`, and, after each iteration,
+/// The directory of a run: `config.ron` (the configuration with every override), `run.json`, and, after each iteration,
 /// `metrics.jsonl`, `policy.safetensors` and `learning_curve.svg`; in `checkpoints` the state from
 /// which it can be resumed, see [`checkpoint`](crate::checkpoint). With a user's robot also
 /// `robot.xml` and `task.ron`, copies of its files as they were when the run began, which the run
@@ -58,15 +61,30 @@ impl RunDirectory {
         &self.path
     }
 
-    /// The environment of the run, with its copies of a robot's files.
-    pub(crate) fn environment<C>(
+    /// The environment of the run, with its copies of a robot's files. Checks the configuration with
+    /// the horizon of that environment where it has none.
+    pub(crate) fn environment<C: AlgorithmChoice>(
         &self,
         config: &ExperimentConfig<C>,
     ) -> Result<Box<dyn Simulated>> {
-        let mut environment = config.environment.clone();
-        let files = environment.files.take();
-        environment.files = files.map(|_| copied_files().within(&self.path));
-        environment.make()
+        let mut config = config.clone();
+        let files = config.environment.files.take();
+        config.environment.files = files.map(|_| copied_files().within(&self.path));
+        let environment = config.environment.make()?;
+        config.horizon.get_or_insert(environment.horizon());
+        let origin = self.path.join(CONFIG).display().to_string();
+        let place = |wrong| Error::Invalid(OutOfRange::all(&origin, wrong));
+        config.check().map_err(place)?;
+        Ok(environment)
+    }
+
+    /// The outcome; a failure is noted in `run.json`.
+    pub(crate) fn note_failure<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        if let Err(error) = &outcome {
+            // the reason of the failure matters more than that it could not be noted
+            let _ = self.finish(Err(error));
+        }
+        outcome
     }
 
     /// The contents of `run.json`.

@@ -1,23 +1,25 @@
 //! Several experiments with several seeds, and a table of their results.
 //!
-//! A [`plan`] is a list of [`Job`]s. The directory of a job follows from the job, any process can
-//! [run](Job::run) any job, and [`gather`] reads nothing but the directories, so the jobs of a plan
-//! may run on several machines that share a disk. [`run_suite`] runs all of them in this process.
+//! A [`plan`] is a list of [`Job`]s, which can be written to a file. The directory of a job follows
+//! from the job, any process can [run](Job::run) any job, and [`gather`] reads nothing but the
+//! directories, so the jobs of a plan may run on several machines that share a disk. [`run_suite`] runs all of them in this process.
 
+use crate::run_directory::{require_no_run, require_same};
 use crate::{
     DeviceKind, Error, ExperimentConfig, Progress, Result, RunDirectory, RunInfo, Safety,
     Selection, Status, preset, read_metrics, run, text,
 };
 use mbmpo_core::Checked;
 use mbmpo_core::statistics::{deviation, mean};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// An experiment of a suite.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Name of the environment.
     pub environment: String,
@@ -28,7 +30,8 @@ pub struct Entry {
 }
 
 /// An experiment with a seed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Job {
     /// The experiment.
     pub entry: Entry,
@@ -43,6 +46,8 @@ pub struct Options {
     pub parallel: usize,
     /// Number of threads of all of them together.
     pub threads: usize,
+    /// Device of the tensors.
+    pub device: DeviceKind,
     /// Directory of the results; made where it does not exist.
     pub out: PathBuf,
     /// For `run.json`.
@@ -136,18 +141,18 @@ pub fn plan(entries: &[Entry], seeds: &[u64]) -> Result<Vec<Job>> {
 /// its name and its budget.
 ///
 /// # Errors
-/// When the directory of a job exists already and `options.resume` is not set, a file cannot be
-/// written, or a run fails; the others are still run, unless one was asked to stop.
+/// When there is a run in the directory of a job and `options.resume` is not set, a run fails (the
+/// others are still run, unless one was asked to stop), or as [`gather`]. The failure of a run comes
+/// before an error of [`gather`].
 pub fn run_suite<P: Progress>(
     plan: &[Job],
     options: &Options,
     watch: impl Fn(&str, usize) -> P + Sync,
 ) -> Result<Vec<Row>> {
     let out = &options.out;
-    for path in plan.iter().map(|job| job.directory(out)) {
-        if path.exists() && !options.resume {
-            let found = "a directory of that name".to_owned();
-            return Err(Error::RunExists { path, found });
+    if !options.resume {
+        for job in plan {
+            require_no_run(&job.directory(out))?;
         }
     }
     fs::create_dir_all(out).map_err(|source| Error::Unwritable {
@@ -155,12 +160,12 @@ pub fn run_suite<P: Progress>(
         source,
     })?;
     let mut failures = run_all(plan, options, watch);
-    let rows = gather(plan, out)?;
+    let rows = gather(plan, out);
     // an interruption is reported first, as it explains that jobs are missing
     failures.sort_by_key(|error| !matches!(error, Error::Interrupted { .. }));
     match failures.into_iter().next() {
         Some(error) => Err(error),
-        None => Ok(rows),
+        None => rows,
     }
 }
 
@@ -205,7 +210,7 @@ fn run_all<P: Progress>(
 /// object a run) and `summary.txt` (the table). There is one row for each experiment.
 ///
 /// # Errors
-/// When a file cannot be read or written.
+/// Those of [`Job::result`], and when a file cannot be written.
 pub fn gather(plan: &[Job], out: &Path) -> Result<Vec<Row>> {
     let (mut lines, mut groups) = (String::new(), Vec::<(&Entry, Vec<RunResult>)>::new());
     for job in plan {
@@ -287,7 +292,7 @@ impl Job {
             &self.entry.environment,
             &self.entry.label(),
             self.seed,
-            DeviceKind::Cpu,
+            options.device,
             threads,
             &options.command,
         );
@@ -301,15 +306,25 @@ impl Job {
     /// The result of the job; nothing where it is not finished.
     ///
     /// # Errors
-    /// When a file of its directory cannot be read.
+    /// When the preset cannot be resolved, a file of the directory cannot be read, or the run there
+    /// has another configuration (but for the budget of real steps) or seed.
     pub fn result(&self, out: &Path) -> Result<Option<RunResult>> {
         let directory = self.directory(out);
         let Some(info) = RunInfo::of(&directory)? else {
             return Ok(None);
         };
+        // the metrics of a run that was killed may end within a line
+        if info.status != Status::Finished {
+            return Ok(None);
+        }
+        let wanted = RunInfo {
+            seed: self.seed,
+            start: None,
+            ..info.clone()
+        };
+        require_same(&directory, &info, &self.entry.config()?, &wanted)?;
         let metrics = read_metrics(&directory)?;
-        let last = metrics.last().filter(|_| info.status == Status::Finished);
-        Ok(last.map(|last| RunResult {
+        Ok(metrics.last().map(|last| RunResult {
             environment: info.environment,
             preset: info.preset,
             seed: info.seed,

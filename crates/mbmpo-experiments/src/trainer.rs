@@ -164,20 +164,16 @@ fn interruption(signal: i32, directory: &RunDirectory) -> Error {
 /// the number of threads that its `run.json` names, and notes there how it ended.
 ///
 /// # Errors
-/// When training fails or a file cannot be written.
+/// When a value is out of range with the length of the environment's episodes, training fails, or a
+/// file cannot be written.
 pub fn run<C: AlgorithmChoice>(
     config: &Checked<ExperimentConfig<C>>,
     directory: &mut RunDirectory,
     safety: Safety,
     progress: &mut dyn Progress,
 ) -> Result<IterationMetrics> {
-    let environment = match directory.environment(config) {
-        Ok(environment) => environment,
-        Err(error) => {
-            directory.finish(Err(&error))?;
-            return Err(error);
-        }
-    };
+    let environment = directory.environment(config);
+    let environment = directory.note_failure(environment)?;
     config.algorithm.visit(Run {
         setup: config.setup(environment, directory.info().seed),
         real_steps: config.real_steps,
@@ -203,9 +199,6 @@ impl AlgorithmVisitor for Run<'_> {
         let setup = self.setup;
         let build = |device: &Device| {
             let config = config.clone().check().map_err(mbmpo_core::Error::from)?;
-            config
-                .check_with(|config, checker| A::inspect_horizon(config, setup.horizon, checker))
-                .map_err(mbmpo_core::Error::from)?;
             Ok(A::build(config, setup, device)?)
         };
         drive(

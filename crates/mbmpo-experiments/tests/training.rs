@@ -8,8 +8,8 @@ use mbmpo_core::{
     Streams,
 };
 use mbmpo_experiments::{
-    ATTEMPTS, DeviceKind, Error, OnNan, Progress, RunDirectory, RunInfo, Safety, Status, preset,
-    read_metrics, train,
+    ATTEMPTS, AdaptationOptions, DeviceKind, Error, OnNan, Progress, RunDirectory, RunInfo, Safety,
+    Status, adapt, preset, read_metrics, run, train,
 };
 use mbmpo_policy::{GaussianMlp, GaussianPolicy, PolicyConfig};
 use std::path::Path;
@@ -171,6 +171,66 @@ fn a_failure_keeps_the_iterations_before_it() {
     let info = status(parent.path());
     assert_eq!(info.status, Status::Failed);
     assert!(info.error.unwrap().contains("the loss is not finite"));
+}
+
+/// A configuration without a horizon is valid on its own. Fails when it is not checked with the
+/// length of the environment's episodes before the run, or the failure is not noted.
+#[test]
+fn a_run_checks_the_horizon_of_its_environment() {
+    let parent = tempfile::tempdir().unwrap();
+    let config = preset::resolve("half-cheetah", "quick", &[]).unwrap();
+    let mut config = config.into_inner();
+    config.horizon = None;
+    config.evaluation_episodes = 100_000;
+    let config = config.check().unwrap();
+    let info = RunInfo::begin("half-cheetah", "quick", 7, DeviceKind::Cpu, 1, &[]);
+    let mut directory = RunDirectory::create(Some(parent.path()), &config, info).unwrap();
+    let error = run(&config, &mut directory, Safety::default(), &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
+    let message = error.to_string();
+    assert!(
+        message.contains("config.ron: `evaluation_episodes`"),
+        "{message}"
+    );
+    let info = status(parent.path());
+    assert_eq!(info.status, Status::Failed);
+    assert!(info.error.unwrap().contains("`evaluation_episodes`"));
+}
+
+/// Fails when an error before the first update of a fine-tuning leaves its status at running.
+#[test]
+fn a_failure_before_the_first_update_is_noted() {
+    let absent = |device: &DeviceKind| device.device().is_err();
+    let Some(device) = DeviceKind::ALL.into_iter().find(absent) else {
+        return;
+    };
+    let parent = tempfile::tempdir().unwrap();
+    let [trained, out] = ["trained", "out"].map(|name| parent.path().join(name));
+    let mut idle = Idle::failing(usize::MAX / 4, 0);
+    let mut directory = create(&trained).unwrap();
+    train(
+        &mut idle,
+        10,
+        &mut directory,
+        Safety::default(),
+        &mut Silent,
+    )
+    .unwrap();
+    let options = AdaptationOptions {
+        runs: vec![trained],
+        steps: Some(60),
+        overrides: vec![],
+        seed: 1,
+        device,
+        threads: 1,
+        out: Some(out.clone()),
+        command: vec![],
+        resume: false,
+        safety: Safety::default(),
+    };
+    let error = adapt(&options, |_, _| Silent).unwrap_err();
+    assert!(matches!(error, Error::Device { .. }), "{error}");
+    assert_eq!(status(&out.join("1-trained")).status, Status::Failed);
 }
 
 /// Collects the notices, and stops the run after some parts.

@@ -1,6 +1,6 @@
 //! The names of the files in a run directory, and of run directories.
 
-use crate::RobotFiles;
+use crate::{Error, Result, RobotFiles};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,17 @@ pub(super) fn found_in(path: &Path) -> Option<&'static str> {
         CHECKPOINTS,
     ];
     ours.into_iter().find(|name| path.join(name).exists())
+}
+
+/// Requires that there is no run in `path`, which may exist.
+pub(crate) fn require_no_run(path: &Path) -> Result<()> {
+    match found_in(path) {
+        Some(found) => Err(Error::RunExists {
+            path: path.to_owned(),
+            found: found.to_owned(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The copies of a robot's files, relative to the run directory.

@@ -1,6 +1,8 @@
 //! Making a run directory, and resuming a run.
 
-use super::layout::{CHECKPOINTS, CONFIG, INFO, ROBOT, TASK, copied_files, default_path, found_in};
+use super::layout::{
+    CHECKPOINTS, CONFIG, INFO, ROBOT, TASK, copied_files, default_path, require_no_run,
+};
 use super::{MetricsLog, Pace, RunDirectory};
 use crate::checkpoint::{Checkpoints, Digest};
 use crate::difference::{difference, without_budget};
@@ -43,9 +45,7 @@ impl RunDirectory {
         info: RunInfo,
     ) -> Result<Self> {
         let path = path.map_or_else(|| default_path(&info.label(), false), Path::to_owned);
-        if let Some(found) = found_in(&path) {
-            return Err(exists(path, found));
-        }
+        require_no_run(&path)?;
         Self::begin(path, config, info, true)
     }
 
@@ -68,18 +68,16 @@ impl RunDirectory {
             return if empty {
                 Self::begin(path, config, info, false)
             } else {
-                Err(Error::NotARun {
+                Err(Error::Incomplete {
                     path,
-                    looked_for: INFO.to_owned(),
+                    missing: INFO,
                 })
             };
         }
         let lock = Lock::take(&path)?;
         let old = RunInfo::read(&path.join(INFO))?;
+        require_same(&path, &old, config, &info)?;
         let stored = StoredConfig::of(config)?;
-        if let Some(what) = stored.difference(&path, &old, &info)? {
-            return Err(Error::Differs { path, what });
-        }
         let status_at_open = old.status;
         let info = RunInfo {
             threads: info.threads,
@@ -103,9 +101,8 @@ impl RunDirectory {
         fs::create_dir_all(&path).map_err(&unwritable)?;
         let lock = Lock::take(&path)?;
         // files that another process made before this one had the lock
-        let found = if fresh { found_in(&path) } else { None };
-        if let Some(found) = found.or(path.join(INFO).exists().then_some(INFO)) {
-            return Err(exists(path, found));
+        if fresh || path.join(INFO).exists() {
+            require_no_run(&path)?;
         }
         let mut directory = Self::assemble(path.clone(), &stored, info, lock)?;
         let config = [(CONFIG, stored.config.to_ron()?)];
@@ -142,6 +139,23 @@ impl RunDirectory {
             config: stored.config.to_ron()?,
             _lock: lock,
         })
+    }
+}
+
+/// Requires that the run in `path`, whose `run.json` is `old`, is the one of `config` and `new`: the
+/// same configuration (but for the budget of real steps), seed, device and start.
+pub(crate) fn require_same<C: AlgorithmChoice>(
+    path: &Path,
+    old: &RunInfo,
+    config: &Checked<ExperimentConfig<C>>,
+    new: &RunInfo,
+) -> Result<()> {
+    match StoredConfig::of(config)?.difference(path, old, new)? {
+        Some(what) => Err(Error::Differs {
+            path: path.to_owned(),
+            what,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -196,13 +210,6 @@ impl<C: AlgorithmChoice> StoredConfig<C> {
         let different = pairs.find(|((_, there), (_, here))| there != here);
         Ok(different
             .map(|((what, there), (_, here))| format!("the {what} there is {there}, here {here}")))
-    }
-}
-
-fn exists(path: PathBuf, found: &str) -> Error {
-    Error::RunExists {
-        path,
-        found: found.to_owned(),
     }
 }
 
