@@ -2,7 +2,8 @@
 //!
 //! A [`plan`] is a list of [`Job`]s, which can be written to a file. The directory of a job follows
 //! from the job, any process can [run](Job::run) any job, and [`gather`] reads nothing but the
-//! directories, so the jobs of a plan may run on several machines that share a disk. [`run_suite`] runs all of them in this process.
+//! directories, so the jobs of a plan may run on several machines that share a disk. [`run_suite`]
+//! runs all of them in this process.
 
 use crate::run_directory::{require_no_run, require_same};
 use crate::{
@@ -142,8 +143,8 @@ pub fn plan(entries: &[Entry], seeds: &[u64]) -> Result<Vec<Job>> {
 ///
 /// # Errors
 /// When there is a run in the directory of a job and `options.resume` is not set, a run fails (the
-/// others are still run, unless one was asked to stop), or as [`gather`]. The failure of a run comes
-/// before an error of [`gather`].
+/// others are still run, unless one was asked to stop), or those of [`gather`], after the failures
+/// of runs.
 pub fn run_suite<P: Progress>(
     plan: &[Job],
     options: &Options,
