@@ -79,8 +79,9 @@ struct Start {
 /// on as many real steps. `watch` makes the [`Progress`] of one, from its name and its budget.
 ///
 /// # Errors
-/// When a path is not a run, there is a run in the directory of the results, a policy does not fit the environment or acts without noise, an
-/// override is wrong, the directory cannot be written to, or a run fails.
+/// When a path is not a run, there is a run in the directory of the results, a policy does not fit
+/// the environment or acts without noise, an override is wrong, the directory cannot be written to,
+/// or a run fails.
 pub fn adapt<P: Progress>(
     options: &AdaptationOptions,
     watch: impl Fn(&str, usize) -> P,

@@ -10,8 +10,8 @@ use mbmpo_envs::{CheckOutcome, CheckReport, Simulated};
 /// Largest difference between the rewards on slices and on tensors, relative to 1 + |reward|.
 const TOLERANCE: f32 = 1e-5;
 
-/// The checks of [`mbmpo_envs::check_contract`], and whether reward and termination are the same on slices,
-/// as the environment evaluates them, and on tensors, as imagination does.
+/// The checks of [`mbmpo_envs::check_contract`], and whether reward and termination are the same on
+/// slices, as the environment evaluates them, and on tensors, as imagination does.
 ///
 /// # Errors
 /// When the backend of the CPU is not compiled in.

@@ -30,11 +30,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The directory of a run: `config.ron` (the configuration with every override), `run.json`, and, after each iteration,
-/// `metrics.jsonl`, `policy.safetensors` and `learning_curve.svg`; in `checkpoints` the state from
-/// which it can be resumed, see [`checkpoint`](crate::checkpoint). With a user's robot also
-/// `robot.xml` and `task.ron`, copies of its files as they were when the run began, which the run
-/// uses. One process at a time can work on it.
+/// The directory of a run: `config.ron` (the configuration with every override), `run.json`, and,
+/// after each iteration, `metrics.jsonl`, `policy.safetensors` and `learning_curve.svg`; in
+/// `checkpoints` the state from which it can be resumed, see [`checkpoint`](crate::checkpoint).
+/// With a user's robot also `robot.xml` and `task.ron`, copies of its files as they were when the
+/// run began, which the run uses. One process at a time can work on it.
 ///
 /// `policy.safetensors` has the bytes of [`SavedPolicy::to_bytes`]; the networks of this workspace,
 /// and whatever else is saved as named arrays, are safetensors.
@@ -61,8 +61,8 @@ impl RunDirectory {
         &self.path
     }
 
-    /// The environment of the run, with its copies of a robot's files. Checks the configuration with
-    /// the horizon of that environment where it has none.
+    /// The environment of the run, with its copies of a robot's files. Checks the configuration
+    /// with the horizon of that environment where it has none.
     pub(crate) fn environment<C: AlgorithmChoice>(
         &self,
         config: &ExperimentConfig<C>,

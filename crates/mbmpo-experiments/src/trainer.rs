@@ -75,7 +75,8 @@ pub fn train<A: Algorithm>(
             directory.save(algorithm)?;
             return Err(interruption(signal, directory));
         }
-        // with a rollback only between iterations: a restart must begin from the same rollback state
+        // with a rollback only between iterations: a restart must begin from the same rollback
+        // state
         let may_save = rollback.is_none() || directory.position().parts == 0;
         if may_save && directory.is_due(safety.checkpoint_seconds) {
             directory.save(algorithm)?;
@@ -114,8 +115,8 @@ impl Rollback {
         Ok(())
     }
 
-    /// Goes back, changes the random numbers and saves, so that the number of the attempt survives a
-    /// restart.
+    /// Goes back, changes the random numbers and saves, so that the number of the attempt survives
+    /// a restart.
     fn retry(
         &mut self,
         error: &mbmpo_core::Error,

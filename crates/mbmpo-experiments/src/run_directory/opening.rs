@@ -142,8 +142,8 @@ impl RunDirectory {
     }
 }
 
-/// Requires that the run in `path`, whose `run.json` is `old`, is the one of `config` and `new`: the
-/// same configuration (but for the budget of real steps), seed, device and start.
+/// Requires that the run in `path`, whose `run.json` is `old`, is the one of `config` and `new`:
+/// the same configuration (but for the budget of real steps), seed, device and start.
 pub(crate) fn require_same<C: AlgorithmChoice>(
     path: &Path,
     old: &RunInfo,

@@ -13,8 +13,8 @@ impl RunDirectory {
     /// is tried. A run that ended before its first checkpoint begins anew.
     ///
     /// # Errors
-    /// When there should be a checkpoint and none is intact, when one is of another configuration or
-    /// format, or when one cannot be read.
+    /// When there should be a checkpoint and none is intact, when one is of another configuration
+    /// or format, or when one cannot be read.
     pub fn restore(
         &mut self,
         algorithm: &mut impl Persist,
