@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Everything that decides the numbers of a run, apart from its seed. `C` is [`AlgorithmConfig`],
-/// or the configuration of an algorithm in another crate.
+/// or the configuration of an algorithm in another crate. There is no default: presets
+/// name an environment or leave it to the user.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentConfig<C = AlgorithmConfig> {

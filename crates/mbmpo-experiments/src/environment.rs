@@ -9,7 +9,8 @@ use mbmpo_envs::{
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The environment of an experiment.
+/// The environment of an experiment. There is no default:
+/// the user names the environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnvironmentConfig {
