@@ -11,7 +11,7 @@ use std::time::Instant;
 /// Control steps in a sequence.
 const STEPS: usize = 1000;
 
-/// The results of [`check`].
+/// The results of [`check_contract`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckReport {
     /// Name of the environment.
