@@ -80,7 +80,7 @@ pub enum Error {
     #[error("{0}")]
     Mismatch(String),
     /// A device whose backend is not compiled in.
-    #[error("device `{device}` is not in this build: its Cargo feature, of the same name, is off")]
+    #[error("device `{device}` is not in this build: it needs the Cargo feature `{device}`")]
     Device {
         /// Its name, which is also the name of the Cargo feature.
         device: &'static str,

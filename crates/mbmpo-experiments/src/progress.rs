@@ -5,7 +5,7 @@ pub trait Progress: Observer + Send {
     /// An iteration is done.
     fn iteration(&mut self, metrics: &IterationMetrics);
 
-    /// The run goes on from a checkpoint, after so many real steps.
+    /// The run goes on from a checkpoint, after `real_steps` real steps.
     fn resumed(&mut self, _real_steps: usize) {}
 
     /// A warning; the run goes on.

@@ -165,7 +165,7 @@ fn no_intact_checkpoint_is_an_error() {
     assert_eq!(metrics.lines().count(), 2);
 }
 
-/// Fails when a run whose checkpoints were removed begins anew, which would lose its metrics.
+/// Fails when a run whose checkpoints were removed starts again, which would lose its metrics.
 #[test]
 fn a_finished_run_is_not_begun_again() {
     let parent = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use std::io;
 impl RunDirectory {
     /// Restores `algorithm` from the latest intact checkpoint, and cuts the metrics back to there.
     /// `notice` is called with a warning for each damaged checkpoint, after which the one before it
-    /// is tried. A run that ended before its first checkpoint begins anew.
+    /// is tried. A run that ended before its first checkpoint starts again from the beginning.
     ///
     /// # Errors
     /// When there should be a checkpoint and none is intact, when one is of another configuration
