@@ -300,3 +300,41 @@ fn imagination_needs_a_task() {
     let error = MbMpo::new(config, setup, &Device::flex()).err().unwrap();
     assert!(error.to_string().contains("needs a task"), "{error}");
 }
+
+/// Fails when the limits on memory are those of `config.ensemble`, which another model replaces.
+#[test]
+fn limits_are_those_of_the_model_in_use() {
+    let config = MbMpoConfig {
+        imagined_rollouts_per_task: 1000,
+        ..config()
+    };
+    let with = |members| {
+        let config = MbMpoConfig {
+            ensemble: EnsembleConfig {
+                members,
+                ..config.ensemble.clone()
+            },
+            ..config.clone()
+        };
+        let model = Gain { gain: 0.0 };
+        let setup = Setup {
+            horizon: 1000,
+            ..setup(point(), 5)
+        };
+        MbMpo::with_model(config.check().unwrap(), model, setup, &Device::flex())
+    };
+    // two members with two tasks each: 4,000,000 steps; a thousand members would have 2e9
+    assert!(with(1000).is_ok());
+    let config = MbMpoConfig {
+        imagined_rollouts_per_task: 3000,
+        ..config.clone()
+    };
+    let model = Gain { gain: 0.0 };
+    let setup = Setup {
+        horizon: 1000,
+        ..setup(point(), 5)
+    };
+    let error = MbMpo::with_model(config.check().unwrap(), model, setup, &Device::flex());
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("imagined_rollouts_per_task"), "{error}");
+}

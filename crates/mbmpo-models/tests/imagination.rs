@@ -351,3 +351,29 @@ fn a_failing_model_is_an_error() {
         assert!(error.contains(message), "{error}");
     }
 }
+
+/// Fails when nothing to imagine causes a panic or an endless loop.
+#[test]
+fn nothing_to_imagine_is_an_error() {
+    let task = task(vec![]);
+    for (horizon, rollouts) in [(0, 1), (1, 0)] {
+        let imagination = Imagination {
+            task: &task,
+            horizon,
+            rollouts,
+            observation_clip: 1.0,
+            device: &Device::flex(),
+        };
+        let stream = || Streams::new(0).stream(Purpose::Test, 0, 0);
+        let randomness = Randomness {
+            starts: stream(),
+            actions: stream(),
+            steps: stream(),
+        };
+        let actor = &mut Counting::default();
+        let members = Members::One(0);
+        let paths = imagination.rollouts(&Linear, members, actor, &mut Starts, randomness);
+        let error = paths.unwrap_err().to_string();
+        assert!(error.contains("at least one rollout"), "{error}");
+    }
+}
