@@ -407,9 +407,8 @@ impl Algorithm for Ddpg {
             policy_kl: None,
             critic_loss: Some(mean(&errors)),
         };
-        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self.experience.report(&policy, &[0.0])?;
+        let metrics = self.experience.report(&policy, &[0.0], observer)?;
         Ok(Some(IterationMetrics {
             model_free: Some(learned),
             ..metrics

@@ -152,9 +152,8 @@ impl Algorithm for Ppo {
         let kl = samples.surrogate(&old_policy).mean_kl(&self.theta)?;
         self.experience.seconds_mut().add_since("update", start);
 
-        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self.experience.report(&policy, &policy.std())?;
+        let metrics = self.experience.report(&policy, &policy.std(), observer)?;
         Ok(Some(IterationMetrics {
             model_free: Some(ModelFreeMetrics {
                 return_collect_mean,

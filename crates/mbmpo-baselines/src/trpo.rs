@@ -201,9 +201,8 @@ impl Algorithm for Trpo {
             policy_kl: Some(outcome.kl),
             critic_loss,
         };
-        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self.experience.report(&policy, &policy.std())?;
+        let metrics = self.experience.report(&policy, &policy.std(), observer)?;
         Ok(Some(IterationMetrics {
             model_free: Some(learned),
             ..metrics

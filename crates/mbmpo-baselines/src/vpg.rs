@@ -140,9 +140,8 @@ impl Algorithm for Vpg {
             policy_kl: Some(kl),
             critic_loss: None,
         };
-        observer.at(Phase::Evaluate, 0, 0);
         let policy = self.policy();
-        let metrics = self.experience.report(&policy, &policy.std())?;
+        let metrics = self.experience.report(&policy, &policy.std(), observer)?;
         Ok(Some(IterationMetrics {
             model_free: Some(learned),
             ..metrics

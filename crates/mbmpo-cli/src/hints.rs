@@ -118,7 +118,6 @@ mod tests {
                 Error::UnknownName {
                     kind: "preset",
                     name: "pape".to_owned(),
-                    nearest: None,
                     known: vec!["paper".to_owned()],
                 },
                 &["(there are `paper`)", "--preset FILE.ron"],

@@ -65,11 +65,8 @@ pub trait Check: Sized {
     fn check(self) -> Result<Checked<Self>, Violations> {
         let mut checker = Checker::default();
         self.inspect(&mut checker);
-        if checker.violations.is_empty() {
-            Ok(Checked(self))
-        } else {
-            Err(Violations(checker.violations))
-        }
+        checker.finish()?;
+        Ok(Checked(self))
     }
 }
 
@@ -98,11 +95,7 @@ impl<T> Checked<T> {
     pub fn check_with(&self, inspect: impl FnOnce(&T, &mut Checker)) -> Result<(), Violations> {
         let mut checker = Checker::default();
         inspect(&self.0, &mut checker);
-        if checker.violations.is_empty() {
-            Ok(())
-        } else {
-            Err(Violations(checker.violations))
-        }
+        checker.finish()
     }
 
     /// A part of the parameters, which is checked because [`Checker::nested`] inspected it.
@@ -200,6 +193,14 @@ impl Checker {
         self.path.push(key.to_owned());
         parameters.inspect(self);
         self.path.pop();
+    }
+
+    fn finish(self) -> Result<(), Violations> {
+        if self.violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Violations(self.violations))
+        }
     }
 
     fn refuse(&mut self, key: &str, value: impl fmt::Display, allowed: &str) {

@@ -1,8 +1,8 @@
 use crate::collect::{Plan, collect, collect_batch};
 use crate::statistics::{deviation, mean};
 use crate::{
-    Archive, Environment, Error, IterationMetrics, Persist, Policy, Purpose, Result, Seconds,
-    Streams, Task, Tasked, Trajectories,
+    Archive, Environment, Error, IterationMetrics, Observer, Persist, Phase, Policy, Purpose,
+    Result, Seconds, Streams, Task, Tasked, Trajectories,
 };
 use std::time::Instant;
 
@@ -170,7 +170,13 @@ impl Experience {
     ///
     /// # Errors
     /// When the simulation diverges.
-    pub fn report(&mut self, policy: &dyn Policy, std: &[f32]) -> Result<IterationMetrics> {
+    pub fn report(
+        &mut self,
+        policy: &dyn Policy,
+        std: &[f32],
+        observer: &mut dyn Observer,
+    ) -> Result<IterationMetrics> {
+        observer.at(Phase::Evaluate, 0, 0);
         let policies = vec![policy; self.evaluation_episodes];
         let episodes = self.evaluate(&policies, self.iteration as u64)?;
         Ok(self.close(&episodes, std))

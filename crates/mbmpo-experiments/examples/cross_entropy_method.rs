@@ -125,7 +125,7 @@ impl Algorithm for CrossEntropy {
         }
         self.returns.clear();
         let std = vec![0.0; self.experience.dims().1];
-        let metrics = self.experience.report(&self.policy(), &std)?;
+        let metrics = self.experience.report(&self.policy(), &std, observer)?;
         let own = [("parameter_std", mean(&self.std))].into();
         Ok(Some(IterationMetrics { own, ..metrics }))
     }

@@ -1,5 +1,5 @@
 use crate::position::Position;
-use mbmpo_core::{InvalidValue, Violations, nearest};
+use mbmpo_core::{InvalidValue, Violations, unknown_name};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -9,18 +9,12 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// An unknown name.
-    #[error(
-        "there is no {kind} `{name}`{} (there are {})",
-        hint(nearest),
-        list(known)
-    )]
+    #[error("{}", unknown_name(kind, name, known.iter().map(String::as_str)))]
     UnknownName {
         /// The kind of thing that it should name.
         kind: &'static str,
         /// The name.
         name: String,
-        /// The most similar one that exists.
-        nearest: Option<String>,
         /// All names that exist.
         known: Vec<String>,
     },
@@ -304,7 +298,6 @@ impl Error {
         Self::UnknownName {
             kind,
             name: name.to_owned(),
-            nearest: nearest(name, known.iter().copied()).map(str::to_owned),
             known: known.iter().map(|&name| name.to_owned()).collect(),
         }
     }
@@ -366,19 +359,7 @@ fn after_failure(attempts: usize, kept: &Option<PathBuf>) -> impl fmt::Display {
     }
 }
 
-fn hint(nearest: &Option<String>) -> impl fmt::Display {
-    match nearest {
-        Some(name) => format!(", did you mean `{name}`?"),
-        None => String::new(),
-    }
-}
-
 fn lines(values: &[OutOfRange]) -> impl fmt::Display {
     let lines: Vec<_> = values.iter().map(OutOfRange::to_string).collect();
     lines.join("\n")
-}
-
-fn list(names: &[String]) -> impl fmt::Display {
-    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
 }

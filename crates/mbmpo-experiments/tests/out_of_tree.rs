@@ -208,7 +208,7 @@ struct Planning {
 impl Algorithm for Planning {
     type Policy = Planner;
 
-    fn advance(&mut self, _observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
+    fn advance(&mut self, observer: &mut dyn Observer) -> Result<Option<IterationMetrics>> {
         let random = UniformPolicy {
             action_dim: self.experience.dims().1,
         };
@@ -221,7 +221,9 @@ impl Algorithm for Planning {
         }
         self.gain = above / below;
         let policy = self.policy();
-        self.experience.report(&policy, &[0.0; 2]).map(Some)
+        self.experience
+            .report(&policy, &[0.0; 2], observer)
+            .map(Some)
     }
 
     fn reseed(&mut self) {
