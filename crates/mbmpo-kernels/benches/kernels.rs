@@ -3,7 +3,9 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use mbmpo_kernels::{Panels, Strips, add_transposed_product, tanh, vectorized};
+use mbmpo_kernels::{
+    GROUP, Panels, add_transposed_product, product, tanh, transposed_product, vectorized,
+};
 
 fn main() {
     divan::main();
@@ -13,35 +15,56 @@ fn matrix(rows: usize, columns: usize) -> Vec<f32> {
     (0..rows * columns).map(|i| (i % 7) as f32 - 3.0).collect()
 }
 
-/// [rows x depth] x [depth x columns] with the right factor packed beforehand; items are
-/// floating-point operations.
-#[divan::bench(args = [[500, 512, 512], [50, 512, 512], [25, 512, 512], [500, 23, 512], [500, 512, 17], [1000, 32, 32], [1000, 17, 32], [1000, 32, 6]])]
-fn product(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
-    let (a, b) = (matrix(rows, depth), matrix(depth, columns));
+fn panels(rows: usize, columns: usize) -> Panels {
     let mut panels = Panels::default();
-    panels.pack(columns, [&b[..]]);
-    let mut c = vec![0.0; rows * columns];
-    bencher
-        .counter(ItemsCount::new(2 * rows * depth * columns))
-        .bench_local(|| panels.product(black_box(&a), &mut c, |_, _| {}));
+    panels.pack(columns, [&matrix(rows, columns)[..]]);
+    panels
 }
 
-/// The gradient of weights in a training step: activations and deltas are packed first.
-#[divan::bench(args = [[500, 512, 512], [500, 23, 512], [500, 512, 17], [250, 32, 32]])]
-fn transposed_product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
-    let (a, b) = (matrix(rows, inputs), matrix(rows, outputs));
-    let (mut strips, mut panels) = (Strips::default(), Panels::default());
-    let mut c = vec![0.0; inputs * outputs];
+/// [rows x depth] x [depth x columns], all in panels; items are floating-point operations.
+#[divan::bench(args = [[500, 512, 512], [126, 512, 512], [36, 512, 512], [126, 23, 512], [126, 512, 17]])]
+fn in_panels(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
+    let (a, b, mut c) = (
+        panels(rows, depth),
+        panels(depth, columns),
+        panels(rows, columns),
+    );
     bencher
-        .counter(ItemsCount::new(2 * rows * inputs * outputs))
+        .counter(ItemsCount::new(2 * rows * depth * columns))
+        .bench_local(|| product(black_box(&a), &[&b], c.data_mut(), |_, _| {}));
+}
+
+/// The same, A and C in row-major order.
+#[divan::bench(args = [[126, 512, 512], [1000, 32, 32], [1000, 17, 32], [1000, 32, 6]])]
+fn in_rows(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
+    let (a, b, mut c) = (
+        matrix(rows, depth),
+        panels(depth, columns),
+        matrix(rows, columns),
+    );
+    bencher
+        .counter(ItemsCount::new(2 * rows * depth * columns))
+        .bench_local(|| b.product(black_box(&a), &mut c, |_, _| {}));
+}
+
+/// The gradient of weights in a training step, whose batch comes in four parts.
+#[divan::bench(args = [[125, 512, 512], [125, 23, 512], [125, 512, 17]])]
+fn gradient(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
+    let parts: Vec<_> = (0..4)
+        .map(|_| (panels(rows, inputs), panels(rows, outputs)))
+        .collect();
+    let pairs: Vec<_> = parts.iter().map(|(a, b)| (a, b)).collect();
+    let mut c = panels(inputs, outputs);
+    bencher
+        .counter(ItemsCount::new(8 * rows * inputs * outputs))
         .bench_local(|| {
-            strips.pack(inputs, [black_box(&a[..])]);
-            panels.pack(outputs, [&b[..]]);
-            strips.product(0, &panels, &mut c);
+            for group in 0..outputs.div_ceil(GROUP) {
+                transposed_product(black_box(&pairs), group, c.group_mut(group));
+            }
         });
 }
 
-/// The same without packing.
+/// The same in row-major order, for narrow factors.
 #[divan::bench(args = [[100, 32, 32], [100, 17, 32], [100, 32, 6], [250, 32, 32]])]
 fn unpacked_transposed_product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
     let (a, b) = (matrix(rows, inputs), matrix(rows, outputs));
@@ -57,10 +80,12 @@ fn pack(bencher: Bencher) {
     bencher.bench_local(|| panels.pack(512, [black_box(&b[..])]));
 }
 
+/// A group of columns of a layer.
 #[divan::bench]
-fn pack_transposed(bencher: Bencher) {
-    let (b, mut panels) = (matrix(512, 512), Panels::default());
-    bencher.bench_local(|| panels.pack_transposed(512, black_box(&b)));
+fn scale_and_transpose(bencher: Bencher) {
+    let (b, mut to) = (panels(512, GROUP), Panels::default());
+    let factors = [2.0; GROUP];
+    bencher.bench_local(|| to.scale_and_transpose(black_box(&b), &factors));
 }
 
 /// Items are entries.

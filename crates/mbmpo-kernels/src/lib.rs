@@ -27,25 +27,21 @@
 //!
 //! Everything runs on one thread. An entry of a product is one sum in the order of its terms,
 //! whatever is computed beside it, so callers may divide rows among threads in any way and get the
-//! same bits. (The bits depend on the processor, which may or may not fuse multiplications with
-//! additions.) The vector instructions are chosen at run time.
+//! same bits. The vector [`Instructions`] are chosen at run time; multiplications are fused with
+//! additions in all of them, so the bits do not depend on the processor either.
 
 #![forbid(unsafe_code)]
 
-mod packed;
+mod instructions;
+mod panels;
 mod product;
 mod rows;
 mod tanh;
 mod transposed_product;
 
-pub use packed::{Panels, Strips, TILE_ROWS};
+pub use instructions::{Instructions, Unavailable, vectorized};
+pub use panels::{GROUP, Panel, Panels, TILE_ROWS};
+pub use product::{product, transposed_product};
 pub use rows::{add_to_rows, sum_rows};
 pub use tanh::tanh;
 pub use transposed_product::add_transposed_product;
-
-/// Runs `work`, compiled for the vector instructions of this processor. Meant for loops over slices
-/// that the compiler can vectorise; the closure must be marked `#[inline(always)]`.
-#[inline]
-pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
-}

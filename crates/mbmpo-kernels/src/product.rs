@@ -1,24 +1,128 @@
 //! Matrix products, arranged as in Goto and van de Geijn 2008: a tile of the result stays in
-//! registers while the terms of its sums are streamed from packed factors.
+//! registers while the terms of its sums are streamed from a panel of the right factor.
 
-use crate::packed::{GROUP, Panel, Panels, Strips, TILE_ROWS, panels};
-use pulp::{Arch, Simd, WithSimd, bytemuck};
+use crate::instructions::Choice;
+use crate::panels::{GROUP, Panel, Panels, TILE_ROWS, panel_vectors};
+use pulp::{Simd, WithSimd, bytemuck};
 
-/// Terms of a sum per pass over the result: a panel of the right factor (two vectors wide) then
-/// fills the first-level cache.
-const DEPTH: usize = 512;
-/// Rows of the left factor that are multiplied with a panel before the next panel.
+/// Terms of a sum per pass of the unrolled inner loop.
+const UNROLL: usize = 8;
+/// Rows of a left factor in row-major order that are multiplied with a panel before the next panel.
 const BLOCK_ROWS: usize = 16 * TILE_ROWS;
 
+/// C = A B in panels, where the matrices `b` below each other are B. C `[rows of A, columns of B]`
+/// may be a group of the columns of a wider matrix. Calls `finish` for each panel of C with its
+/// entries, while they are in the cache.
+///
+/// # Panics
+/// When the sizes do not go together, or the matrices are for different instructions.
+pub fn product(
+    a: &Panels,
+    b: &[&Panels],
+    c: &mut [f32],
+    mut finish: impl FnMut(Panel, &mut [f32]),
+) {
+    let Some(above) = b.first() else { return };
+    let depth: usize = b.iter().map(|b| b.rows()).sum();
+    b.iter().for_each(|b| a.choice.assert_same(b.choice));
+    assert!(
+        a.columns() == depth && b.iter().all(|b| b.columns() == above.columns()),
+        "A [{}, {}] must have as many columns as B [{depth}, {}] has rows",
+        a.rows(),
+        a.columns(),
+        above.columns(),
+    );
+    if a.rows() == 0 {
+        return;
+    }
+    for panel in above.panels() {
+        let mut first = 0;
+        let segments = b.iter().map(|b| {
+            let left = PanelRows { matrix: a, first };
+            first += b.rows();
+            (left, &b.data()[panel.range(b.rows())])
+        });
+        let segments: Vec<_> = segments.collect();
+        let c = &mut c[panel.range(a.rows())];
+        multiply_rows(a.choice, &segments, a.rows(), panel, c);
+        a.choice.run(
+            #[inline(always)]
+            || finish(panel, c),
+        );
+    }
+}
+
+/// Compiled once, whatever is done with C next.
+fn multiply_rows(
+    choice: Choice,
+    segments: &[(PanelRows<'_>, &[f32])],
+    rows: usize,
+    panel: Panel,
+    c: &mut [f32],
+) {
+    choice.dispatch(PanelProduct {
+        segments,
+        rows,
+        c,
+        stride: panel.stride,
+        columns: panel.stride,
+        panel,
+        add: false,
+    });
+}
+
+/// The columns of a group of C = Σ Aᵀ B over the pairs (A, B), in panels.
+///
+/// # Panics
+/// When the sizes do not go together, or the matrices are for different instructions.
+pub fn transposed_product(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]) {
+    let Some((a, b)) = pairs.first() else { return };
+    let (rows, columns, choice) = (a.columns(), b.columns(), a.choice);
+    for (a, b) in pairs {
+        choice.assert_same(a.choice);
+        choice.assert_same(b.choice);
+        assert!(
+            a.rows() == b.rows() && a.columns() == rows && b.columns() == columns,
+            "A [{}, {}] and B [{}, {}] must have equally many rows, and C [{rows}, {columns}]",
+            a.rows(),
+            a.columns(),
+            b.rows(),
+            b.columns(),
+        );
+    }
+    let first = group * GROUP;
+    let panels = b.panels();
+    for panel in panels.filter(|panel| (first..first + GROUP).contains(&panel.first)) {
+        let segments = pairs.iter().map(|(a, b)| {
+            let right = &b.data()[panel.range(b.rows())];
+            (PanelColumns { matrix: a }, right)
+        });
+        let segments: Vec<_> = segments.collect();
+        let in_group = Panel {
+            first: panel.first - first,
+            ..panel
+        };
+        choice.dispatch(PanelProduct {
+            segments: &segments,
+            rows,
+            c: &mut c[in_group.range(rows)],
+            stride: panel.stride,
+            columns: panel.stride,
+            panel,
+            add: false,
+        });
+    }
+}
+
 impl Panels {
-    /// C = A B for A `[rows, depth]` and C `[rows, columns]`, in row-major order. Calls
+    /// C = A B for A `[rows, rows of B]` and C `[rows, columns]`, both in row-major order. Calls
     /// `finish(i, rows)` for each block of finished rows of C, which begins with row i; every row
     /// is in one block.
     ///
     /// # Panics
     /// When the sizes of `a` and `c` do not go together.
     pub fn product(&self, a: &[f32], c: &mut [f32], finish: impl FnMut(usize, &mut [f32])) {
-        self.run(a, c, false, finish);
+        self.multiply(a, c, false, finish);
     }
 
     /// C += A B, otherwise as [`Self::product`].
@@ -26,147 +130,252 @@ impl Panels {
     /// # Panics
     /// When the sizes of `a` and `c` do not go together.
     pub fn add_product(&self, a: &[f32], c: &mut [f32], finish: impl FnMut(usize, &mut [f32])) {
-        self.run(a, c, true, finish);
+        self.multiply(a, c, true, finish);
     }
 
-    #[inline(always)]
-    fn run(&self, a: &[f32], c: &mut [f32], add: bool, finish: impl FnMut(usize, &mut [f32])) {
-        let rows = c.len() / self.columns.max(1);
+    fn multiply(
+        &self,
+        a: &[f32],
+        c: &mut [f32],
+        add: bool,
+        mut finish: impl FnMut(usize, &mut [f32]),
+    ) {
+        let (depth, columns) = (self.rows(), self.columns());
+        let rows = c.len() / columns.max(1);
         assert!(
-            a.len() == rows * self.depth && c.len() == rows * self.columns,
-            "A [{} entries] and C [{} entries] must have equally many rows for B [{}, {}]",
+            a.len() == rows * depth && c.len() == rows * columns,
+            "A [{} entries] and C [{} entries] must have equally many rows for B [{depth}, \
+             {columns}]",
             a.len(),
             c.len(),
-            self.depth,
-            self.columns,
         );
-        Arch::new().dispatch(Product {
-            left: Rows {
-                data: a,
-                depth: self.depth,
-            },
-            right: self,
-            c,
-            add,
-            finish,
-        });
-    }
-}
-
-impl Strips {
-    /// The rows of C = Aᵀ B from row `first` on, in row-major order, as many as fit into `c`.
-    ///
-    /// # Panics
-    /// When A and B differ in depth, `first` is not a multiple of [`TILE_ROWS`], or `c` is not a
-    /// whole number of existing rows.
-    pub fn product(&self, first: usize, right: &Panels, c: &mut [f32]) {
-        let rows = c.len() / right.columns.max(1);
-        assert!(
-            self.depth == right.depth
-                && first.is_multiple_of(TILE_ROWS)
-                && first + rows <= self.columns
-                && c.len() == rows * right.columns,
-            "C [{} entries] must be rows from {first} of A^T [{}, {}] B [{}, {}]",
-            c.len(),
-            self.columns,
-            self.depth,
-            right.depth,
-            right.columns,
-        );
-        Arch::new().dispatch(Product {
-            left: Columns {
-                data: &self.data[first * self.depth..],
-                depth: self.depth,
-            },
-            right,
-            c,
-            add: false,
-            finish: |_, _: &mut [f32]| {},
-        });
-    }
-}
-
-/// A left factor.
-trait Left: Copy {
-    /// Σ_k A[i,k] B[k,j] for R rows from row `row` on, over the terms from `k` on that are in `b`,
-    /// V vectors wide.
-    fn sums<S: Simd, const R: usize, const V: usize>(
-        self,
-        simd: S,
-        row: usize,
-        k: usize,
-        b: &[[S::f32s; V]],
-    ) -> [[S::f32s; V]; R];
-}
-
-/// A left factor in row-major order.
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    data: &'a [f32],
-    depth: usize,
-}
-
-impl Left for Rows<'_> {
-    #[inline(always)]
-    fn sums<S: Simd, const R: usize, const V: usize>(
-        self,
-        simd: S,
-        row: usize,
-        k: usize,
-        b: &[[S::f32s; V]],
-    ) -> [[S::f32s; V]; R] {
-        let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        // groups of a size that the compiler knows need one bounds check each
-        let mut a: [(&[[f32; GROUP]], &[f32]); R] = [(&[], &[]); R];
-        for (r, a) in a.iter_mut().enumerate() {
-            *a = self.data[(row + r) * self.depth + k..][..b.len()].as_chunks();
+        if c.is_empty() {
+            return;
         }
-        let (b, b_rest) = b.as_chunks::<GROUP>();
-        for (i, b) in b.iter().enumerate() {
-            let mut group = [&[0.0; GROUP]; R];
-            for r in 0..R {
-                group[r] = &a[r].0[i];
-            }
-            for k in 0..GROUP {
-                for r in 0..R {
-                    add_multiple(simd, &mut sums[r], group[r][k], &b[k]);
+        for (block, c) in c.chunks_mut(BLOCK_ROWS * columns).enumerate() {
+            let first = block * BLOCK_ROWS;
+            self.multiply_block(&a[first * depth..], c, add);
+            self.choice.run(
+                #[inline(always)]
+                || finish(first, c),
+            );
+        }
+    }
+
+    /// Compiled once, whatever is done with C next.
+    fn multiply_block(&self, a: &[f32], c: &mut [f32], add: bool) {
+        let left = RowMajor {
+            data: a,
+            columns: self.rows(),
+        };
+        for panel in self.panels() {
+            self.choice.dispatch(PanelProduct {
+                segments: &[(left, &self.data()[panel.range(self.rows())])],
+                rows: c.len() / self.columns(),
+                c: &mut c[panel.first..],
+                stride: self.columns(),
+                columns: panel.columns,
+                panel,
+                add,
+            });
+        }
+    }
+}
+
+/// A left factor A, or a part of it.
+trait Left: Copy {
+    /// sums += Σ_k A[i,k] B[k,j] for R rows from `row` on, where V vectors wide rows `b` are given.
+    fn accumulate<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        row: usize,
+        b: &[[S::f32s; V]],
+        sums: &mut [[S::f32s; V]; R],
+    );
+
+    /// Rows from `row` on that can be in one tile.
+    fn contiguous<S: Simd>(self, row: usize) -> usize;
+}
+
+/// A in row-major order.
+#[derive(Clone, Copy)]
+struct RowMajor<'a> {
+    data: &'a [f32],
+    columns: usize,
+}
+
+impl Left for RowMajor<'_> {
+    #[inline(always)]
+    fn accumulate<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        row: usize,
+        b: &[[S::f32s; V]],
+        sums: &mut [[S::f32s; V]; R],
+    ) {
+        let a = &self.data[row * self.columns..];
+        accumulate_rows(simd, a, self.columns, b, sums);
+    }
+
+    #[inline(always)]
+    fn contiguous<S: Simd>(self, _: usize) -> usize {
+        usize::MAX
+    }
+}
+
+/// The columns of A from `first` on.
+#[derive(Clone, Copy)]
+struct PanelRows<'a> {
+    matrix: &'a Panels,
+    first: usize,
+}
+
+impl Left for PanelRows<'_> {
+    #[inline(always)]
+    fn accumulate<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        row: usize,
+        mut b: &[[S::f32s; V]],
+        sums: &mut [[S::f32s; V]; R],
+    ) {
+        let mut k = self.first;
+        while !b.is_empty() {
+            let panel = panel_of::<S>(self.matrix, k);
+            let within = k - panel.first;
+            let (now, later) = b.split_at(b.len().min(panel.columns - within));
+            let a = &self.matrix.data()[panel.range(self.matrix.rows())];
+            accumulate_rows(
+                simd,
+                &a[row * panel.stride + within..],
+                panel.stride,
+                now,
+                sums,
+            );
+            k += now.len();
+            b = later;
+        }
+    }
+
+    #[inline(always)]
+    fn contiguous<S: Simd>(self, _: usize) -> usize {
+        usize::MAX
+    }
+}
+
+/// Aᵀ for A in panels.
+#[derive(Clone, Copy)]
+struct PanelColumns<'a> {
+    matrix: &'a Panels,
+}
+
+impl Left for PanelColumns<'_> {
+    #[inline(always)]
+    fn accumulate<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        row: usize,
+        b: &[[S::f32s; V]],
+        sums: &mut [[S::f32s; V]; R],
+    ) {
+        let panel = panel_of::<S>(self.matrix, row);
+        let a = &self.matrix.data()[panel.range(self.matrix.rows())];
+        let column = row - panel.first;
+        // the compiler knows the strides of whole panels
+        match panel.stride {
+            64 => accumulate_columns::<S, R, V, 64>(simd, a, column, b, sums),
+            16 => accumulate_columns::<S, R, V, 16>(simd, a, column, b, sums),
+            _ => {
+                for (a, b) in a.chunks_exact(panel.stride).zip(b) {
+                    let a = &a[column..][..R];
+                    for r in 0..R {
+                        add_multiple(simd, &mut sums[r], a[r], b);
+                    }
                 }
             }
         }
-        for (k, b) in b_rest.iter().enumerate() {
-            for r in 0..R {
-                add_multiple(simd, &mut sums[r], a[r].1[k], b);
-            }
-        }
-        sums
+    }
+
+    /// To the end of a panel.
+    #[inline(always)]
+    fn contiguous<S: Simd>(self, row: usize) -> usize {
+        let panel = panel_of::<S>(self.matrix, row);
+        panel.first + panel.columns - row
     }
 }
 
-/// A left factor in strips of [`TILE_ROWS`] columns.
-#[derive(Clone, Copy)]
-struct Columns<'a> {
-    data: &'a [f32],
-    depth: usize,
+/// The panel of a column.
+#[inline(always)]
+fn panel_of<S: Simd>(matrix: &Panels, column: usize) -> Panel {
+    let width = panel_vectors::<S>() * S::F32_LANES;
+    let first = column / width * width;
+    let columns = width.min(matrix.columns() - first);
+    Panel {
+        first,
+        columns,
+        stride: columns.next_multiple_of(S::F32_LANES),
+    }
 }
 
-impl Left for Columns<'_> {
-    #[inline(always)]
-    fn sums<S: Simd, const R: usize, const V: usize>(
-        self,
-        simd: S,
-        row: usize,
-        k: usize,
-        b: &[[S::f32s; V]],
-    ) -> [[S::f32s; V]; R] {
-        let strip = &self.data[row * self.depth + k * TILE_ROWS..];
-        let (a, _) = strip.as_chunks::<TILE_ROWS>();
-        let mut sums = [[simd.splat_f32s(0.0); V]; R];
-        for (a, b) in a.iter().zip(b) {
+/// sums += Σ_k A[i,k] B[k,j] for R rows, `stride` entries apart, from the beginning of `a` on.
+#[inline(always)]
+fn accumulate_rows<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    a: &[f32],
+    stride: usize,
+    b: &[[S::f32s; V]],
+    sums: &mut [[S::f32s; V]; R],
+) {
+    // groups of a size that the compiler knows need one bounds check each
+    let mut rows: [(&[[f32; UNROLL]], &[f32]); R] = [(&[], &[]); R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = a[r * stride..][..b.len()].as_chunks();
+    }
+    let (b, b_rest) = b.as_chunks::<UNROLL>();
+    for (i, b) in b.iter().enumerate() {
+        let mut group = [&[0.0; UNROLL]; R];
+        for r in 0..R {
+            group[r] = &rows[r].0[i];
+        }
+        for k in 0..UNROLL {
             for r in 0..R {
-                add_multiple(simd, &mut sums[r], a[r], b);
+                add_multiple(simd, &mut sums[r], group[r][k], &b[k]);
             }
         }
-        sums
+    }
+    for (k, b) in b_rest.iter().enumerate() {
+        for r in 0..R {
+            add_multiple(simd, &mut sums[r], rows[r].1[k], b);
+        }
+    }
+}
+
+/// sums += Σ_k A[k,i] B[k,j] for R columns from `column` on of a panel `a` that is `W` wide.
+#[inline(always)]
+fn accumulate_columns<S: Simd, const R: usize, const V: usize, const W: usize>(
+    simd: S,
+    a: &[f32],
+    column: usize,
+    b: &[[S::f32s; V]],
+    sums: &mut [[S::f32s; V]; R],
+) {
+    if column + R > W {
+        return;
+    }
+    let (a, _) = a.as_chunks::<W>();
+    let (a, a_rest) = a.as_chunks::<UNROLL>();
+    let (b, b_rest) = b.as_chunks::<UNROLL>();
+    for (a, b) in a.iter().zip(b) {
+        for k in 0..UNROLL {
+            for r in 0..R {
+                add_multiple(simd, &mut sums[r], a[k][column + r], &b[k]);
+            }
+        }
+    }
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        for r in 0..R {
+            add_multiple(simd, &mut sums[r], a[column + r], b);
+        }
     }
 }
 
@@ -184,104 +393,78 @@ fn add_multiple<S: Simd, const V: usize>(
     }
 }
 
-struct Product<'a, L, F> {
-    left: L,
-    right: &'a Panels,
+/// A panel of C = Σ A B over segments of the sums.
+struct PanelProduct<'a, L> {
+    /// A part of A, and the panel of the same part of B.
+    segments: &'a [(L, &'a [f32])],
+    /// Rows of A and C.
+    rows: usize,
+    /// Entries of C from the first one of the panel on.
     c: &'a mut [f32],
+    /// Entries between two rows of C.
+    stride: usize,
+    /// Entries of a row that are stored.
+    columns: usize,
+    /// The panel of B.
+    panel: Panel,
     /// Whether the product is added to C.
     add: bool,
-    finish: F,
 }
 
-impl<L: Left, F: FnMut(usize, &mut [f32])> WithSimd for Product<'_, L, F> {
+impl<L: Left> WithSimd for PanelProduct<'_, L> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Product {
-            left,
-            right,
-            c,
-            add,
-            mut finish,
-        } = self;
-        let columns = right.columns;
-        if columns == 0 {
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        match self.panel.stride / S::F32_LANES {
+            4 => self.tiles::<S, 4>(simd),
+            3 => self.tiles::<S, 3>(simd),
+            2 => self.tiles::<S, 2>(simd),
+            _ => self.tiles::<S, 1>(simd),
+        }
+    }
+}
+
+impl<L: Left> PanelProduct<'_, L> {
+    /// All tiles, V vectors wide.
+    #[inline(always)]
+    fn tiles<S: Simd, const V: usize>(&mut self, simd: S) {
+        // such tiles do not occur, and shall not be compiled
+        if V > panel_vectors::<S>() {
             return;
         }
-        for (block, c) in c.chunks_mut(BLOCK_ROWS * columns).enumerate() {
-            let rows = c.len() / columns;
-            // at least one pass: a product of depth 0 is 0
-            let mut k = 0;
-            loop {
-                let depth = DEPTH.min(right.depth - k);
-                for panel in panels::<S>(right.depth, columns) {
-                    let b = &right.data[panel.start + k * panel.stride..][..depth * panel.stride];
-                    let tiles = Tiles {
-                        left,
-                        b,
-                        panel: &panel,
-                        k,
-                        add: add || k > 0,
-                        columns,
-                    };
-                    let mut row = 0;
-                    while row < rows {
-                        let above = block * BLOCK_ROWS + row;
-                        let c = &mut c[row * columns..];
-                        let height = TILE_ROWS.min(rows - row);
-                        match height {
-                            6 => tiles.run::<S, 6>(simd, above, c),
-                            5 => tiles.run::<S, 5>(simd, above, c),
-                            4 => tiles.run::<S, 4>(simd, above, c),
-                            3 => tiles.run::<S, 3>(simd, above, c),
-                            2 => tiles.run::<S, 2>(simd, above, c),
-                            _ => tiles.run::<S, 1>(simd, above, c),
-                        }
-                        row += height;
-                    }
-                }
-                k += depth;
-                if k == right.depth {
-                    break;
-                }
+        let Some((left, _)) = self.segments.first() else {
+            return;
+        };
+        let mut row = 0;
+        while row < self.rows {
+            let rows = self.rows - row;
+            let height = TILE_ROWS.min(rows).min(left.contiguous::<S>(row));
+            match height {
+                6 => self.tile::<S, 6, V>(simd, row),
+                5 => self.tile::<S, 5, V>(simd, row),
+                4 => self.tile::<S, 4, V>(simd, row),
+                3 => self.tile::<S, 3, V>(simd, row),
+                2 => self.tile::<S, 2, V>(simd, row),
+                _ => self.tile::<S, 1, V>(simd, row),
             }
-            finish(block * BLOCK_ROWS, c);
-        }
-    }
-}
-
-/// The tiles below each other in a panel.
-struct Tiles<'a, L> {
-    left: L,
-    b: &'a [f32],
-    panel: &'a Panel,
-    k: usize,
-    /// Whether the sums are added to C.
-    add: bool,
-    columns: usize,
-}
-
-impl<L: Left> Tiles<'_, L> {
-    #[inline(always)]
-    fn run<S: Simd, const R: usize>(&self, simd: S, row: usize, c: &mut [f32]) {
-        if self.panel.stride == S::F32_LANES {
-            self.tile::<S, R, 1>(simd, row, c);
-        } else {
-            self.tile::<S, R, 2>(simd, row, c);
+            row += height;
         }
     }
 
-    /// R rows of V vectors of C, the first of which begins `c`.
+    /// R rows of V vectors of C.
     #[inline(always)]
-    fn tile<S: Simd, const R: usize, const V: usize>(&self, simd: S, row: usize, c: &mut [f32]) {
-        let (b, _) = S::as_simd_f32s(self.b);
-        let (b, _) = b.as_chunks::<V>();
-        let sums = self.left.sums::<S, R, V>(simd, row, self.k, b);
-        if self.panel.width == V * S::F32_LANES {
+    fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, row: usize) {
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        for (left, b) in self.segments {
+            let (b, _) = S::as_simd_f32s(b);
+            let (b, _) = b.as_chunks::<V>();
+            left.accumulate::<S, R, V>(simd, row, b, &mut sums);
+        }
+        if self.columns == V * S::F32_LANES {
             // the compiler knows these sizes, and so keeps the sums in registers
             for (r, sums) in sums.iter().enumerate() {
-                let c = &mut c[r * self.columns + self.panel.first..][..V * S::F32_LANES];
+                let c = &mut self.c[(row + r) * self.stride..][..V * S::F32_LANES];
                 let (c, _) = S::as_mut_simd_f32s(c);
                 for v in 0..V {
                     c[v] = if self.add {
@@ -292,91 +475,23 @@ impl<L: Left> Tiles<'_, L> {
                 }
             }
         } else {
-            self.store_part::<S, R, V>(sums, c);
+            self.store_part::<S, R, V>(sums, row);
         }
     }
 
     /// Takes the sums by value, so that those of whole tiles stay in registers.
     #[inline(always)]
     fn store_part<S: Simd, const R: usize, const V: usize>(
-        &self,
+        &mut self,
         sums: [[S::f32s; V]; R],
-        c: &mut [f32],
+        row: usize,
     ) {
         for (r, sums) in sums.iter().enumerate() {
-            let c = &mut c[r * self.columns + self.panel.first..][..self.panel.width];
+            let c = &mut self.c[(row + r) * self.stride..][..self.columns];
             let sums: &[f32] = bytemuck::cast_slice(sums);
             for (c, sum) in c.iter_mut().zip(sums) {
                 *c = if self.add { *c + sum } else { *sum };
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packed::{PackRows, PackTransposed};
-    use pulp::{Scalar, Scalar128b, Scalar512b};
-
-    /// A B with B packed from rows and from its transpose, with the vector length of `simd`.
-    fn products<S: Simd>(
-        simd: S,
-        a: &[f32],
-        b: &[f32],
-        [rows, depth, columns]: [usize; 3],
-    ) -> [Vec<f32>; 2] {
-        let transposed: Vec<f32> = (0..b.len())
-            .map(|i| b[i % depth * columns + i / depth])
-            .collect();
-        [false, true].map(|from_transposed| {
-            let mut panels = Panels::default();
-            panels.resize(depth, columns);
-            if from_transposed {
-                simd.vectorize(PackTransposed {
-                    panels: &mut panels,
-                    matrix: &transposed,
-                });
-            } else {
-                simd.vectorize(PackRows {
-                    panels: &mut panels,
-                    parts: &[b],
-                });
-            }
-            let mut c = vec![f32::NAN; rows * columns];
-            simd.vectorize(Product {
-                left: Rows { data: a, depth },
-                right: &panels,
-                c: &mut c,
-                add: false,
-                finish: |_, _: &mut [f32]| {},
-            });
-            c
-        })
-    }
-
-    /// Fails when a product is right only with this processor's vector length: others are longer,
-    /// shorter or 1.
-    #[test]
-    fn vectors_of_any_length() {
-        let sizes @ [rows, depth, columns] = [13, 21, 53];
-        let whole =
-            |count: usize| -> Vec<f32> { (0..count).map(|i| (i * 7 % 11) as f32 - 5.0).collect() };
-        let (a, b) = (whole(rows * depth), whole(depth * columns));
-        let mut expected = vec![0.0; rows * columns];
-        for i in 0..rows {
-            for j in 0..columns {
-                let terms = (0..depth).map(|k| a[i * depth + k] * b[k * columns + j]);
-                expected[i * columns + j] = terms.sum();
-            }
-        }
-        let all = [
-            products(Scalar, &a, &b, sizes),
-            products(Scalar128b, &a, &b, sizes),
-            products(Scalar512b, &a, &b, sizes),
-        ];
-        for product in all.as_flattened() {
-            assert_eq!(*product, expected);
         }
     }
 }

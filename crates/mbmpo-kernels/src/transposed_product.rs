@@ -1,14 +1,15 @@
 //! C += Aᵀ B for narrow A and B, without packing.
 
 use crate::TILE_ROWS;
-use pulp::{Arch, Simd, WithSimd, bytemuck};
+use crate::instructions::dispatch;
+use pulp::{Simd, WithSimd, bytemuck};
 
 /// Rows of A and B per pass: of two factors with 32 columns they fill the first-level cache.
 const DEPTH: usize = 128;
 
 /// C += Aᵀ B for A `[rows, inputs]`, B `[rows, outputs]` and C `[inputs, outputs]`, in row-major
-/// order. Meant for factors that are a few vectors wide: packing them ([`crate::Strips`]) would
-/// take as long as the product.
+/// order. Meant for factors that are a few vectors wide: packing them would take as long
+/// as the product.
 ///
 /// # Panics
 /// When the sizes do not go together.
@@ -34,7 +35,7 @@ pub fn add_transposed_product(a: &[f32], inputs: usize, b: &[f32], outputs: usiz
         .chunks(DEPTH * left.1)
         .zip(right.0.chunks(DEPTH * right.1))
     {
-        Arch::new().dispatch(TransposedProduct {
+        dispatch(TransposedProduct {
             left: left_rows,
             height: left.1,
             right: right_rows,

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use mbmpo_kernels::{Panels, Strips, TILE_ROWS, add_transposed_product};
+use mbmpo_kernels::{
+    GROUP, Instructions, Panels, add_transposed_product, product, transposed_product,
+};
 use proptest::prelude::*;
 
 /// Small whole numbers, whose products and sums are exact.
@@ -32,15 +34,23 @@ fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
         .collect()
 }
 
-fn check([rows, depth, columns]: [usize; 3]) {
+/// Checks every kind of product in every instruction set of this processor.
+fn check(sizes: [usize; 3]) {
+    for set in Instructions::available() {
+        check_with(set, sizes);
+    }
+}
+
+fn check_with(set: Instructions, [rows, depth, columns]: [usize; 3]) {
+    let empty = Panels::for_instructions(set).unwrap();
     let (a, b) = (matrix(rows, depth, 1), matrix(depth, columns, 2));
     let expected = textbook(&a, &b, [rows, depth, columns]);
     // previous contents do not matter, neither of the result nor of the packed factor
-    let mut panels = Panels::default();
+    let mut panels = empty.clone();
     panels.pack(3, [&matrix(700, 3, 4)[..]]);
     let (top, bottom) = b.split_at(depth / 3 * columns);
     panels.pack(columns, [top, bottom]);
-    assert_eq!((panels.depth(), panels.columns()), (depth, columns));
+    assert_eq!((panels.rows(), panels.columns()), (depth, columns));
 
     let mut c = vec![f32::NAN; rows * columns];
     let finished = std::cell::RefCell::new(vec![0; rows]);
@@ -66,7 +76,7 @@ fn check([rows, depth, columns]: [usize; 3]) {
     let doubled: Vec<f32> = doubled.map(|(before, c)| 2.0 * (before + c)).collect();
     assert_eq!(sum, doubled, "{rows} x {depth} x {columns}, added");
 
-    let mut of_transposed = Panels::default();
+    let mut of_transposed = empty.clone();
     of_transposed.pack_transposed(columns, &transposed(&b, columns));
     let mut c = vec![f32::NAN; rows * columns];
     of_transposed.product(&a, &mut c, |_, _| {});
@@ -75,19 +85,57 @@ fn check([rows, depth, columns]: [usize; 3]) {
         "{rows} x {depth} x {columns}, B from its transpose"
     );
 
-    let a_transposed = transposed(&a, depth);
-    let mut strips = Strips::default();
-    strips.pack(5, [&matrix(9, 5, 3)[..]]);
-    let (top, bottom) = a_transposed.split_at(depth / 2 * rows);
-    strips.pack(rows, [top, bottom]);
-    let mut c = vec![f32::NAN; rows * columns];
-    for (piece, c) in c.chunks_mut(2 * TILE_ROWS * columns).enumerate() {
-        strips.product(piece * 2 * TILE_ROWS, &panels, c);
+    // all in panels: A B, with B in one part and in three, and (Aᵀ)ᵀ B, with A and B in two parts
+    let pack = |columns: usize, rows: &[f32]| {
+        let mut matrix = empty.clone();
+        matrix.pack(columns, [rows]);
+        matrix
+    };
+    let factor = pack(depth, &a);
+    let parts: Vec<_> = b
+        .chunks(depth.div_ceil(3) * columns)
+        .map(|rows| pack(columns, rows))
+        .collect();
+    for b in [vec![&panels], parts.iter().collect()] {
+        let mut c = empty.clone();
+        c.resize(rows, columns);
+        product(&factor, &b, c.data_mut(), |panel, entries| {
+            assert_eq!(entries.len(), panel.stride * rows);
+            entries.iter_mut().for_each(|entry| *entry += 1.0);
+        });
+        let mut unpacked = vec![0.0];
+        c.unpack(&mut unpacked);
+        unpacked.iter_mut().for_each(|entry| *entry -= 1.0);
+        assert_eq!(
+            unpacked, expected,
+            "{set}: {rows} x {depth} x {columns}, in panels"
+        );
     }
+
+    let a_transposed = transposed(&a, depth);
+    let half = depth.div_ceil(2);
+    let parts: Vec<_> = (a_transposed.chunks(half * rows))
+        .zip(b.chunks(half * columns))
+        .map(|(a, b)| (pack(rows, a), pack(columns, b)))
+        .collect();
+    let pairs: Vec<_> = parts.iter().map(|(a, b)| (a, b)).collect();
+    let mut c = empty.clone();
+    c.resize(rows, columns);
+    for group in 0..columns.div_ceil(GROUP) {
+        transposed_product(&pairs, group, c.group_mut(group));
+    }
+    let mut unpacked = Vec::new();
+    c.unpack(&mut unpacked);
     assert_eq!(
-        c, expected,
-        "{rows} x {depth} x {columns}, A from its transpose"
+        unpacked, expected,
+        "{set}: {rows} x {depth} x {columns}, A from its transpose"
     );
+
+    let mut of_transposed = empty.clone();
+    of_transposed.scale_and_transpose(&panels, &vec![2.0; columns]);
+    of_transposed.unpack(&mut unpacked);
+    let doubled: Vec<f32> = transposed(&b, columns).iter().map(|x| 2.0 * x).collect();
+    assert_eq!(unpacked, doubled, "{set}: {depth} x {columns}, transposed");
 
     let mut sum = matrix(rows, columns, 5);
     add_transposed_product(&a_transposed, rows, &b, columns, &mut sum);
@@ -155,7 +203,7 @@ fn empty_factors() {
     panels.product(&[], &mut c, |_, _| {});
     assert_eq!(c, [0.0; 6]);
     panels.pack_transposed(3, &[]);
-    assert_eq!((panels.depth(), panels.columns()), (0, 3));
+    assert_eq!((panels.rows(), panels.columns()), (0, 3));
 }
 
 /// Fails when sizes that do not match are read past their end, or silently cut.

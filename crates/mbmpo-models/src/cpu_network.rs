@@ -1,12 +1,15 @@
 //! A dynamics network on slices of this process's memory: the same computation as in
 //! `tensor_network`, in fewer passes over memory.
 //!
-//! Batches and the weights of a layer are cut into pieces of rows that threads work on in parallel.
-//! Sums over pieces are taken in a fixed order, so the bits do not depend on the number of threads.
+//! A batch is cut into pieces of rows, and a layer into groups of units with their incoming weights;
+//! threads work on them in parallel. Sums over pieces are taken in a fixed order, so the bits do not
+//! depend on the number of threads. Activations, gradients, weights and Adam's moments are all in
+//! the order in which products read them ([`Panels`]), so that nothing has to be rearranged but the
+//! weights for the way back.
 
 use crate::network::{AdamStep, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use mbmpo_core::{Archive, Persist, Result};
-use mbmpo_kernels::{Panels, Strips, TILE_ROWS, add_to_rows, sum_rows, vectorized};
+use mbmpo_kernels::{GROUP, Panel, Panels, TILE_ROWS, product, transposed_product, vectorized};
 use rayon::prelude::*;
 
 /// Rows of a piece: whole tiles, and four pieces in the batch of the paper.
@@ -19,66 +22,75 @@ pub(crate) struct CpuNetwork {
     /// Gradient steps taken so far.
     steps: u64,
     squared_error: f64,
-    scratch: Scratch,
+    pieces: Pieces,
 }
 
 #[derive(Debug, Clone)]
 struct Layer {
     inputs: usize,
     outputs: usize,
-    /// v `[in, out]`
-    direction: Parameter,
-    /// g `[out]`
-    gain: Option<Parameter>,
-    /// b `[out]`
-    bias: Parameter,
-    /// 1 / ‖v[:,j]‖ `[out]`; 1 without weight normalisation.
-    inverse_length: Vec<f32>,
-    /// g[j] / ‖v[:,j]‖ `[out]`; 1 without weight normalisation.
-    scale: Vec<f32>,
-    /// W[:,j] = g[j] v[:,j] / ‖v[:,j]‖ `[in, out]` (Salimans and Kingma 2016, eq. 2)
-    weights: Vec<f32>,
-    /// W as the right factor of x W.
-    forward: Panels,
-    /// Wᵀ as the right factor of δ Wᵀ.
-    backward: Panels,
+    weight_normalization: bool,
+    groups: Vec<Group>,
 }
 
-/// Trainable numbers with Adam's moments of their gradients.
+/// Up to [`GROUP`] units of a layer, with their incoming weights.
 #[derive(Debug, Clone)]
-struct Parameter {
-    value: Vec<f32>,
-    /// First moment m, divided by (1 - β₁).
-    first: Vec<f32>,
-    /// Second moment v, divided by (1 - β₂).
-    second: Vec<f32>,
+struct Group {
+    /// v `[in, units]`
+    direction: Panels,
+    /// First moment m of ∂v, divided by (1 - β₁).
+    first_moment: Panels,
+    /// Second moment of ∂v, divided by (1 - β₂).
+    second_moment: Panels,
+    /// g `[units]`; 1 without weight normalisation.
+    gain: UnitParameters,
+    /// b `[units]`
+    bias: UnitParameters,
+    /// 1 / ‖v[:,j]‖; 1 without weight normalisation.
+    inverse_length: Units,
+    /// g[j] / ‖v[:,j]‖, so that W[:,j] = scale[j] v[:,j] (Salimans and Kingma 2016, eq. 2).
+    scale: Units,
+    /// Wᵀ `[units, in]`
+    transposed: Panels,
+    /// A buffer for ∂W and ∂v.
+    gradient: Panels,
 }
 
-/// Buffers of a training step, reused by the next.
-#[derive(Debug, Default)]
-struct Scratch {
-    pieces: Vec<Piece>,
-    activations: Strips,
-    deltas: Panels,
-    by_weights: Vec<f32>,
+/// A number for each unit of a group, and 0 beyond the last one.
+type Units = [f32; GROUP];
+
+/// A trainable number for each unit, with Adam's moments of its gradient.
+#[derive(Debug, Clone)]
+struct UnitParameters {
+    value: Units,
+    /// First moment m, divided by (1 - β₁).
+    first_moment: Units,
+    /// Second moment v, divided by (1 - β₂).
+    second_moment: Units,
 }
+
+/// Buffers of the pieces of a batch, reused by the next.
+#[derive(Debug, Default)]
+struct Pieces(Vec<Piece>);
 
 /// A copy starts with empty buffers: their contents do not matter.
-impl Clone for Scratch {
+impl Clone for Pieces {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
 /// Activations and gradients of some rows of a batch.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Piece {
-    /// Outputs `[rows, out]` of each layer.
-    activations: Vec<Vec<f32>>,
+    /// Inputs `[rows, in]`, then the outputs `[rows, out]` of each layer.
+    activations: Vec<Panels>,
     /// Gradients `[rows, out]` with respect to the pre-activations of each layer.
-    deltas: Vec<Vec<f32>>,
-    /// Sums of the deltas over the rows `[out]`.
+    deltas: Vec<Panels>,
+    /// Sums of the deltas over the rows `[out]`, with padding.
     by_bias: Vec<Vec<f32>>,
+    /// Outputs minus targets `[rows, out]`, in row-major order.
+    errors: Vec<f32>,
     squared_error: f64,
 }
 
@@ -88,20 +100,28 @@ impl CpuNetwork {
             layers: initial.into_iter().map(Layer::new).collect(),
             steps: 0,
             squared_error: 0.0,
-            scratch: Scratch::default(),
+            pieces: Pieces::default(),
         }
     }
 
-    /// Forward and backward passes of all pieces: squared errors and deltas.
-    fn forward_and_backward(&mut self, batch: &Batch) {
-        let layers = &self.layers;
+    /// Sizes of inputs and outputs.
+    fn dims(&self) -> [usize; 2] {
+        [
+            self.layers[0].inputs,
+            self.layers[self.layers.len() - 1].outputs,
+        ]
+    }
+}
+
+impl Network for CpuNetwork {
+    fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64) {
+        let [inputs, outputs] = self.dims();
+        let Self { layers, pieces, .. } = self;
+        let pieces = &mut pieces.0;
         let factor = 2.0 / batch.targets.len() as f32;
-        let inputs = batch.inputs.par_chunks(ROWS * layers[0].inputs);
-        let outputs = layers[layers.len() - 1].outputs;
-        self.scratch
-            .pieces
-            .resize_with(inputs.len(), Piece::default);
-        (self.scratch.pieces.par_iter_mut())
+        let inputs = batch.inputs.par_chunks(ROWS * inputs);
+        pieces.resize_with(inputs.len(), Piece::default);
+        (pieces.par_iter_mut())
             .zip(inputs)
             .zip(batch.targets.par_chunks(ROWS * outputs))
             .with_max_len(1)
@@ -110,35 +130,19 @@ impl CpuNetwork {
                 piece.compare(targets);
                 piece.backward(layers, factor);
             });
-    }
-}
-
-impl Network for CpuNetwork {
-    fn step(&mut self, batch: &Batch, learning_rate: f64, epsilon: f64) {
-        self.forward_and_backward(batch);
+        self.squared_error += pieces.iter().map(|piece| piece.squared_error).sum::<f64>();
         self.steps += 1;
         let adam = AdamStep::new(learning_rate, epsilon, self.steps);
-        let Scratch {
-            pieces,
-            activations,
-            deltas,
-            by_weights,
-        } = &mut self.scratch;
-        self.squared_error += pieces.iter().map(|piece| piece.squared_error).sum::<f64>();
-        for (i, layer) in self.layers.iter_mut().enumerate() {
-            if i == 0 {
-                activations.pack(layer.inputs, [&batch.inputs[..]]);
-            } else {
-                let outputs = pieces.iter().map(|piece| &piece.activations[i - 1][..]);
-                activations.pack(layer.inputs, outputs);
-            }
-            deltas.pack(
-                layer.outputs,
-                pieces.iter().map(|piece| &piece.deltas[i][..]),
-            );
-            let by_bias = total(pieces.iter().map(|piece| &piece.by_bias[i][..]));
-            layer.descend(activations, deltas, by_weights, &by_bias, adam);
-        }
+        let groups: Vec<_> = (layers.iter_mut().enumerate())
+            .flat_map(|(i, layer)| {
+                let normalized = layer.weight_normalization;
+                let groups = layer.groups.iter_mut().enumerate();
+                groups.map(move |(g, group)| ([i, g], normalized, group))
+            })
+            .collect();
+        (groups.into_par_iter())
+            .with_max_len(1)
+            .for_each(|(place, normalized, group)| group.descend(pieces, place, normalized, adam));
     }
 
     fn take_squared_error(&mut self) -> f64 {
@@ -146,8 +150,8 @@ impl Network for CpuNetwork {
     }
 
     fn squared_error(&self, batch: &Batch) -> f64 {
-        let inputs = batch.inputs.par_chunks(ROWS * self.layers[0].inputs);
-        let outputs = self.layers[self.layers.len() - 1].outputs;
+        let [inputs, outputs] = self.dims();
+        let inputs = batch.inputs.par_chunks(ROWS * inputs);
         let errors: Vec<f64> = inputs
             .zip(batch.targets.par_chunks(ROWS * outputs))
             .map_init(Piece::default, |piece, (inputs, targets)| {
@@ -165,8 +169,8 @@ impl Network for CpuNetwork {
             .map(|layer| Affine {
                 inputs: layer.inputs,
                 outputs: layer.outputs,
-                weights: layer.weights.clone(),
-                bias: layer.bias.value.clone(),
+                weights: layer.weights(),
+                bias: layer.clone().units(|group| &mut group.bias.value),
             })
             .collect())
     }
@@ -190,53 +194,86 @@ impl Persist for CpuNetwork {
 
 impl Persist for Layer {
     fn persist(&mut self, archive: &mut Archive) -> Result<()> {
-        archive.part("direction", &mut self.direction)?;
-        if let Some(gain) = &mut self.gain {
-            archive.part("gain", gain)?;
+        type Of<T> = fn(&mut Group) -> &mut T;
+        let directions: [(&str, Of<Panels>); 3] = [
+            ("direction.value", |group| &mut group.direction),
+            ("direction.first_moment", |group| &mut group.first_moment),
+            ("direction.second_moment", |group| &mut group.second_moment),
+        ];
+        for (name, of) in directions {
+            let mut rows = self.rows(|group| of(group));
+            archive.array(name, &mut rows)?;
+            if archive.restoring() {
+                self.set_rows(&rows, |group| of(group));
+            }
         }
-        archive.part("bias", &mut self.bias)?;
-        // saved because its last bit depends on the order in which squares were summed
-        archive.array("inverse_length", &mut self.inverse_length)?;
+        let gains: [(&str, Of<Units>); 3] = [
+            ("gain.value", |group| &mut group.gain.value),
+            ("gain.first_moment", |group| &mut group.gain.first_moment),
+            ("gain.second_moment", |group| &mut group.gain.second_moment),
+        ];
+        let others: [(&str, Of<Units>); 4] = [
+            ("bias.value", |group| &mut group.bias.value),
+            ("bias.first_moment", |group| &mut group.bias.first_moment),
+            ("bias.second_moment", |group| &mut group.bias.second_moment),
+            // follows from the direction
+            ("inverse_length", |group| &mut group.inverse_length),
+        ];
+        let gains = if self.weight_normalization {
+            &gains[..]
+        } else {
+            &[]
+        };
+        for (name, of) in gains.iter().chain(&others) {
+            let mut units = self.units(|group| of(group));
+            archive.array(name, &mut units)?;
+            if archive.restoring() {
+                for (group, units) in self.groups.iter_mut().zip(units.chunks(GROUP)) {
+                    of(group)[..units.len()].copy_from_slice(units);
+                }
+            }
+        }
         if archive.restoring() {
-            self.fold();
+            for group in &mut self.groups {
+                group.fold(self.weight_normalization);
+            }
         }
         Ok(())
-    }
-}
-
-impl Persist for Parameter {
-    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
-        archive.array("value", &mut self.value)?;
-        archive.array("first_moment", &mut self.first)?;
-        archive.array("second_moment", &mut self.second)
     }
 }
 
 impl Piece {
     /// Runs `inputs` `[rows, in]` through the layers.
     fn forward(&mut self, layers: &[Layer], inputs: &[f32]) {
-        let rows = inputs.len() / layers[0].inputs;
-        let last = layers.len() - 1;
-        self.activations.resize(layers.len(), Vec::new());
+        self.activations
+            .resize_with(layers.len() + 1, Panels::default);
+        self.activations[0].pack(layers[0].inputs, [inputs]);
+        let rows = self.activations[0].rows();
         for (i, layer) in layers.iter().enumerate() {
-            let (before, after) = self.activations.split_at_mut(i);
-            let input = before.last().map_or(inputs, |input| &input[..]);
-            after[0].resize(rows * layer.outputs, 0.0);
-            dense(
-                &layer.forward,
-                &layer.bias.value,
-                i < last,
-                input,
-                &mut after[0],
-            );
+            let (before, after) = self.activations.split_at_mut(i + 1);
+            let (x, y) = (&before[i], &mut after[0]);
+            y.resize(rows, layer.outputs);
+            let relu = i + 1 < layers.len();
+            for (g, group) in layer.groups.iter().enumerate() {
+                dense(
+                    x,
+                    &group.direction,
+                    &group.scale,
+                    &group.bias.value,
+                    relu,
+                    y.group_mut(g),
+                );
+            }
         }
     }
 
-    /// Replaces the outputs of the last layer by errors and sums their squares.
+    /// The errors of the outputs, and the sum of their squares.
     fn compare(&mut self, targets: &[f32]) {
         self.squared_error = 0.0;
-        let errors = self.activations.last_mut().into_iter().flatten();
-        for (error, target) in errors.zip(targets) {
+        if let Some(outputs) = self.activations.last() {
+            outputs.unpack(&mut self.errors);
+        }
+        for (error, target) in self.errors.iter_mut().zip(targets) {
             *error -= target;
             self.squared_error += f64::from(*error) * f64::from(*error);
         }
@@ -245,49 +282,66 @@ impl Piece {
     /// Backpropagates `factor` times the errors.
     fn backward(&mut self, layers: &[Layer], factor: f32) {
         let last = layers.len() - 1;
-        self.deltas.resize(layers.len(), Vec::new());
-        self.deltas[last].clear();
-        self.deltas[last].extend(self.activations[last].iter().map(|error| error * factor));
-        self.by_bias.resize(layers.len(), Vec::new());
-        for (i, layer) in layers.iter().enumerate().rev() {
+        self.deltas.resize_with(layers.len(), Panels::default);
+        self.errors.iter_mut().for_each(|error| *error *= factor);
+        self.deltas[last].pack(layers[last].outputs, [&self.errors[..]]);
+        self.by_bias.resize_with(layers.len(), Vec::new);
+        for (sums, layer) in self.by_bias.iter_mut().zip(layers) {
+            sums.clear();
+            sums.resize(layer.groups.len() * GROUP, 0.0);
+        }
+        let (rows, delta) = (self.activations[0].rows(), &self.deltas[last]);
+        for panel in delta.panels() {
+            let sums = &mut self.by_bias[last][panel.padded()];
+            add_rows(sums, &delta.data()[panel.range(rows)]);
+        }
+        for i in (1..layers.len()).rev() {
             let (before, after) = self.deltas.split_at_mut(i);
-            let delta = &after[0];
-            let by_bias = &mut self.by_bias[i];
-            by_bias.clear();
-            by_bias.resize(layer.outputs, 0.0);
-            sum_rows(by_bias, delta);
-            if let Some(back) = before.last_mut() {
-                let input = &self.activations[i - 1];
-                back.resize(input.len(), 0.0);
-                layer.backward.product(
-                    delta,
-                    back,
-                    #[inline(always)]
-                    |first, rows| {
-                        // the slope of the ReLU; a NaN already shows in the loss
-                        let input = &input[first * layer.inputs..];
-                        for (back, input) in rows.iter_mut().zip(input) {
-                            *back = if *input > 0.0 { *back } else { 0.0 };
-                        }
-                    },
-                );
-            }
+            let (delta, back) = (&after[0], &mut before[i - 1]);
+            back.resize(rows, layers[i].inputs);
+            let (input, sums) = (&self.activations[i], &mut self.by_bias[i - 1]);
+            let weights: Vec<_> = (layers[i].groups.iter())
+                .map(|group| &group.transposed)
+                .collect();
+            product(
+                delta,
+                &weights,
+                back.data_mut(),
+                #[inline(always)]
+                |panel, back| {
+                    // the slope of the ReLU; a NaN already shows in the loss
+                    for (back, input) in back.iter_mut().zip(&input.data()[panel.range(rows)]) {
+                        *back = if *input > 0.0 { *back } else { 0.0 };
+                    }
+                    add_rows(&mut sums[panel.padded()], back);
+                },
+            );
         }
     }
 }
 
-/// y = x W + b, followed by a ReLU if `relu`.
-pub(crate) fn dense(weights: &Panels, bias: &[f32], relu: bool, x: &[f32], y: &mut [f32]) {
-    weights.product(
+/// y = scale · (x W) + b for some units, followed by a ReLU if `relu`; `scale` and `bias` are 0
+/// beyond the last unit.
+pub(crate) fn dense(
+    x: &Panels,
+    weights: &Panels,
+    scale: &[f32],
+    bias: &[f32],
+    relu: bool,
+    y: &mut [f32],
+) {
+    product(
         x,
+        &[weights],
         y,
         #[inline(always)]
-        |_, rows| {
-            add_to_rows(rows, bias);
-            if relu {
-                for y in rows {
+        |panel, y| {
+            let (scale, bias) = (&scale[panel.padded()], &bias[panel.padded()]);
+            for y in y.chunks_exact_mut(panel.stride) {
+                for ((y, scale), bias) in y.iter_mut().zip(scale).zip(bias) {
+                    let sum = *y * scale + bias;
                     // unlike `max`, this propagates NaN
-                    *y = if *y < 0.0 { 0.0 } else { *y };
+                    *y = if relu && sum < 0.0 { 0.0 } else { sum };
                 }
             }
         },
@@ -303,141 +357,222 @@ impl Layer {
             gain,
             bias,
         } = initial;
-        let squares = sum_products(outputs, &direction, &direction);
-        let mut layer = Self {
+        let weight_normalization = gain.is_some();
+        let gain = gain.unwrap_or_else(|| vec![1.0; outputs]);
+        let groups =
+            (bias.chunks(GROUP).zip(gain.chunks(GROUP)).enumerate()).map(|(g, (bias, gain))| {
+                let columns = g * GROUP..g * GROUP + bias.len();
+                let rows = direction.chunks_exact(outputs);
+                let mut group = Group::new(inputs, gain, bias);
+                let rows = rows.map(|row| &row[columns.clone()]);
+                group.direction.pack(bias.len(), rows);
+                group.measure(weight_normalization);
+                group.fold(weight_normalization);
+                group
+            });
+        Self {
+            groups: groups.collect(),
             inputs,
             outputs,
-            weights: vec![0.0; direction.len()],
-            direction: Parameter::new(direction),
-            gain: gain.map(Parameter::new),
-            bias: Parameter::new(bias),
-            inverse_length: vec![1.0; outputs],
-            scale: vec![1.0; outputs],
-            forward: Panels::default(),
-            backward: Panels::default(),
-        };
-        layer.measure(&squares);
-        layer.fold();
-        layer
+            weight_normalization,
+        }
     }
 
-    /// One step of Adam with the gradients ∂W = (activations)ᵀ (deltas) and ∂b.
+    /// W `[in, out]`
+    fn weights(&self) -> Vec<f32> {
+        let mut layer = self.clone();
+        let mut weights = layer.rows(|group| &mut group.direction);
+        let scale = layer.units(|group| &mut group.scale);
+        for row in weights.chunks_exact_mut(self.outputs) {
+            row.iter_mut()
+                .zip(&scale)
+                .for_each(|(w, scale)| *w *= scale);
+        }
+        weights
+    }
+
+    /// A matrix `[in, out]` of all groups, in row-major order.
+    fn rows(&mut self, of: impl Fn(&mut Group) -> &mut Panels) -> Vec<f32> {
+        let mut rows = vec![0.0; self.inputs * self.outputs];
+        let mut part = Vec::new();
+        for (g, group) in self.groups.iter_mut().enumerate() {
+            let matrix = of(group);
+            matrix.unpack(&mut part);
+            let units = matrix.columns();
+            let from = part.chunks_exact(units);
+            for (row, part) in rows.chunks_exact_mut(self.outputs).zip(from) {
+                row[g * GROUP..][..units].copy_from_slice(part);
+            }
+        }
+        rows
+    }
+
+    fn set_rows(&mut self, rows: &[f32], of: impl Fn(&mut Group) -> &mut Panels) {
+        for (g, group) in self.groups.iter_mut().enumerate() {
+            let matrix = of(group);
+            let columns = g * GROUP..g * GROUP + matrix.columns();
+            let rows = rows.chunks_exact(self.outputs);
+            matrix.pack(matrix.columns(), rows.map(|row| &row[columns.clone()]));
+        }
+    }
+
+    /// A number `[out]` for each unit of all groups.
+    fn units(&mut self, of: impl Fn(&mut Group) -> &mut Units) -> Vec<f32> {
+        let units = self.groups.iter_mut().flat_map(|group| {
+            let count = group.direction.columns();
+            of(group)[..count].to_vec()
+        });
+        units.collect()
+    }
+}
+
+impl Group {
+    fn new(inputs: usize, gain: &[f32], bias: &[f32]) -> Self {
+        let zeros = Panels::zeros(inputs, bias.len());
+        let mut ones = [0.0; GROUP];
+        ones[..bias.len()].fill(1.0);
+        Self {
+            first_moment: zeros.clone(),
+            second_moment: zeros.clone(),
+            gradient: zeros.clone(),
+            direction: zeros,
+            gain: UnitParameters::new(gain),
+            bias: UnitParameters::new(bias),
+            inverse_length: ones,
+            scale: ones,
+            transposed: Panels::default(),
+        }
+    }
+
+    /// One step of Adam for group `g` of layer `i`, whose gradients are ∂W = Σ (activations)ᵀ
+    /// (deltas) and ∂b = Σ (deltas).
     fn descend(
         &mut self,
-        activations: &Strips,
-        deltas: &Panels,
-        by_weights: &mut Vec<f32>,
-        by_bias: &[f32],
+        pieces: &[Piece],
+        [i, g]: [usize; 2],
+        weight_normalization: bool,
         adam: AdamStep,
     ) {
-        let piece = ROWS * self.outputs;
-        by_weights.resize(self.inputs * self.outputs, 0.0);
-        // ∂W, and Σᵢ ∂W[i,j] v[i,j]
-        let dots: Vec<Vec<f32>> = (by_weights.par_chunks_mut(piece))
-            .zip(self.direction.value.par_chunks(piece))
-            .enumerate()
-            .with_max_len(1)
-            .map(|(i, (by_weights, direction))| {
-                activations.product(i * ROWS, deltas, by_weights);
-                sum_products(self.outputs, by_weights, direction)
-            })
+        let pairs: Vec<_> = (pieces.iter())
+            .map(|piece| (&piece.activations[i], &piece.deltas[i]))
             .collect();
-
-        // ∂v = g/‖v‖ (∂W - ∂g v/‖v‖), with ∂g = Σᵢ ∂W[i,j] v[i,j] / ‖v[:,j]‖ (ibid., eq. 3)
-        let mut along = vec![0.0; self.outputs];
-        if let Some(gain) = &mut self.gain {
-            let mut by_gain = total(dots.iter().map(Vec::as_slice));
-            let inverses = self.inverse_length.iter().zip(&self.scale);
-            for ((by_gain, along), (inverse, scale)) in
-                by_gain.iter_mut().zip(&mut along).zip(inverses)
-            {
-                *by_gain *= inverse;
-                *along = *by_gain * inverse * scale;
-            }
-            gain.step(&by_gain, adam);
+        transposed_product(&pairs, g, self.gradient.data_mut());
+        let mut by_bias = [0.0; GROUP];
+        for piece in pieces {
+            let part = &piece.by_bias[i][g * GROUP..][..GROUP];
+            by_bias.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
         }
-        self.bias.step(by_bias, adam);
-        let (columns, scale, direction) = (self.outputs, &self.scale, &mut self.direction);
-        let squares: Vec<Vec<f32>> = (direction.value.par_chunks_mut(piece))
-            .zip(direction.first.par_chunks_mut(piece))
-            .zip(direction.second.par_chunks_mut(piece))
-            .zip(by_weights.par_chunks_mut(piece))
-            .with_max_len(1)
-            .map(|(((value, first), second), by_weights)| {
-                let mut squares = vec![0.0; columns];
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        let moments =
-                            (first.chunks_exact_mut(columns)).zip(second.chunks_exact_mut(columns));
-                        let rows = (value.chunks_exact_mut(columns)).zip(moments);
-                        for ((value, (first, second)), by_weights) in
-                            rows.zip(by_weights.chunks_exact_mut(columns))
-                        {
-                            weight_norm_vjp(by_weights, value, scale, &along);
-                            adam.step(value, first, second, by_weights);
-                            add_products(&mut squares, value, value);
-                        }
-                    },
-                );
-                squares
-            })
-            .collect();
-        self.measure(&total(squares.iter().map(Vec::as_slice)));
-        self.fold();
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut along = [0.0; GROUP];
+                if weight_normalization {
+                    let by_gain = self.gain_gradient(&mut along);
+                    self.gain.step(&by_gain, adam);
+                }
+                self.bias.step(&by_bias, adam);
+                self.step(&along, adam);
+            },
+        );
+        self.measure(weight_normalization);
+        self.fold(weight_normalization);
     }
 
-    /// Computes the inverse lengths of the columns from Σᵢ v[i,j]².
-    fn measure(&mut self, squares: &[f32]) {
-        if self.gain.is_some() {
-            for (inverse, square) in self.inverse_length.iter_mut().zip(squares) {
+    /// ∂g = Σᵢ ∂W[i,j] v[i,j] / ‖v[:,j]‖, and `along`, by which ∂v = g/‖v‖ (∂W - ∂g v/‖v‖) is
+    /// scale ∂W - along v (ibid., eq. 3).
+    #[inline(always)]
+    fn gain_gradient(&self, along: &mut Units) -> Units {
+        let mut by_gain = self.sum_products(&self.gradient);
+        for j in 0..GROUP {
+            by_gain[j] *= self.inverse_length[j];
+            along[j] = by_gain[j] * self.inverse_length[j] * self.scale[j];
+        }
+        by_gain
+    }
+
+    /// One step of Adam for v.
+    #[inline(always)]
+    fn step(&mut self, along: &Units, adam: AdamStep) {
+        let rows = self.direction.rows();
+        for panel in self.direction.panels() {
+            let Panel { stride, .. } = panel;
+            let (scale, along) = (&self.scale[panel.padded()], &along[panel.padded()]);
+            let range = panel.range(rows);
+            let value = self.direction.data_mut()[range.clone()].chunks_exact_mut(stride);
+            let first = self.first_moment.data_mut()[range.clone()].chunks_exact_mut(stride);
+            let second = self.second_moment.data_mut()[range.clone()].chunks_exact_mut(stride);
+            let gradient = self.gradient.data_mut()[range].chunks_exact_mut(stride);
+            for ((value, gradient), (first, second)) in value.zip(gradient).zip(first.zip(second)) {
+                weight_norm_vjp(gradient, value, scale, along);
+                adam.step(value, first, second, gradient);
+            }
+        }
+    }
+
+    /// Computes the inverse lengths of the columns of v.
+    fn measure(&mut self, weight_normalization: bool) {
+        if weight_normalization {
+            let squares = vectorized(
+                #[inline(always)]
+                || self.sum_products(&self.direction),
+            );
+            let units = self.direction.columns();
+            for (inverse, square) in self.inverse_length.iter_mut().zip(&squares[..units]) {
                 *inverse = square.sqrt().recip();
             }
         }
     }
 
-    /// Computes W and its packed forms from v, g and the lengths of the columns.
-    fn fold(&mut self) {
-        if let Some(gain) = &self.gain {
-            let lengths = gain.value.iter().zip(&self.inverse_length);
-            for (scale, (gain, inverse)) in self.scale.iter_mut().zip(lengths) {
-                *scale = gain * inverse;
+    /// Computes the scale and Wᵀ from v, g and the lengths of the columns.
+    fn fold(&mut self, weight_normalization: bool) {
+        if weight_normalization {
+            for j in 0..GROUP {
+                self.scale[j] = self.gain.value[j] * self.inverse_length[j];
             }
         }
-        let (scale, direction) = (&self.scale, &self.direction.value);
-        let weights = &mut self.weights;
-        vectorized(
-            #[inline(always)]
-            || {
-                let rows = direction.chunks_exact(scale.len());
-                for (row, direction) in weights.chunks_exact_mut(scale.len()).zip(rows) {
-                    for ((w, v), scale) in row.iter_mut().zip(direction).zip(scale) {
-                        *w = v * scale;
-                    }
+        self.transposed
+            .scale_and_transpose(&self.direction, &self.scale);
+    }
+
+    /// Σᵢ v[i,j] other[i,j]
+    #[inline(always)]
+    fn sum_products(&self, other: &Panels) -> Units {
+        let mut sums = [0.0; GROUP];
+        let rows = self.direction.rows();
+        for panel in self.direction.panels() {
+            let sums = &mut sums[panel.padded()];
+            let range = panel.range(rows);
+            let other = other.data()[range.clone()].chunks_exact(panel.stride);
+            let direction = self.direction.data()[range].chunks_exact(panel.stride);
+            for (v, other) in direction.zip(other) {
+                for ((sum, v), other) in sums.iter_mut().zip(v).zip(other) {
+                    *sum += v * other;
                 }
-            },
-        );
-        self.forward.pack(self.outputs, [&self.weights[..]]);
-        self.backward.pack_transposed(self.inputs, &self.weights);
+            }
+        }
+        sums
     }
 }
 
-impl Parameter {
-    fn new(value: Vec<f32>) -> Self {
-        let zeros = vec![0.0; value.len()];
+impl UnitParameters {
+    fn new(units: &[f32]) -> Self {
+        let mut value = [0.0; GROUP];
+        value[..units.len()].copy_from_slice(units);
         Self {
             value,
-            first: zeros.clone(),
-            second: zeros,
+            first_moment: [0.0; GROUP],
+            second_moment: [0.0; GROUP],
         }
     }
 
-    fn step(&mut self, gradient: &[f32], adam: AdamStep) {
-        let (value, first, second) = (&mut self.value, &mut self.first, &mut self.second);
-        vectorized(
-            #[inline(always)]
-            || adam.step(value, first, second, gradient),
-        );
+    #[inline(always)]
+    fn step(&mut self, gradient: &Units, adam: AdamStep) {
+        let Self {
+            value,
+            first_moment,
+            second_moment,
+        } = self;
+        adam.step(value, first_moment, second_moment, gradient);
     }
 }
 
@@ -456,7 +591,7 @@ impl AdamStep {
     }
 }
 
-/// Replaces ∂W by ∂v = scale ∂W - along v, for a row `[out]`.
+/// Replaces ∂W by ∂v = scale ∂W - along v, for a row.
 #[inline(always)]
 fn weight_norm_vjp(by_weights: &mut [f32], direction: &[f32], scale: &[f32], along: &[f32]) {
     let factors = scale.iter().zip(along);
@@ -465,35 +600,12 @@ fn weight_norm_vjp(by_weights: &mut [f32], direction: &[f32], scale: &[f32], alo
     }
 }
 
+/// Adds the rows of `rows` to `sums`, in order.
 #[inline(always)]
-fn add_products(sums: &mut [f32], a: &[f32], b: &[f32]) {
-    for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-        *sum += a * b;
+fn add_rows(sums: &mut [f32], rows: &[f32]) {
+    for row in rows.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
     }
-}
-
-/// Σᵢ a[i,j] b[i,j] `[columns]`
-fn sum_products(columns: usize, a: &[f32], b: &[f32]) -> Vec<f32> {
-    let mut sums = vec![0.0; columns];
-    vectorized(
-        #[inline(always)]
-        || {
-            for (a, b) in a.chunks_exact(columns).zip(b.chunks_exact(columns)) {
-                add_products(&mut sums, a, b);
-            }
-        },
-    );
-    sums
-}
-
-/// The sum over pieces, in order.
-fn total<'a>(parts: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
-    let mut parts = parts.map(<[f32]>::to_vec);
-    let first = parts.next().unwrap_or_default();
-    parts.fold(first, |mut sum, part| {
-        sum.iter_mut().zip(&part).for_each(|(sum, x)| *sum += x);
-        sum
-    })
 }
 
 #[cfg(test)]
@@ -504,15 +616,27 @@ mod tests {
     use mbmpo_core::{Purpose, Stream, Streams};
     use rand::RngExt;
 
-    fn state(network: &CpuNetwork) -> Vec<Vec<f32>> {
-        let parameters = network.layers.iter().flat_map(|layer| {
-            let gain = layer.gain.iter();
-            [&layer.direction, &layer.bias].into_iter().chain(gain)
+    /// The numbers of every layer, in the order of [`TensorNetwork`].
+    fn state(network: &mut CpuNetwork) -> Vec<Vec<f32>> {
+        let layers = network.layers.iter_mut().flat_map(|layer| {
+            let mut numbers = vec![
+                layer.rows(|group| &mut group.direction),
+                layer.rows(|group| &mut group.first_moment),
+                layer.rows(|group| &mut group.second_moment),
+                layer.units(|group| &mut group.bias.value),
+                layer.units(|group| &mut group.bias.first_moment),
+                layer.units(|group| &mut group.bias.second_moment),
+            ];
+            if layer.weight_normalization {
+                numbers.extend([
+                    layer.units(|group| &mut group.gain.value),
+                    layer.units(|group| &mut group.gain.first_moment),
+                    layer.units(|group| &mut group.gain.second_moment),
+                ]);
+            }
+            numbers
         });
-        parameters
-            .flat_map(|p| [&p.value, &p.first, &p.second])
-            .cloned()
-            .collect()
+        layers.collect()
     }
 
     fn batch(rows: usize, stream: &mut Stream) -> Batch {
@@ -546,7 +670,9 @@ mod tests {
                 assert!((ours / theirs - 1.0).abs() < 1e-5, "{ours} {theirs}");
                 slices.step(&batch, 1e-3, 1e-3);
                 tensors.step(&batch, 1e-3, 1e-3);
-                for (i, (ours, theirs)) in state(&slices).iter().zip(tensors.state()).enumerate() {
+                for (i, (ours, theirs)) in
+                    state(&mut slices).iter().zip(tensors.state()).enumerate()
+                {
                     let largest = theirs.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
                     assert_eq!(ours.len(), theirs.len());
                     for (ours, theirs) in ours.iter().zip(theirs) {

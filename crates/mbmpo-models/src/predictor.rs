@@ -4,8 +4,9 @@ use crate::normalizer::Normalization;
 use crate::tensor_network::forward;
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{DynamicsModel, Error, Result, Stream, is_cpu};
-use mbmpo_kernels::{Panels, TILE_ROWS};
+use mbmpo_kernels::{GROUP, Panels, TILE_ROWS};
 use rayon::prelude::*;
+use std::cell::RefCell;
 
 /// A fitted ensemble as a function: weight normalisation, the standardisation of (s, a) and the
 /// scale of Δs are folded into plain weights. Not differentiable.
@@ -75,7 +76,17 @@ impl DynamicsModel for Predictor {
 /// A member's layers on slices.
 #[derive(Debug, Clone)]
 struct CpuMember {
-    layers: Vec<(Panels, Vec<f32>)>,
+    layers: Vec<CpuLayer>,
+}
+
+#[derive(Debug, Clone)]
+struct CpuLayer {
+    /// `[in, out]`
+    weights: Panels,
+    /// `[out]`, and 0 beyond.
+    bias: Vec<f32>,
+    /// 1 for each output.
+    scale: Vec<f32>,
 }
 
 impl CpuMember {
@@ -85,13 +96,21 @@ impl CpuMember {
     const ROWS: usize = 6 * TILE_ROWS;
 
     fn new(layers: Vec<Affine>) -> Self {
-        let pack = |layer: Affine| {
-            let mut panels = Panels::default();
-            panels.pack(layer.outputs, [&layer.weights[..]]);
-            (panels, layer.bias)
-        };
+        let layers = layers.into_iter().map(|layer| {
+            let mut weights = Panels::default();
+            weights.pack(layer.outputs, [&layer.weights[..]]);
+            let padded = layer.outputs.next_multiple_of(GROUP);
+            let (mut bias, mut scale) = (layer.bias, vec![1.0; layer.outputs]);
+            bias.resize(padded, 0.0);
+            scale.resize(padded, 0.0);
+            CpuLayer {
+                weights,
+                bias,
+                scale,
+            }
+        });
         Self {
-            layers: layers.into_iter().map(pack).collect(),
+            layers: layers.collect(),
         }
     }
 
@@ -111,26 +130,56 @@ impl CpuMember {
             .zip(s.par_chunks(piece * dim))
             .zip(a.par_chunks(piece * action_dim))
             .with_max_len(1)
-            .for_each(|((next, s), a)| {
-                let mut x = Vec::with_capacity(s.len() + a.len());
-                for (s, a) in s.chunks_exact(dim).zip(a.chunks_exact(action_dim)) {
-                    x.extend_from_slice(s);
-                    x.extend_from_slice(a);
-                }
-                let rows = s.len() / dim;
-                let last = self.layers.len() - 1;
-                for (i, (weights, bias)) in self.layers.iter().enumerate() {
-                    let mut y = vec![0.0; rows * bias.len()];
-                    dense(weights, bias, i < last, &x, &mut y);
-                    x = y;
-                }
-                for ((next, s), change) in next.iter_mut().zip(s).zip(x) {
-                    *next = s + change;
-                }
-            });
+            .for_each(|((next, s), a)| self.predict(s, a, next));
         let next = TensorData::new(next, [rows, dim]);
         Ok(Tensor::from_data(next, &device))
     }
+
+    /// Writes s + Δs to `next`, for a few rows.
+    fn predict(&self, s: &[f32], a: &[f32], next: &mut [f32]) {
+        BUFFERS.with_borrow_mut(|Buffers { rows, activations }| {
+            let (Some(first), Some(last)) = (self.layers.first(), self.layers.last()) else {
+                return;
+            };
+            let (inputs, dim) = (first.weights.rows(), last.weights.columns());
+            rows.clear();
+            for (s, a) in s.chunks_exact(dim).zip(a.chunks_exact(inputs - dim)) {
+                rows.extend_from_slice(s);
+                rows.extend_from_slice(a);
+            }
+            activations.resize_with(self.layers.len() + 1, Panels::default);
+            activations[0].pack(inputs, [&rows[..]]);
+            for (i, layer) in self.layers.iter().enumerate() {
+                let CpuLayer {
+                    weights,
+                    bias,
+                    scale,
+                } = layer;
+                let (before, after) = activations.split_at_mut(i + 1);
+                let (x, y) = (&before[i], &mut after[0]);
+                y.resize(x.rows(), weights.columns());
+                let relu = i + 1 < self.layers.len();
+                dense(x, weights, scale, bias, relu, y.data_mut());
+            }
+            activations[self.layers.len()].unpack(rows);
+            for ((next, s), change) in next.iter_mut().zip(s).zip(rows) {
+                *next = s + *change;
+            }
+        });
+    }
+}
+
+/// What a prediction writes in between, reused by the next one of the thread.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// Inputs, then outputs, in row-major order.
+    rows: Vec<f32>,
+    /// Inputs, then the outputs of each layer.
+    activations: Vec<Panels>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 impl Affine {

@@ -156,7 +156,7 @@ impl CpuMlp {
 
 impl Layer {
     fn inputs(&self) -> usize {
-        self.weights.depth()
+        self.weights.rows()
     }
 
     fn outputs(&self) -> usize {
