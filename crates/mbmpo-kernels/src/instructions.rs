@@ -15,7 +15,7 @@ pub enum Instructions {
     Avx2,
     /// 64-bit ARM: vectors of 4 numbers.
     Neon,
-    /// Any processor. Slow: each fused multiplication and addition is a call of the C library.
+    /// Any processor. Slow, since it computes fused operations in double precision.
     Scalar,
 }
 

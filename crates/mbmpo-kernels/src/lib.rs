@@ -32,6 +32,7 @@
 
 #![forbid(unsafe_code)]
 
+mod fused;
 mod instructions;
 mod panels;
 mod product;

@@ -1,6 +1,7 @@
 //! Matrix products, arranged as in Goto and van de Geijn 2008: a tile of the result stays in
 //! registers while the terms of its sums are streamed from a panel of the right factor.
 
+use crate::fused::add_multiple;
 use crate::instructions::Choice;
 use crate::panels::{GROUP, Panel, Panels, TILE_ROWS, panel_vectors};
 use pulp::{Simd, WithSimd, bytemuck};
@@ -376,20 +377,6 @@ fn accumulate_columns<S: Simd, const R: usize, const V: usize, const W: usize>(
         for r in 0..R {
             add_multiple(simd, &mut sums[r], a[column + r], b);
         }
-    }
-}
-
-/// sums += a b
-#[inline(always)]
-fn add_multiple<S: Simd, const V: usize>(
-    simd: S,
-    sums: &mut [S::f32s; V],
-    a: f32,
-    b: &[S::f32s; V],
-) {
-    let a = simd.splat_f32s(a);
-    for v in 0..V {
-        sums[v] = simd.mul_add_e_f32s(a, b[v], sums[v]);
     }
 }
 

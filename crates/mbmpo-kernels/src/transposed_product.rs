@@ -1,6 +1,7 @@
 //! C += Aᵀ B for narrow A and B, without packing.
 
 use crate::TILE_ROWS;
+use crate::fused::add_multiple;
 use crate::instructions::dispatch;
 use pulp::{Simd, WithSimd, bytemuck};
 
@@ -110,10 +111,7 @@ impl TransposedProduct<'_> {
                 terms.copy_from_slice(&b[..V]);
             }
             for r in 0..R {
-                let a = simd.splat_f32s(a[r]);
-                for v in 0..V {
-                    sums[r][v] = simd.mul_add_e_f32s(a, terms[v], sums[r][v]);
-                }
+                add_multiple(simd, &mut sums[r], a[r], &terms);
             }
         }
         if self.strides.1 == 1 && columns == V * S::F32_LANES {

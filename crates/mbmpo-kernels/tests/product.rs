@@ -193,6 +193,50 @@ fn a_row_alone_has_the_same_bits() {
     }
 }
 
+/// Fails when an instruction set does not fuse multiplications with additions, or sums in an order
+/// of its own: results would differ between machines.
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let missing = Instructions::ALL.into_iter().filter(|set| {
+        let mut available = Instructions::available();
+        available.all(|other| other != *set)
+    });
+    println!("not on this machine: {:?}", missing.collect::<Vec<_>>());
+    let numbers =
+        |count: usize, x: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * x).sin()).collect() };
+    let (rows, depth, columns) = (37, 1100, 81);
+    let (a, b) = (
+        numbers(rows * depth, 0.618),
+        numbers(depth * columns, 0.414),
+    );
+    let results: Vec<_> = Instructions::available()
+        .map(|set| {
+            let mut factors = [(); 5].map(|()| Panels::for_instructions(set).unwrap());
+            let [left, right, left_transposed, c, d] = &mut factors;
+            left.pack(depth, [&a[..]]);
+            right.pack(columns, [&b[..]]);
+            left_transposed.scale_and_transpose(left, &vec![1.0; depth]);
+            c.resize(rows, columns);
+            product(left, &[&*right], c.data_mut(), |_, _| {});
+            d.resize(rows, columns);
+            for group in 0..columns.div_ceil(GROUP) {
+                transposed_product(&[(&*left_transposed, &*right)], group, d.group_mut(group));
+            }
+            let mut in_rows = vec![0.0; rows * columns];
+            right.product(&a, &mut in_rows, |_, _| {});
+            let mut unpacked = [Vec::new(), Vec::new()];
+            c.unpack(&mut unpacked[0]);
+            d.unpack(&mut unpacked[1]);
+            assert_eq!(unpacked[0], in_rows, "{set}");
+            assert_eq!(unpacked[1], in_rows, "{set}");
+            in_rows
+        })
+        .collect();
+    for result in &results {
+        assert_eq!(*result, results[0]);
+    }
+}
+
 /// Fails when an empty product leaves the previous contents, or divides by zero.
 #[test]
 fn empty_factors() {
