@@ -97,7 +97,8 @@ def main():
     if arguments.check:
         from peers import check, jax_loops, torch_loops
 
-        sys.exit(0 if check.check(torch_loops, jax_loops, threads, names, compile_too) else "they differ")
+        same = check.check(torch_loops, jax_loops, threads, names, compile_too, arguments.ways)
+        sys.exit(0 if same else "they differ")
 
     from peers import products, report, work
 
@@ -141,7 +142,11 @@ def main():
         sys.exit("no round was measured")
 
     report.machine(*machine.processor(), rows)
-    print(f"\nMedians of {arguments.rounds} rounds.")
+    counts = [len(values) for values in samples.values()]
+    if min(counts) == max(counts):
+        print(f"\nMedians of {max(counts)} rounds.")
+    else:
+        print(f"\nInterrupted: {min(counts)} to {max(counts)} rounds; ways without one are left out.")
     fastest = report.loops(samples, report.rates(rates))
     if own:
         report.comparison(own, fastest)

@@ -88,7 +88,9 @@ def torch_row(threads):
         )
         found = next((line for line in process.stdout.splitlines() if mark in line), None)
         if found:
-            chosen += f"; {library}: {found.split(mark)[-1].strip()}"
+            # of MKL's line only what follows the name of the instructions
+            found = found.split(mark)[-1].split("64 architecture")[-1].split(", Lnx")[0]
+            chosen += f"; {library}: {found.strip()}"
     return "PyTorch", torch.__version__, threads, chosen
 
 

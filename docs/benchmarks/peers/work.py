@@ -180,5 +180,5 @@ def trust_region(data, theta, gradient, step, evaluate):
         "Fisher products": after_step - after_gradient,
         "line search": end - after_step,
     }
-    result = {"gradient": slope, "step": change, "line search": [surrogate, kl, trials]}
+    result = {"gradient": slope, "step": change, "surrogate": surrogate, "KL divergence": kl, "trials": trials}
     return Sample(end - begin, data.flop(CG_ITERATIONS + 1, trials), parts, result)
