@@ -1,0 +1,1 @@
+"""What `hot_loops.py` measures beside our program: PyTorch, JAX and OpenBLAS."""
