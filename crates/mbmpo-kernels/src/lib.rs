@@ -35,6 +35,7 @@
 mod fused;
 mod instructions;
 mod panels;
+mod peak;
 mod product;
 mod rows;
 mod tanh;
@@ -42,6 +43,7 @@ mod transposed_product;
 
 pub use instructions::{Instructions, Unavailable, vectorized};
 pub use panels::{GROUP, Panel, Panels, TILE_ROWS};
+pub use peak::fused_multiply_adds;
 pub use product::{product, transposed_product};
 pub use rows::{add_to_rows, sum_rows};
 pub use tanh::tanh;
