@@ -72,7 +72,11 @@ mod tests {
             assert_eq!(unit % (2 * lanes as u64), 0, "{set}");
             assert_eq!(fused_multiply_adds(set, 0), Ok(0), "{set}");
             assert_eq!(fused_multiply_adds(set, 3 * unit), Ok(3 * unit), "{set}");
-            assert_eq!(fused_multiply_adds(set, 3 * unit + 1), Ok(4 * unit), "{set}");
+            assert_eq!(
+                fused_multiply_adds(set, 3 * unit + 1),
+                Ok(4 * unit),
+                "{set}"
+            );
         }
     }
 
