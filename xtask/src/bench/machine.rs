@@ -17,8 +17,8 @@ const BLOCK: usize = 32 * 1024;
 /// Bytes of a block of both arrays: more than the first-level cache of a core holds, and less than
 /// its second.
 const BLOCK_BYTES: usize = 2 * BLOCK * size_of::<f32>();
-/// Bytes of a working set like that of the loops: five networks with their moments take 23 MB, the
-/// samples of a meta-update 13 MB.
+/// Bytes of a working set like that of the loops: five networks with moments and transposes take
+/// 23 MB, the samples of a meta-update 11 MB.
 const LOOPS: usize = 32 << 20;
 /// Bytes of a working set that is beyond most caches.
 const MEMORY: usize = 512 << 20;
@@ -52,6 +52,15 @@ pub struct Bandwidth {
     pub rate: Rate,
     /// Bytes of x and y, of all threads together.
     pub bytes: usize,
+}
+
+impl MachineReport {
+    /// How many times the speed of one thread all threads reach together.
+    pub fn speedup(&self) -> Option<f64> {
+        let mut peaks = self.peaks.iter();
+        let in_use = peaks.find(|rate| rate.name == self.instructions)?;
+        Some(self.peak / in_use.one_thread?)
+    }
 }
 
 impl Machine {

@@ -98,16 +98,25 @@ impl fmt::Display for Report {
         writeln!(f, "{cpu}: {}", self.features.join(", "))?;
         writeln!(
             f,
-            "{threads} thread{}, {rounds} round{}; medians; kernels use {}\n",
+            "{threads} thread{}, {rounds} round{}; medians; kernels use {}",
             plural(*threads),
             plural(*rounds),
             machine.instructions,
         )?;
+        let speedup = machine.speedup();
+        if let Some(speedup) = speedup.filter(|speedup| *speedup < 0.75 * *threads as f64) {
+            writeln!(
+                f,
+                "warning: {threads} threads do {speedup:.1} times the arithmetic of one: other \
+                 programs are running, or threads share cores"
+            )?;
+        }
+        writeln!(f)?;
         let peak = machine.peak;
         let title = "multiply-adds in registers, GFLOP/s";
         rates(f, title, &machine.peaks, None)?;
         let sizes = machine.bandwidths.iter().map(|size| &size.rate);
-        rates(f, "y += a x in memory, GB/s", sizes, None)?;
+        rates(f, "y += a x, by working set, GB/s", sizes, None)?;
         let title = "matrix product, GFLOP/s";
         rates(f, title, &self.products, Some(peak))?;
         self.loops(f)?;
@@ -241,6 +250,22 @@ mod tests {
             "| meta-update | 20.00 | 1000 | 20 | 50 | narrow products | 40 | 80 % |",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n\n{text}");
+        }
+    }
+
+    /// Fails when nothing is said about threads that have no core of their own, or a warning comes
+    /// without cause.
+    #[test]
+    fn threads_without_a_core() {
+        let with = |one_thread| {
+            let mut report = report();
+            report.machine.peaks[0].one_thread = one_thread;
+            report.to_string()
+        };
+        let busy = with(Some(75.0));
+        assert!(busy.contains("warning: 2 threads do 1.1 times"), "{busy}");
+        for idle in [with(Some(41.0)), with(None)] {
+            assert!(!idle.contains("warning"), "{idle}");
         }
     }
 
