@@ -6,8 +6,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
-/// How long one measurement of a rate takes.
-const WINDOW: Duration = Duration::from_millis(30);
+/// Work before it counts: meanwhile cores wake up, and the system gives each thread its own.
+const WARM_UP: Duration = Duration::from_millis(20);
+/// How long work counts.
+const WINDOW: Duration = Duration::from_millis(40);
 
 /// What all threads of the present pool do in a second, when thread i calls `work(i)` again and
 /// again, which returns how much it did.
@@ -16,12 +18,17 @@ pub fn rate(work: impl Fn(usize) -> f64 + Sync) -> f64 {
     // less.
     let clock = Instant::now();
     let rates = rayon::broadcast(|thread| {
+        let mut begin = WARM_UP;
+        while clock.elapsed() < WARM_UP {
+            work(thread.index());
+            begin = clock.elapsed().max(WARM_UP);
+        }
         let mut done = 0.0;
         loop {
             done += work(thread.index());
-            let time = clock.elapsed();
-            if time >= WINDOW {
-                return done / time.as_secs_f64();
+            let now = clock.elapsed();
+            if now >= WARM_UP + WINDOW {
+                return done / now.saturating_sub(begin).as_secs_f64();
             }
         }
     });
