@@ -4,20 +4,26 @@
 //! Everything is measured once a round, one after another, so that what else the machine does slows
 //! all of it alike; medians over the rounds count. Nothing here fails for being slow.
 
-mod ceiling;
+mod cpu;
 mod ensemble;
 mod imagination;
+mod machine;
 mod meta_update;
+mod products;
 mod report;
+mod roofline;
 mod scaling;
+mod timing;
 mod workload;
 
 use anyhow::{Context, Result};
-use ceiling::Ceiling;
 use clap::{Args, ValueEnum};
 use ensemble::EnsembleStep;
 use imagination::Rollouts;
+use machine::Machine;
+use mbmpo_kernels::Instructions;
 use meta_update::MetaUpdate;
+use products::Products;
 use report::{LoopReport, Report};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -46,6 +52,11 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     only: Option<Name>,
 
+    /// Vector instructions of our kernels: avx512, avx2, neon or scalar [default: the fastest that
+    /// the processor has]
+    #[arg(long, value_name = "NAME")]
+    instructions: Option<Instructions>,
+
     /// How the cost grows with imagined samples, real samples and models
     #[arg(long, conflicts_with = "only")]
     scaling: bool,
@@ -71,6 +82,9 @@ enum Name {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(instructions) = arguments.instructions {
+        instructions.select()?;
+    }
     let all = available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or(all, usize::from);
     let rounds = usize::from(arguments.rounds);
@@ -126,11 +140,13 @@ fn measure(
             ),
         });
     }
-    let mut ceiling = Ceiling::new(workload)?;
+    let mut machine = Machine::new()?;
+    let mut products = Products::new(workload)?;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); loops.len()];
     // the first round only warms up
     for round in 0..=rounds {
-        ceiling.run(round > 0);
+        machine.run(round > 0);
+        products.run(round > 0);
         for ((_, hot_loop), samples) in loops.iter_mut().zip(&mut samples) {
             let sample = hot_loop.run()?;
             if round > 0 {
@@ -138,14 +154,21 @@ fn measure(
             }
         }
     }
-    let loops = loops.iter().zip(samples);
+    let loops: Vec<LoopReport> = (loops.iter().zip(&samples))
+        .map(|((name, hot_loop), samples)| LoopReport::new(name, hot_loop.unit(), samples))
+        .collect();
+    let machine = machine.report();
+    let narrow = products.narrow();
+    let roofs = |row| roofline::of(row, machine.peak, machine.bandwidth, narrow);
     Ok(Report {
         threads,
         rounds,
-        ceiling: ceiling.report(),
-        loops: loops
-            .map(|((name, hot_loop), samples)| LoopReport::new(name, hot_loop.unit(), samples))
-            .collect(),
+        cpu: cpu::name(),
+        features: cpu::features(),
+        products: products.report(),
+        roofline: loops.iter().flat_map(roofs).collect(),
+        loops,
+        machine,
     })
 }
 

@@ -37,12 +37,14 @@
 mod fused;
 mod instructions;
 mod panels;
+mod peak;
 mod product;
 mod rows;
 mod tanh;
 
 pub use instructions::{Instructions, Unavailable, vectorized};
 pub use panels::{GROUP, Panel, Panels, TILE_ROWS};
+pub use peak::fused_multiply_adds;
 pub use product::{add_transposed_product, product, sum_of_products, transposed_product};
 pub use rows::{add_to_rows, sum_rows};
 pub use tanh::tanh;

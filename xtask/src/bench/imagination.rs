@@ -1,6 +1,6 @@
 //! Policies acting in the models: one rollout phase of a meta-step.
 
-use super::workload::{HotLoop, Sample, Workload};
+use super::workload::{F32, HotLoop, Sample, Workload};
 use anyhow::Result;
 use mbmpo_core::{Environment, LearnedModel, Purpose, Streams, Task};
 use mbmpo_models::Predictor;
@@ -8,6 +8,9 @@ use mbmpo_models::imagination::{Imagination, Members, Randomness};
 use mbmpo_policy::{GaussianActor, GaussianMlp};
 use rayon::prelude::*;
 use std::time::Instant;
+
+/// Rollouts that a model predicts together, as `mbmpo-models` divides them.
+const PIECE: usize = 36;
 
 /// Rollouts side by side in every model, with rewards; one task for each model.
 pub struct Rollouts {
@@ -24,6 +27,7 @@ pub struct Rollouts {
     streams: Streams,
     phase: u64,
     flop: f64,
+    bytes: f64,
 }
 
 impl Rollouts {
@@ -34,6 +38,15 @@ impl Rollouts {
         ensemble.fit(&workload.transitions(1), &workload.streams, 0)?;
         let (model, policy) = (workload.model_layers(), workload.policy_layers());
         let horizon = workload.horizon;
+        // Bytes of a transition. The model: a core's cache keeps neither the weights of a dynamics
+        // network from one step or piece to the next, nor states; it keeps the policy. Observations
+        // are written and read, actions and rewards written.
+        let (o, a) = (
+            workload.environment.observation_dim(),
+            workload.network.action_dim(),
+        );
+        let weights = model.iter().sum::<f64>() * rollouts.div_ceil(PIECE) as f64;
+        let bytes = F32 * (weights / rollouts as f64 + (2 * o + a + 1) as f64);
         Ok(Self {
             models: ensemble.freeze()?,
             members,
@@ -48,6 +61,7 @@ impl Rollouts {
             streams: workload.streams,
             phase: 0,
             flop: 2.0 * model.iter().chain(&policy).sum::<f64>(),
+            bytes,
         })
     }
 }
@@ -88,8 +102,9 @@ impl HotLoop for Rollouts {
         Ok(Sample {
             seconds,
             flop: self.flop * transitions as f64,
+            bytes: self.bytes * transitions as f64,
             units: transitions as f64,
-            parts: Vec::new(),
+            ..Sample::default()
         })
     }
 }

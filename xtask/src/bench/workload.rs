@@ -27,6 +27,12 @@ pub struct Sample {
     pub seconds: f64,
     /// Floating-point operations of the matrix products that the shapes ask for.
     pub flop: f64,
+    /// Of these, the ones in products that are as narrow as the policy, where there are no others:
+    /// A B, and Aᵀ B.
+    pub narrow: [f64; 2],
+    /// Bytes that must come from beyond a core's own cache or go there, in a model that stands
+    /// beside each loop.
+    pub bytes: f64,
     /// How much was done in that time.
     pub units: f64,
     /// Seconds of the parts that it can be divided into.
@@ -82,13 +88,18 @@ impl Workload {
         self.streams.stream(Purpose::Test, 0, index as u64)
     }
 
-    /// Multiplications of a pass through a dynamics network, for one transition, by layer.
-    pub fn model_layers(&self) -> Vec<f64> {
+    /// Width of the input and of each layer of a dynamics network.
+    pub fn model_sizes(&self) -> Vec<usize> {
         let outputs = self.environment.observation_dim();
         let mut sizes = vec![outputs + self.network.action_dim()];
         sizes.extend(&self.config.ensemble.hidden);
         sizes.push(outputs);
-        multiplications(&sizes)
+        sizes
+    }
+
+    /// Multiplications of a pass through a dynamics network, for one transition, by layer.
+    pub fn model_layers(&self) -> Vec<f64> {
+        multiplications(&self.model_sizes())
     }
 
     /// Multiplications of a pass through the policy, for one sample, by layer.
@@ -138,6 +149,9 @@ impl Workload {
         data
     }
 }
+
+/// Bytes of a number in single precision.
+pub const F32: f64 = size_of::<f32>() as f64;
 
 const VALIDATION_SHARE: f64 = 0.01;
 
