@@ -1,11 +1,18 @@
 //! The kernels at the sizes that MB-MPO needs, on one thread; packing is included where a factor
 //! changes every time.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
+
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use mbmpo_kernels::{GROUP, Panels, product, tanh, transposed_product, vectorized};
+use mbmpo_kernels::{GROUP, Instructions, Panels, product, tanh, transposed_product, vectorized};
 
+/// `INSTRUCTIONS=avx2 cargo bench` measures these.
 fn main() {
+    if let Ok(name) = std::env::var("INSTRUCTIONS") {
+        let set: Instructions = name.parse().unwrap();
+        set.select().unwrap();
+    }
     divan::main();
 }
 
@@ -14,7 +21,14 @@ fn matrix(rows: usize, columns: usize) -> Vec<f32> {
 }
 
 fn panels(rows: usize, columns: usize) -> Panels {
-    let mut panels = Panels::default();
+    packed(Panels::default(), rows, columns)
+}
+
+fn factor(rows: usize, columns: usize) -> Panels {
+    packed(Panels::factor(), rows, columns)
+}
+
+fn packed(mut panels: Panels, rows: usize, columns: usize) -> Panels {
     panels.pack(columns, [&matrix(rows, columns)[..]]);
     panels
 }
@@ -24,7 +38,7 @@ fn panels(rows: usize, columns: usize) -> Panels {
 fn in_panels(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
     let (a, b, mut c) = (
         panels(rows, depth),
-        panels(depth, columns),
+        factor(depth, columns),
         panels(rows, columns),
     );
     bencher
@@ -39,7 +53,7 @@ fn gradient(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
         .map(|_| (panels(rows, inputs), panels(rows, outputs)))
         .collect();
     let pairs: Vec<_> = parts.iter().map(|(a, b)| (a, b)).collect();
-    let mut c = panels(inputs, outputs);
+    let mut c = factor(inputs, outputs);
     bencher
         .counter(ItemsCount::new(8 * rows * inputs * outputs))
         .bench_local(|| {
@@ -51,14 +65,14 @@ fn gradient(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
 
 #[divan::bench]
 fn pack(bencher: Bencher) {
-    let (b, mut panels) = (matrix(512, 512), Panels::default());
+    let (b, mut panels) = (matrix(512, 512), Panels::factor());
     bencher.bench_local(|| panels.pack(512, [black_box(&b[..])]));
 }
 
 /// A group of columns of a layer.
 #[divan::bench]
 fn scale_and_transpose(bencher: Bencher) {
-    let (b, mut to) = (panels(512, GROUP), Panels::default());
+    let (b, mut to) = (factor(512, GROUP), Panels::factor());
     let factors = [2.0; GROUP];
     bencher.bench_local(|| to.scale_and_transpose(black_box(&b), &factors));
 }

@@ -58,8 +58,8 @@ impl Instructions {
         }
     }
 
-    /// Columns of a panel, and numbers in a vector.
-    pub(crate) fn panel(self) -> [usize; 2] {
+    /// Columns of a tile, and numbers in a vector.
+    pub(crate) fn tile(self) -> [usize; 2] {
         match self {
             Self::Avx512 => [64, 16],
             Self::Avx2 => [16, 8],

@@ -10,7 +10,7 @@
 //! use mbmpo_kernels::{Panels, product};
 //!
 //! // relu(x W + b) for two rows x
-//! let (mut x, mut weights) = (Panels::default(), Panels::default());
+//! let (mut x, mut weights) = (Panels::default(), Panels::factor());
 //! x.pack(2, [&[1.0, 2.0, -3.0, 0.0][..]]);
 //! weights.pack(2, [&[1.0, -1.0, 0.5, 2.0][..]]); // [in, out]
 //! let mut y = Panels::zeros(2, 2);

@@ -7,21 +7,31 @@ use std::ops::Range;
 /// Rows of a tile of a product: with the vectors of a panel per row, the sums fill the registers and
 /// hide the latency of a multiplication. Rows should be divided among threads in multiples of it.
 pub const TILE_ROWS: usize = 6;
-/// Columns of a group: whole panels of any instruction set. Columns should be divided among threads
-/// in groups.
+/// Columns of a group. Columns should be divided among threads in groups.
 pub const GROUP: usize = 64;
 
 /// A matrix `[rows, columns]` in panels: all rows of the first few columns in row-major order, then
-/// all rows of the next few. A panel is two vectors wide, or four where the processor has 32
-/// registers; the last one may be narrower, padded to whole vectors.
+/// all rows of the next few. The last panel may be narrower than the others; it is padded to whole
+/// vectors.
 ///
-/// As the right factor of a product it is read from first to last.
+/// The panels of [`Self::default`] are [`GROUP`] wide. Those of [`Self::factor`], for the right
+/// factors of products, are as wide as the tiles that the processor computes at once: two vectors,
+/// or four where it has 32 registers. A product then reads them from first to last.
 #[derive(Debug, Clone, Default)]
 pub struct Panels {
     data: Vec<f32>,
     rows: usize,
     columns: usize,
+    layout: Layout,
     pub(crate) choice: Choice,
+}
+
+/// How wide panels are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Layout {
+    #[default]
+    Groups,
+    Tiles,
 }
 
 /// Some columns of [`Panels`].
@@ -49,15 +59,18 @@ impl Panel {
     }
 }
 
-/// Vectors of a panel: with [`TILE_ROWS`] rows, 12 of 16 registers or 24 of 32 hold the sums.
+/// Vectors of a tile: with [`TILE_ROWS`] rows, 12 of 16 registers or 24 of 32 hold the sums.
 #[inline(always)]
-pub(crate) const fn panel_vectors<S: Simd>() -> usize {
+pub(crate) const fn tile_vectors<S: Simd>() -> usize {
     if S::REGISTER_COUNT >= 32 { 4 } else { 2 }
 }
 
 /// The panels of `columns` columns, `width` wide at most, in vectors of `lanes` numbers.
 #[inline(always)]
-fn split(columns: usize, [width, lanes]: [usize; 2]) -> impl Iterator<Item = Panel> + Clone {
+pub(crate) fn split(
+    columns: usize,
+    [width, lanes]: [usize; 2],
+) -> impl Iterator<Item = Panel> + Clone {
     (0..columns).step_by(width).map(move |first| {
         let columns = width.min(columns - first);
         Panel {
@@ -80,11 +93,45 @@ impl Panels {
         })
     }
 
+    /// A matrix without entries, for right factors of products.
+    pub fn factor() -> Self {
+        Self::default().as_factor()
+    }
+
+    /// The same for the instructions of this matrix, which loses its entries.
+    pub fn as_factor(self) -> Self {
+        Self {
+            layout: Layout::Tiles,
+            choice: self.choice,
+            ..Self::default()
+        }
+    }
+
     /// A matrix of zeros.
     pub fn zeros(rows: usize, columns: usize) -> Self {
         let mut matrix = Self::default();
         matrix.resize(rows, columns);
         matrix
+    }
+
+    /// A matrix of zeros, for right factors of products.
+    pub fn zero_factor(rows: usize, columns: usize) -> Self {
+        let mut matrix = Self::factor();
+        matrix.resize(rows, columns);
+        matrix
+    }
+
+    /// Width of a panel, and numbers in a vector.
+    pub(crate) fn widths(&self) -> [usize; 2] {
+        let [tile, lanes] = self.choice.instructions().tile();
+        match self.layout {
+            Layout::Groups => [GROUP, lanes],
+            Layout::Tiles => [tile, lanes],
+        }
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Number of rows.
@@ -116,13 +163,13 @@ impl Panels {
 
     /// Entries of a row with its padding.
     pub fn padded_columns(&self) -> usize {
-        let [_, lanes] = self.choice.instructions().panel();
+        let [_, lanes] = self.widths();
         self.columns.next_multiple_of(lanes)
     }
 
     /// The panels, from left to right.
     pub fn panels(&self) -> impl Iterator<Item = Panel> + Clone + use<> {
-        split(self.columns, self.choice.instructions().panel())
+        split(self.columns, self.widths())
     }
 
     /// The entries of the columns of a group, in panels.
@@ -143,9 +190,7 @@ impl Panels {
         if (rows, columns) != (self.rows, self.columns) {
             (self.rows, self.columns) = (rows, columns);
             self.data.clear();
-            let [_, lanes] = self.choice.instructions().panel();
-            self.data
-                .resize(columns.next_multiple_of(lanes) * rows, 0.0);
+            self.data.resize(self.padded_columns() * rows, 0.0);
         }
     }
 

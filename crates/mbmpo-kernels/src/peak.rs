@@ -68,7 +68,7 @@ mod tests {
     fn counts_whole_repetitions() {
         for set in Instructions::available() {
             let unit = fused_multiply_adds(set, 1).unwrap();
-            let [_, lanes] = set.panel();
+            let [_, lanes] = set.tile();
             assert_eq!(unit % (2 * lanes as u64), 0, "{set}");
             assert_eq!(fused_multiply_adds(set, 0), Ok(0), "{set}");
             assert_eq!(fused_multiply_adds(set, 3 * unit), Ok(3 * unit), "{set}");

@@ -2,7 +2,7 @@
 //! registers while the terms of its sums are streamed from a panel of the right factor.
 
 use crate::fused::add_multiple;
-use crate::panels::{GROUP, Panel, Panels, TILE_ROWS, panel_vectors};
+use crate::panels::{GROUP, Layout, Panel, Panels, TILE_ROWS, split, tile_vectors};
 use pulp::{Simd, WithSimd};
 
 /// Terms of a sum per pass of the unrolled inner loop.
@@ -11,12 +11,13 @@ const UNROLL: usize = 8;
 /// groups of 4,096 units.
 const MOST_SEGMENTS: usize = 64;
 
-/// C = A B, where the matrices `b` below each other are B. C `[rows of A, columns of B]` may be a
-/// group of the columns of a wider matrix. Calls `finish` for each panel of C with its entries,
-/// while they are in the cache.
+/// C = A B, where the matrices `b` below each other are B, each a [`Panels::factor`]. `c` are the
+/// entries of C `[rows of A, columns of B]`, in panels of [`GROUP`] columns; they may be a group of
+/// a wider matrix. Calls `finish` for each panel of C with its entries, while they are in the cache.
 ///
 /// # Panics
-/// When the sizes do not go together, or the matrices are for different instructions.
+/// When the sizes do not go together, or the matrices are for different instructions or not of
+/// these widths.
 pub fn product(a: &Panels, b: &[&Panels], c: &mut [f32], finish: impl FnMut(Panel, &mut [f32])) {
     let depth: usize = b.iter().map(|b| b.rows()).sum();
     assert!(
@@ -75,7 +76,18 @@ fn multiply(
     if rows == 0 {
         return;
     }
-    for panel in right.panels() {
+    for (left, b) in factors {
+        left.matrix.choice.assert_same(right.choice);
+        b.choice.assert_same(right.choice);
+        assert!(
+            left.matrix.layout() == Layout::Groups
+                && b.layout() == Layout::Tiles
+                && b.columns() == right.columns(),
+            "A must be in panels of {GROUP} columns, and B a factor of equally many columns"
+        );
+    }
+    let [_, lanes] = right.widths();
+    for panel in split(right.columns(), [GROUP, lanes]) {
         let c = &mut c[panel.range(rows)];
         multiply_panel(factors, panel, c);
         choice.run(
@@ -85,33 +97,37 @@ fn multiply(
     }
 }
 
-/// Compiled once, whatever is done with C next.
+/// The columns of a panel of C. Compiled once, whatever is done with C next.
 fn multiply_panel(factors: &[(PanelRows<'_>, &Panels)], panel: Panel, c: &mut [f32]) {
     let ((left, right), rows) = (factors[0], factors[0].0.matrix.rows());
-    let mut segments = [(left, &[][..]); MOST_SEGMENTS];
-    let mut add = false;
-    for factors in factors.chunks(MOST_SEGMENTS) {
-        for (segment, (left, b)) in segments.iter_mut().zip(factors) {
-            left.matrix.choice.assert_same(right.choice);
-            b.choice.assert_same(right.choice);
-            assert!(b.columns() == right.columns(), "B must have equal columns");
-            *segment = (*left, &b.data()[panel.range(b.rows())]);
+    let tiles = right.panels();
+    let columns = panel.first..panel.first + GROUP;
+    for tile in tiles.filter(|tile| columns.contains(&tile.first)) {
+        let mut segments = [(left, &[][..]); MOST_SEGMENTS];
+        let mut add = false;
+        for factors in factors.chunks(MOST_SEGMENTS) {
+            for (segment, (left, b)) in segments.iter_mut().zip(factors) {
+                *segment = (*left, &b.data()[tile.range(b.rows())]);
+            }
+            right.choice.dispatch(TileProduct {
+                segments: &segments[..factors.len()],
+                rows,
+                width: tile.stride,
+                c: &mut c[tile.first - panel.first..],
+                stride: panel.stride,
+                add,
+            });
+            add = true;
         }
-        right.choice.dispatch(PanelProduct {
-            segments: &segments[..factors.len()],
-            rows,
-            c,
-            panel,
-            add,
-        });
-        add = true;
     }
 }
 
-/// The columns of a group of C = Σ Aᵀ B over the pairs (A, B).
+/// The columns of a group of C = Σ Aᵀ B over the pairs (A, B), which are in panels of [`GROUP`]
+/// columns. C is a [`Panels::factor`].
 ///
 /// # Panics
-/// When the sizes do not go together, or the matrices are for different instructions.
+/// When the sizes do not go together, or the matrices are for different instructions or not of
+/// these widths.
 pub fn transposed_product(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]) {
     multiply_transposed(pairs, group, c, false);
 }
@@ -131,6 +147,10 @@ fn multiply_transposed(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]
         choice.assert_same(a.choice);
         choice.assert_same(b.choice);
         assert!(
+            a.layout() == Layout::Groups && b.layout() == Layout::Groups,
+            "A and B must be in panels of {GROUP} columns"
+        );
+        assert!(
             a.rows() == b.rows() && a.columns() == rows && b.columns() == columns,
             "A [{}, {}] and B [{}, {}] must have equally many rows, and C [{rows}, {columns}]",
             a.rows(),
@@ -140,25 +160,26 @@ fn multiply_transposed(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]
         );
     }
     let first = group * GROUP;
-    let panels = b.panels();
-    for panel in panels.filter(|panel| (first..first + GROUP).contains(&panel.first)) {
-        let in_group = Panel {
-            first: panel.first - first,
-            ..panel
-        };
-        let c = &mut c[in_group.range(rows)];
-        let mut segments = [(PanelColumns { matrix: a }, &[][..]); MOST_SEGMENTS];
+    let [tile, lanes] = choice.instructions().tile();
+    let mut panels = b.panels();
+    let Some(panel) = panels.find(|panel| panel.first == first) else {
+        return;
+    };
+    for tile in split(panel.columns, [tile, lanes]) {
+        let c = &mut c[tile.range(rows)];
+        let mut segments = [(PanelColumns { matrix: a, tile }, &[][..]); MOST_SEGMENTS];
         let mut add = add;
         for pairs in pairs.chunks(MOST_SEGMENTS) {
             for (segment, (a, b)) in segments.iter_mut().zip(pairs) {
                 let right = &b.data()[panel.range(b.rows())];
-                *segment = (PanelColumns { matrix: a }, right);
+                *segment = (PanelColumns { matrix: a, tile }, right);
             }
-            choice.dispatch(PanelProduct {
+            choice.dispatch(TileProduct {
                 segments: &segments[..pairs.len()],
                 rows,
+                width: tile.stride,
                 c,
-                panel,
+                stride: tile.stride,
                 add,
             });
             add = true;
@@ -168,20 +189,21 @@ fn multiply_transposed(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]
 
 /// A left factor A, or a part of it.
 trait Left: Copy {
-    /// sums += Σ_k A[i,k] B[k,j] for R rows from `row` on, where V vectors wide rows `b` are given.
+    /// sums += Σ_k A[i,k] B[k,j] for R rows from `row` on and the V vectors of columns of a tile.
+    /// What `b` holds depends on A.
     fn accumulate<S: Simd, const R: usize, const V: usize>(
         self,
         simd: S,
         row: usize,
-        b: &[[S::f32s; V]],
+        b: &[f32],
         sums: &mut [[S::f32s; V]; R],
     );
 
     /// Rows from `row` on that can be in one tile.
-    fn contiguous<S: Simd>(self, row: usize) -> usize;
+    fn contiguous(self, row: usize) -> usize;
 }
 
-/// The columns of A from `first` on.
+/// The columns of A from `first` on. Of B, the columns of the tile are given.
 #[derive(Clone, Copy)]
 struct PanelRows<'a> {
     matrix: &'a Panels,
@@ -194,12 +216,14 @@ impl Left for PanelRows<'_> {
         self,
         simd: S,
         row: usize,
-        mut b: &[[S::f32s; V]],
+        b: &[f32],
         sums: &mut [[S::f32s; V]; R],
     ) {
+        let (b, _) = S::as_simd_f32s(b);
+        let (mut b, _) = b.as_chunks::<V>();
         let mut k = self.first;
         while !b.is_empty() {
-            let panel = panel_of::<S>(self.matrix, k);
+            let panel = panel_of(self.matrix, k);
             let within = k - panel.first;
             let (now, later) = b.split_at(b.len().min(panel.columns - within));
             let a = &self.matrix.data()[panel.range(self.matrix.rows())];
@@ -216,15 +240,17 @@ impl Left for PanelRows<'_> {
     }
 
     #[inline(always)]
-    fn contiguous<S: Simd>(self, _: usize) -> usize {
+    fn contiguous(self, _: usize) -> usize {
         usize::MAX
     }
 }
 
-/// Aᵀ for A in panels.
+/// Aᵀ for A in panels. Of B, the panel that has the tile is given.
 #[derive(Clone, Copy)]
 struct PanelColumns<'a> {
     matrix: &'a Panels,
+    /// Place of the tile in the panel of B.
+    tile: Panel,
 }
 
 impl Left for PanelColumns<'_> {
@@ -233,45 +259,52 @@ impl Left for PanelColumns<'_> {
         self,
         simd: S,
         row: usize,
-        b: &[[S::f32s; V]],
+        b: &[f32],
         sums: &mut [[S::f32s; V]; R],
     ) {
-        let panel = panel_of::<S>(self.matrix, row);
+        let panel = panel_of(self.matrix, row);
         let a = &self.matrix.data()[panel.range(self.matrix.rows())];
         let column = row - panel.first;
+        let stride = b.len() / self.matrix.rows().max(1);
         // the compiler knows the strides of whole panels
-        match panel.stride {
-            64 => accumulate_columns::<S, R, V, 64>(simd, a, column, b, sums),
-            16 => accumulate_columns::<S, R, V, 16>(simd, a, column, b, sums),
-            _ => {
-                for (a, b) in a.chunks_exact(panel.stride).zip(b) {
-                    let a = &a[column..][..R];
-                    for r in 0..R {
-                        add_multiple(simd, &mut sums[r], a[r], b);
-                    }
-                }
+        if panel.stride == GROUP && stride == GROUP {
+            return accumulate_columns(simd, a, column, b, self.tile.first, sums);
+        }
+        for (a, b) in a.chunks_exact(panel.stride).zip(b.chunks_exact(stride)) {
+            let a = &a[column..][..R];
+            let b = vectors::<S, V>(&b[self.tile.first..]);
+            for r in 0..R {
+                add_multiple(simd, &mut sums[r], a[r], b);
             }
         }
     }
 
     /// To the end of a panel.
     #[inline(always)]
-    fn contiguous<S: Simd>(self, row: usize) -> usize {
-        let panel = panel_of::<S>(self.matrix, row);
+    fn contiguous(self, row: usize) -> usize {
+        let panel = panel_of(self.matrix, row);
         panel.first + panel.columns - row
     }
 }
 
-/// The panel of a column.
+/// The first V vectors of `numbers`.
 #[inline(always)]
-fn panel_of<S: Simd>(matrix: &Panels, column: usize) -> Panel {
-    let width = panel_vectors::<S>() * S::F32_LANES;
-    let first = column / width * width;
-    let columns = width.min(matrix.columns() - first);
+fn vectors<S: Simd, const V: usize>(numbers: &[f32]) -> &[S::f32s; V] {
+    let (vectors, _) = S::as_simd_f32s(&numbers[..V * S::F32_LANES]);
+    let (vectors, _) = vectors.as_chunks::<V>();
+    &vectors[0]
+}
+
+/// The panel of a column of a matrix in panels of [`GROUP`] columns.
+#[inline(always)]
+fn panel_of(matrix: &Panels, column: usize) -> Panel {
+    let first = column / GROUP * GROUP;
+    let columns = GROUP.min(matrix.columns() - first);
+    let [_, lanes] = matrix.widths();
     Panel {
         first,
         columns,
-        stride: columns.next_multiple_of(S::F32_LANES),
+        stride: columns.next_multiple_of(lanes),
     }
 }
 
@@ -308,55 +341,60 @@ fn accumulate_rows<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// sums += Σ_k A[k,i] B[k,j] for R columns from `column` on of a panel `a` that is `W` wide.
+/// sums += Σ_k A[k,i] B[k,j] for R columns from `column` on of a whole panel `a`, and V vectors of
+/// columns from `tile` on of a whole panel `b`.
 #[inline(always)]
-fn accumulate_columns<S: Simd, const R: usize, const V: usize, const W: usize>(
+fn accumulate_columns<S: Simd, const R: usize, const V: usize>(
     simd: S,
     a: &[f32],
     column: usize,
-    b: &[[S::f32s; V]],
+    b: &[f32],
+    tile: usize,
     sums: &mut [[S::f32s; V]; R],
 ) {
-    if column + R > W {
+    if column + R > GROUP || tile + V * S::F32_LANES > GROUP {
         return;
     }
-    let (a, _) = a.as_chunks::<W>();
-    let (a, a_rest) = a.as_chunks::<UNROLL>();
-    let (b, b_rest) = b.as_chunks::<UNROLL>();
+    let (a, a_rest) = a.as_chunks::<GROUP>().0.as_chunks::<UNROLL>();
+    let (b, b_rest) = b.as_chunks::<GROUP>().0.as_chunks::<UNROLL>();
     for (a, b) in a.iter().zip(b) {
         for k in 0..UNROLL {
+            let b = vectors::<S, V>(&b[k][tile..]);
             for r in 0..R {
-                add_multiple(simd, &mut sums[r], a[k][column + r], &b[k]);
+                add_multiple(simd, &mut sums[r], a[k][column + r], b);
             }
         }
     }
     for (a, b) in a_rest.iter().zip(b_rest) {
+        let b = vectors::<S, V>(&b[tile..]);
         for r in 0..R {
             add_multiple(simd, &mut sums[r], a[column + r], b);
         }
     }
 }
 
-/// A panel of C = Σ A B over segments of the sums.
-struct PanelProduct<'a, L> {
-    /// A part of A, and the panel of the same part of B.
+/// Some columns of C = Σ A B over segments of the sums.
+struct TileProduct<'a, L> {
+    /// A part of A, and the same part of B.
     segments: &'a [(L, &'a [f32])],
     /// Rows of A and C.
     rows: usize,
-    /// The entries of the panel of C.
+    /// Number of columns, with padding.
+    width: usize,
+    /// The entries of C from the first of these columns on.
     c: &'a mut [f32],
-    /// The panel of B and C.
-    panel: Panel,
+    /// Entries between two rows of C.
+    stride: usize,
     /// Whether the product is added to C.
     add: bool,
 }
 
-impl<L: Left> WithSimd for PanelProduct<'_, L> {
+impl<L: Left> WithSimd for TileProduct<'_, L> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        match self.panel.stride / S::F32_LANES {
+        match self.width / S::F32_LANES {
             4 => self.tiles::<S, 4>(simd),
             3 => self.tiles::<S, 3>(simd),
             2 => self.tiles::<S, 2>(simd),
@@ -365,12 +403,12 @@ impl<L: Left> WithSimd for PanelProduct<'_, L> {
     }
 }
 
-impl<L: Left> PanelProduct<'_, L> {
+impl<L: Left> TileProduct<'_, L> {
     /// All tiles, V vectors wide.
     #[inline(always)]
     fn tiles<S: Simd, const V: usize>(&mut self, simd: S) {
         // such tiles do not occur, and shall not be compiled
-        if V > panel_vectors::<S>() {
+        if V > tile_vectors::<S>() {
             return;
         }
         let Some((left, _)) = self.segments.first() else {
@@ -378,7 +416,7 @@ impl<L: Left> PanelProduct<'_, L> {
         };
         let mut row = 0;
         while row < self.rows {
-            let rows = (self.rows - row).min(left.contiguous::<S>(row));
+            let rows = (self.rows - row).min(left.contiguous(row));
             let height = if V == 1 && rows >= 2 * TILE_ROWS {
                 // six sums would not hide the latency
                 self.tile::<S, 12, V>(simd, row);
@@ -404,14 +442,12 @@ impl<L: Left> PanelProduct<'_, L> {
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, row: usize) {
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
         for (left, b) in self.segments {
-            let (b, _) = S::as_simd_f32s(b);
-            let (b, _) = b.as_chunks::<V>();
             left.accumulate::<S, R, V>(simd, row, b, &mut sums);
         }
         // loops over constants: the sums stay in registers
-        let rows = &mut self.c[row * V * S::F32_LANES..];
+        let rows = &mut self.c[row * self.stride..];
         for (r, sums) in sums.iter().enumerate() {
-            let c = &mut rows[r * V * S::F32_LANES..][..V * S::F32_LANES];
+            let c = &mut rows[r * self.stride..][..V * S::F32_LANES];
             let (c, _) = S::as_mut_simd_f32s(c);
             for v in 0..V {
                 c[v] = if self.add {

@@ -37,7 +37,15 @@ fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
 }
 
 fn pack(set: Instructions, columns: usize, rows: &[f32]) -> Panels {
-    let mut matrix = Panels::for_instructions(set).unwrap();
+    packed(Panels::for_instructions(set).unwrap(), columns, rows)
+}
+
+fn factor(set: Instructions, columns: usize, rows: &[f32]) -> Panels {
+    let empty = Panels::for_instructions(set).unwrap();
+    packed(empty.as_factor(), columns, rows)
+}
+
+fn packed(mut matrix: Panels, columns: usize, rows: &[f32]) -> Panels {
     // previous contents do not matter
     matrix.pack(3, [&[1.0; 21][..]]);
     let (top, bottom) = rows.split_at(rows.len() / columns / 3 * columns);
@@ -62,14 +70,14 @@ fn check_with(set: Instructions, [rows, depth, columns]: [usize; 3]) {
     let what = format!("{set}: {rows} x {depth} x {columns}");
     let (a, b) = (matrix(rows, depth, 1), matrix(depth, columns, 2));
     let expected = textbook(&a, &b, [rows, depth, columns]);
-    let (left, right) = (pack(set, depth, &a), pack(set, columns, &b));
+    let (left, right) = (pack(set, depth, &a), factor(set, columns, &b));
     assert_eq!((right.rows(), right.columns()), (depth, columns));
     assert_eq!(unpack(&right), b, "{what}, packed");
 
     // B in one part and in several below each other
     let parts: Vec<_> = b
         .chunks(depth.div_ceil(3) * columns)
-        .map(|rows| pack(set, columns, rows))
+        .map(|rows| factor(set, columns, rows))
         .collect();
     for b in [vec![&right], parts.iter().collect()] {
         let mut c = pack(set, columns, &vec![f32::NAN; rows * columns]);
@@ -98,7 +106,7 @@ fn check_with(set: Instructions, [rows, depth, columns]: [usize; 3]) {
         .map(|(a, b)| (pack(set, rows, a), pack(set, columns, b)))
         .collect();
     let pairs: Vec<_> = parts.iter().map(|(a, b)| (a, b)).collect();
-    let mut c = pack(set, columns, &vec![f32::NAN; rows * columns]);
+    let mut c = factor(set, columns, &vec![f32::NAN; rows * columns]);
     for group in 0..columns.div_ceil(GROUP) {
         transposed_product(&pairs, group, c.group_mut(group));
     }
@@ -108,7 +116,7 @@ fn check_with(set: Instructions, [rows, depth, columns]: [usize; 3]) {
     }
     assert_eq!(unpack(&c), doubled, "{what}, A from its transpose, added");
 
-    let mut of_transposed = Panels::for_instructions(set).unwrap();
+    let mut of_transposed = Panels::for_instructions(set).unwrap().as_factor();
     of_transposed.pack_transposed(columns, &transposed(&b, columns));
     assert_eq!(
         unpack(&of_transposed),
@@ -156,7 +164,7 @@ fn many_parts() {
     let left = pack(set, parts, &a);
     let below: Vec<_> = b
         .chunks(columns)
-        .map(|row| pack(set, columns, row))
+        .map(|row| factor(set, columns, row))
         .collect();
     let mut c = Panels::zeros(rows, columns);
     product(
@@ -171,7 +179,12 @@ fn many_parts() {
         .chunks(rows)
         .map(|row| pack(set, rows, row))
         .collect();
+    let below: Vec<_> = b
+        .chunks(columns)
+        .map(|row| pack(set, columns, row))
+        .collect();
     let pairs: Vec<_> = rows_of_a.iter().zip(&below).collect();
+    let mut c = Panels::zero_factor(rows, columns);
     transposed_product(&pairs, 0, c.data_mut());
     assert_eq!(unpack(&c), expected);
 }
@@ -191,7 +204,7 @@ fn a_row_alone_has_the_same_bits() {
         irregular(depth * columns, 0.414),
     );
     let set = Instructions::in_use();
-    let right = pack(set, columns, &b);
+    let right = factor(set, columns, &b);
     let multiply = |a: &[f32]| {
         let left = pack(set, depth, a);
         let mut c = Panels::zeros(left.rows(), columns);
@@ -220,12 +233,12 @@ fn every_instruction_set_gives_the_same_bits() {
     );
     let results: Vec<_> = Instructions::available()
         .map(|set| {
-            let (left, right) = (pack(set, depth, &a), pack(set, columns, &b));
-            let mut left_transposed = Panels::for_instructions(set).unwrap();
-            left_transposed.scale_and_transpose(&left, &vec![1.0; depth]);
+            let (left, right) = (pack(set, depth, &a), factor(set, columns, &b));
+            let left_transposed = pack(set, rows, &transposed(&a, depth));
             let mut c = pack(set, columns, &vec![0.0; rows * columns]);
             product(&left, &[&right], c.data_mut(), |_, _| {});
-            let mut d = c.clone();
+            let right = pack(set, columns, &b);
+            let mut d = factor(set, columns, &vec![0.0; rows * columns]);
             for group in 0..columns.div_ceil(GROUP) {
                 transposed_product(&[(&left_transposed, &right)], group, d.group_mut(group));
             }
@@ -242,10 +255,11 @@ fn every_instruction_set_gives_the_same_bits() {
 #[test]
 fn empty_factors() {
     let empty = Panels::default();
-    product(&empty, &[&empty], &mut [], |_, _| {});
+    product(&empty, &[&Panels::factor()], &mut [], |_, _| {});
     product(&empty, &[], &mut [], |_, _| {});
     transposed_product(&[], 0, &mut []);
-    let (left, mut right) = (Panels::zeros(2, 0), Panels::default());
+    transposed_product(&[(&empty, &empty)], 0, &mut []);
+    let (left, mut right) = (Panels::zeros(2, 0), Panels::factor());
     right.pack(3, [&[][..]]);
     let mut c = pack(Instructions::in_use(), 3, &[1.0; 6]);
     product(&left, &[&right], c.data_mut(), |_, _| {});
@@ -258,7 +272,7 @@ fn empty_factors() {
 #[test]
 #[should_panic(expected = "must have as many columns as B has rows")]
 fn sizes_must_agree() {
-    let (a, b) = (Panels::zeros(2, 3), Panels::zeros(2, 2));
+    let (a, b) = (Panels::zeros(2, 3), Panels::zero_factor(2, 2));
     let mut c = Panels::zeros(2, 2);
     product(&a, &[&b], c.data_mut(), |_, _| {});
 }

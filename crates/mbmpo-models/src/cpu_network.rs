@@ -429,7 +429,7 @@ impl Layer {
 
 impl Group {
     fn new(inputs: usize, gain: &[f32], bias: &[f32]) -> Self {
-        let zeros = Panels::zeros(inputs, bias.len());
+        let zeros = Panels::zero_factor(inputs, bias.len());
         let mut ones = [0.0; GROUP];
         ones[..bias.len()].fill(1.0);
         Self {
@@ -441,7 +441,7 @@ impl Group {
             bias: UnitParameters::new(bias),
             inverse_length: ones,
             scale: ones,
-            transposed: Panels::default(),
+            transposed: Panels::factor(),
         }
     }
 

@@ -97,7 +97,7 @@ impl CpuMember {
 
     fn new(layers: Vec<Affine>) -> Self {
         let layers = layers.into_iter().map(|layer| {
-            let mut weights = Panels::default();
+            let mut weights = Panels::factor();
             weights.pack(layer.outputs, [&layer.weights[..]]);
             let padded = layer.outputs.next_multiple_of(GROUP);
             let (mut bias, mut scale) = (layer.bias, vec![1.0; layer.outputs]);

@@ -82,7 +82,7 @@ impl CpuMlp {
                 let here = start;
                 start += (inputs + 1) * outputs;
                 let entries = take(inputs * outputs);
-                let (mut weights, mut transposed) = (Panels::default(), Panels::default());
+                let (mut weights, mut transposed) = (Panels::factor(), Panels::factor());
                 weights.pack(outputs, [entries]);
                 transposed.pack_transposed(inputs, entries);
                 let biases = weights.row(take(outputs));

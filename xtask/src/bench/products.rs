@@ -141,7 +141,7 @@ impl Product {
 
     /// A B, as in the networks of the ensemble and the policy.
     fn in_panels([m, k, n]: [usize; 3]) -> Self {
-        let buffers = move || (packed(m, k), packed(k, n), packed(m, n));
+        let buffers = move || (packed(m, k), factor(k, n), packed(m, n));
         let name = format!("kernels: [{m}x{k}] x [{k}x{n}]");
         Self::ours(name, [m, k, n], buffers, |(a, b, c)| {
             product(black_box(a), &[b], c.data_mut(), |_, _| {});
@@ -151,7 +151,7 @@ impl Product {
 
     /// C += Aᵀ B, as in the gradient by the policy's weights.
     fn transposed([m, k, n]: [usize; 3]) -> Self {
-        let buffers = move || (packed(k, m), packed(k, n), packed(m, n));
+        let buffers = move || (packed(k, m), packed(k, n), factor(m, n));
         let name = format!("kernels: [{k}x{m}]^T x [{k}x{n}]");
         Self::ours(name, [m, k, n], buffers, move |(a, b, c)| {
             for group in 0..n.div_ceil(GROUP) {
@@ -162,9 +162,17 @@ impl Product {
     }
 }
 
-/// A matrix of ones in panels.
+/// A matrix of ones.
 fn packed(rows: usize, columns: usize) -> Panels {
-    let mut panels = Panels::default();
-    panels.pack(columns, [&vec![1.0; rows * columns][..]]);
-    panels
+    ones(Panels::default(), rows, columns)
+}
+
+/// A right factor of ones.
+fn factor(rows: usize, columns: usize) -> Panels {
+    ones(Panels::factor(), rows, columns)
+}
+
+fn ones(mut matrix: Panels, rows: usize, columns: usize) -> Panels {
+    matrix.pack(columns, [&vec![1.0; rows * columns][..]]);
+    matrix
 }

@@ -62,9 +62,9 @@ impl Gradient {
             let transposed = outputs < inputs;
             LayerGradient {
                 by_weights: if transposed {
-                    Panels::zeros(outputs, inputs)
+                    Panels::zero_factor(outputs, inputs)
                 } else {
-                    Panels::zeros(inputs, outputs)
+                    Panels::zero_factor(inputs, outputs)
                 },
                 transposed,
                 by_biases: vec![0.0; layer.biases.len()],
