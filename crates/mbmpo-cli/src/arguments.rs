@@ -1,7 +1,7 @@
 use clap::{Args, Parser, Subcommand};
 use mbmpo_experiments::{
-    AlgorithmKind, DeviceKind, EnvironmentChoice, InstructionChoice, Instructions, OnNan, Result,
-    RobotFiles, Safety, Selection, Variant, preset,
+    AlgorithmKind, DeviceKind, EnvironmentChoice, InstructionChoice, OnNan, Result, RobotFiles,
+    Safety, Selection, Variant, preset,
 };
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -275,10 +275,10 @@ fn device_help() -> String {
 }
 
 fn instructions_help() -> String {
-    let sets = Instructions::ALL.map(Instructions::name).join(", ");
+    let [auto, sets @ ..] = InstructionChoice::ALL.map(InstructionChoice::name);
+    let sets = sets.join(", ");
     format!(
-        "Vector instructions of networks on the cpu device: auto (the fastest that the processor \
-         has), {sets}; all give the same results"
+        "Instructions of the cpu device: {auto} (the fastest), {sets}; they change only the speed"
     )
 }
 

@@ -36,6 +36,7 @@ fn train(
             "algorithm.policy.hidden=[67]",
             "algorithm.ensemble.hidden=[67, 9]",
         ],
+        AlgorithmKind::Ddpg => &["algorithm.actor_hidden=[67, 9]"],
         _ => &["algorithm.policy.hidden=[67, 9]"],
     };
     let tiny = algorithm.tiny();
@@ -88,7 +89,7 @@ fn info(run: &Path) -> Value {
 fn every_set_gives_the_same_bytes() {
     let parent = tempfile::tempdir().unwrap();
     let sets = available();
-    for algorithm in [AlgorithmKind::MbMpo, AlgorithmKind::Trpo] {
+    for algorithm in AlgorithmKind::ALL {
         let run = |name: &str, arguments: &[&str]| {
             let path = parent.path().join(format!("{algorithm}-{name}"));
             train(algorithm, 120, &path, arguments).unwrap();
