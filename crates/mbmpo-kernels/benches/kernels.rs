@@ -3,9 +3,7 @@
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use mbmpo_kernels::{
-    GROUP, Panels, add_transposed_product, product, tanh, transposed_product, vectorized,
-};
+use mbmpo_kernels::{GROUP, Panels, product, tanh, transposed_product, vectorized};
 
 fn main() {
     divan::main();
@@ -22,7 +20,7 @@ fn panels(rows: usize, columns: usize) -> Panels {
 }
 
 /// [rows x depth] x [depth x columns], all in panels; items are floating-point operations.
-#[divan::bench(args = [[500, 512, 512], [126, 512, 512], [36, 512, 512], [126, 23, 512], [126, 512, 17]])]
+#[divan::bench(args = [[500, 512, 512], [126, 512, 512], [36, 512, 512], [126, 23, 512], [126, 512, 17], [200, 32, 32], [200, 17, 32], [200, 32, 6]])]
 fn in_panels(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
     let (a, b, mut c) = (
         panels(rows, depth),
@@ -34,21 +32,8 @@ fn in_panels(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
         .bench_local(|| product(black_box(&a), &[&b], c.data_mut(), |_, _| {}));
 }
 
-/// The same, A and C in row-major order.
-#[divan::bench(args = [[126, 512, 512], [1000, 32, 32], [1000, 17, 32], [1000, 32, 6]])]
-fn in_rows(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
-    let (a, b, mut c) = (
-        matrix(rows, depth),
-        panels(depth, columns),
-        matrix(rows, columns),
-    );
-    bencher
-        .counter(ItemsCount::new(2 * rows * depth * columns))
-        .bench_local(|| b.product(black_box(&a), &mut c, |_, _| {}));
-}
-
 /// The gradient of weights in a training step, whose batch comes in four parts.
-#[divan::bench(args = [[125, 512, 512], [125, 23, 512], [125, 512, 17]])]
+#[divan::bench(args = [[125, 512, 512], [125, 23, 512], [125, 512, 17], [50, 32, 32], [50, 17, 32], [50, 6, 32]])]
 fn gradient(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
     let parts: Vec<_> = (0..4)
         .map(|_| (panels(rows, inputs), panels(rows, outputs)))
@@ -62,16 +47,6 @@ fn gradient(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
                 transposed_product(black_box(&pairs), group, c.group_mut(group));
             }
         });
-}
-
-/// The same in row-major order, for narrow factors.
-#[divan::bench(args = [[100, 32, 32], [100, 17, 32], [100, 32, 6], [250, 32, 32]])]
-fn unpacked_transposed_product(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
-    let (a, b) = (matrix(rows, inputs), matrix(rows, outputs));
-    let mut c = vec![0.0; inputs * outputs];
-    bencher
-        .counter(ItemsCount::new(2 * rows * inputs * outputs))
-        .bench_local(|| add_transposed_product(black_box(&a), inputs, &b, outputs, &mut c));
 }
 
 #[divan::bench]

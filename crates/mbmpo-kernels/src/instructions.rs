@@ -171,12 +171,6 @@ fn arch(instructions: Instructions) -> Option<Arch> {
     }
 }
 
-/// Runs `work` with the instructions in use.
-#[inline]
-pub(crate) fn dispatch<W: WithSimd>(work: W) -> W::Output {
-    Choice::default().dispatch(work)
-}
-
 /// Runs `work`, compiled for the instructions in use. Meant for loops over slices that the compiler
 /// can vectorise; the closure must be marked `#[inline(always)]`.
 #[inline]

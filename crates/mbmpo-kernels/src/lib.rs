@@ -2,27 +2,29 @@
 //!
 //! Networks of a few thousand to a few hundred thousand weights spend as much time around their
 //! matrix products as in them: packing factors, allocating results, another pass over memory for a
-//! bias, an activation or its derivative. Here the right factor is packed once for many products
-//! ([`Panels`]), results are written to the caller's slices, and a closure finishes the rows of a
-//! product while they are in the cache.
+//! bias, an activation or its derivative. Here matrices stay in the order in which products read and
+//! write them ([`Panels`]), results are written to the caller's matrices, and a closure finishes
+//! each part of a product while it is in the cache.
 //!
 //! ```
-//! use mbmpo_kernels::Panels;
+//! use mbmpo_kernels::{Panels, product};
 //!
 //! // relu(x W + b) for two rows x
-//! let weights = [1.0, -1.0, 0.5, 2.0]; // [in, out]
-//! let bias = [0.0, 1.0];
-//! let mut panels = Panels::default();
-//! panels.pack(2, [&weights[..]]);
-//! let mut y = [0.0; 4];
-//! panels.product(&[1.0, 2.0, -3.0, 0.0], &mut y, |_, rows| {
-//!     for row in rows.chunks_exact_mut(2) {
-//!         for (y, b) in row.iter_mut().zip(&bias) {
+//! let (mut x, mut weights) = (Panels::default(), Panels::default());
+//! x.pack(2, [&[1.0, 2.0, -3.0, 0.0][..]]);
+//! weights.pack(2, [&[1.0, -1.0, 0.5, 2.0][..]]); // [in, out]
+//! let mut y = Panels::zeros(2, 2);
+//! let bias = weights.row(&[0.0, 1.0]);
+//! product(&x, &[&weights], y.data_mut(), |panel, entries| {
+//!     for row in entries.chunks_exact_mut(panel.stride) {
+//!         for (y, b) in row.iter_mut().zip(&bias[panel.padded()]) {
 //!             *y = (*y + b).max(0.0);
 //!         }
 //!     }
 //! });
-//! assert_eq!(y, [2.0, 4.0, 0.0, 4.0]);
+//! let mut rows = Vec::new();
+//! y.unpack(&mut rows);
+//! assert_eq!(rows, [2.0, 4.0, 0.0, 4.0]);
 //! ```
 //!
 //! Everything runs on one thread. An entry of a product is one sum in the order of its terms,
@@ -38,11 +40,9 @@ mod panels;
 mod product;
 mod rows;
 mod tanh;
-mod transposed_product;
 
 pub use instructions::{Instructions, Unavailable, vectorized};
 pub use panels::{GROUP, Panel, Panels, TILE_ROWS};
-pub use product::{product, transposed_product};
+pub use product::{add_transposed_product, product, sum_of_products, transposed_product};
 pub use rows::{add_to_rows, sum_rows};
 pub use tanh::tanh;
-pub use transposed_product::add_transposed_product;

@@ -107,6 +107,19 @@ impl Panels {
         &mut self.data
     }
 
+    /// `entries` `[columns]` with zeros beyond, as long as a row with its padding.
+    pub fn row(&self, entries: &[f32]) -> Vec<f32> {
+        let mut row = entries.to_vec();
+        row.resize(self.padded_columns(), 0.0);
+        row
+    }
+
+    /// Entries of a row with its padding.
+    pub fn padded_columns(&self) -> usize {
+        let [_, lanes] = self.choice.instructions().panel();
+        self.columns.next_multiple_of(lanes)
+    }
+
     /// The panels, from left to right.
     pub fn panels(&self) -> impl Iterator<Item = Panel> + Clone + use<> {
         split(self.columns, self.choice.instructions().panel())

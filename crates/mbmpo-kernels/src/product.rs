@@ -2,51 +2,83 @@
 //! registers while the terms of its sums are streamed from a panel of the right factor.
 
 use crate::fused::add_multiple;
-use crate::instructions::Choice;
 use crate::panels::{GROUP, Panel, Panels, TILE_ROWS, panel_vectors};
-use pulp::{Simd, WithSimd, bytemuck};
+use pulp::{Simd, WithSimd};
 
 /// Terms of a sum per pass of the unrolled inner loop.
 const UNROLL: usize = 8;
-/// Rows of a left factor in row-major order that are multiplied with a panel before the next panel.
-const BLOCK_ROWS: usize = 16 * TILE_ROWS;
+/// Parts of a sum that are added up in registers, before the rest is added in memory: as many as the
+/// groups of 4,096 units.
+const MOST_SEGMENTS: usize = 64;
 
-/// C = A B in panels, where the matrices `b` below each other are B. C `[rows of A, columns of B]`
-/// may be a group of the columns of a wider matrix. Calls `finish` for each panel of C with its
-/// entries, while they are in the cache.
+/// C = A B, where the matrices `b` below each other are B. C `[rows of A, columns of B]` may be a
+/// group of the columns of a wider matrix. Calls `finish` for each panel of C with its entries,
+/// while they are in the cache.
 ///
 /// # Panics
 /// When the sizes do not go together, or the matrices are for different instructions.
-pub fn product(
-    a: &Panels,
-    b: &[&Panels],
+pub fn product(a: &Panels, b: &[&Panels], c: &mut [f32], finish: impl FnMut(Panel, &mut [f32])) {
+    let depth: usize = b.iter().map(|b| b.rows()).sum();
+    assert!(
+        a.columns() == depth,
+        "A [{}, {}] must have as many columns as B has rows: {depth}",
+        a.rows(),
+        a.columns(),
+    );
+    let mut first = 0;
+    let factors = b.iter().map(|b| {
+        let left = PanelRows { matrix: a, first };
+        first += b.rows();
+        (left, *b)
+    });
+    multiply(&factors.collect::<Vec<_>>(), c, finish);
+}
+
+/// C = Σ A B over the pairs (A, B), otherwise as [`product`].
+///
+/// # Panics
+/// When the sizes do not go together, or the matrices are for different instructions.
+pub fn sum_of_products(
+    pairs: &[(&Panels, &Panels)],
+    c: &mut [f32],
+    finish: impl FnMut(Panel, &mut [f32]),
+) {
+    let factors = pairs.iter().map(|(a, b)| {
+        assert!(
+            a.columns() == b.rows() && a.rows() == pairs[0].0.rows(),
+            "A [{}, {}] must have as many columns as B [{}, {}] has rows, and C {} rows",
+            a.rows(),
+            a.columns(),
+            b.rows(),
+            b.columns(),
+            pairs[0].0.rows(),
+        );
+        let left = PanelRows {
+            matrix: a,
+            first: 0,
+        };
+        (left, *b)
+    });
+    multiply(&factors.collect::<Vec<_>>(), c, finish);
+}
+
+#[inline(always)]
+fn multiply(
+    factors: &[(PanelRows<'_>, &Panels)],
     c: &mut [f32],
     mut finish: impl FnMut(Panel, &mut [f32]),
 ) {
-    let Some(above) = b.first() else { return };
-    let depth: usize = b.iter().map(|b| b.rows()).sum();
-    b.iter().for_each(|b| a.choice.assert_same(b.choice));
-    assert!(
-        a.columns() == depth && b.iter().all(|b| b.columns() == above.columns()),
-        "A [{}, {}] must have as many columns as B [{depth}, {}] has rows",
-        a.rows(),
-        a.columns(),
-        above.columns(),
-    );
-    if a.rows() == 0 {
+    let Some((left, right)) = factors.first() else {
+        return;
+    };
+    let (rows, choice) = (left.matrix.rows(), left.matrix.choice);
+    if rows == 0 {
         return;
     }
-    for panel in above.panels() {
-        let mut first = 0;
-        let segments = b.iter().map(|b| {
-            let left = PanelRows { matrix: a, first };
-            first += b.rows();
-            (left, &b.data()[panel.range(b.rows())])
-        });
-        let segments: Vec<_> = segments.collect();
-        let c = &mut c[panel.range(a.rows())];
-        multiply_rows(a.choice, &segments, a.rows(), panel, c);
-        a.choice.run(
+    for panel in right.panels() {
+        let c = &mut c[panel.range(rows)];
+        multiply_panel(factors, panel, c);
+        choice.run(
             #[inline(always)]
             || finish(panel, c),
         );
@@ -54,29 +86,45 @@ pub fn product(
 }
 
 /// Compiled once, whatever is done with C next.
-fn multiply_rows(
-    choice: Choice,
-    segments: &[(PanelRows<'_>, &[f32])],
-    rows: usize,
-    panel: Panel,
-    c: &mut [f32],
-) {
-    choice.dispatch(PanelProduct {
-        segments,
-        rows,
-        c,
-        stride: panel.stride,
-        columns: panel.stride,
-        panel,
-        add: false,
-    });
+fn multiply_panel(factors: &[(PanelRows<'_>, &Panels)], panel: Panel, c: &mut [f32]) {
+    let ((left, right), rows) = (factors[0], factors[0].0.matrix.rows());
+    let mut segments = [(left, &[][..]); MOST_SEGMENTS];
+    let mut add = false;
+    for factors in factors.chunks(MOST_SEGMENTS) {
+        for (segment, (left, b)) in segments.iter_mut().zip(factors) {
+            left.matrix.choice.assert_same(right.choice);
+            b.choice.assert_same(right.choice);
+            assert!(b.columns() == right.columns(), "B must have equal columns");
+            *segment = (*left, &b.data()[panel.range(b.rows())]);
+        }
+        right.choice.dispatch(PanelProduct {
+            segments: &segments[..factors.len()],
+            rows,
+            c,
+            panel,
+            add,
+        });
+        add = true;
+    }
 }
 
-/// The columns of a group of C = Σ Aᵀ B over the pairs (A, B), in panels.
+/// The columns of a group of C = Σ Aᵀ B over the pairs (A, B).
 ///
 /// # Panics
 /// When the sizes do not go together, or the matrices are for different instructions.
 pub fn transposed_product(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]) {
+    multiply_transposed(pairs, group, c, false);
+}
+
+/// The same added to C.
+///
+/// # Panics
+/// When the sizes do not go together, or the matrices are for different instructions.
+pub fn add_transposed_product(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]) {
+    multiply_transposed(pairs, group, c, true);
+}
+
+fn multiply_transposed(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32], add: bool) {
     let Some((a, b)) = pairs.first() else { return };
     let (rows, columns, choice) = (a.columns(), b.columns(), a.choice);
     for (a, b) in pairs {
@@ -94,91 +142,26 @@ pub fn transposed_product(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f
     let first = group * GROUP;
     let panels = b.panels();
     for panel in panels.filter(|panel| (first..first + GROUP).contains(&panel.first)) {
-        let segments = pairs.iter().map(|(a, b)| {
-            let right = &b.data()[panel.range(b.rows())];
-            (PanelColumns { matrix: a }, right)
-        });
-        let segments: Vec<_> = segments.collect();
         let in_group = Panel {
             first: panel.first - first,
             ..panel
         };
-        choice.dispatch(PanelProduct {
-            segments: &segments,
-            rows,
-            c: &mut c[in_group.range(rows)],
-            stride: panel.stride,
-            columns: panel.stride,
-            panel,
-            add: false,
-        });
-    }
-}
-
-impl Panels {
-    /// C = A B for A `[rows, rows of B]` and C `[rows, columns]`, both in row-major order. Calls
-    /// `finish(i, rows)` for each block of finished rows of C, which begins with row i; every row
-    /// is in one block.
-    ///
-    /// # Panics
-    /// When the sizes of `a` and `c` do not go together.
-    pub fn product(&self, a: &[f32], c: &mut [f32], finish: impl FnMut(usize, &mut [f32])) {
-        self.multiply(a, c, false, finish);
-    }
-
-    /// C += A B, otherwise as [`Self::product`].
-    ///
-    /// # Panics
-    /// When the sizes of `a` and `c` do not go together.
-    pub fn add_product(&self, a: &[f32], c: &mut [f32], finish: impl FnMut(usize, &mut [f32])) {
-        self.multiply(a, c, true, finish);
-    }
-
-    fn multiply(
-        &self,
-        a: &[f32],
-        c: &mut [f32],
-        add: bool,
-        mut finish: impl FnMut(usize, &mut [f32]),
-    ) {
-        let (depth, columns) = (self.rows(), self.columns());
-        let rows = c.len() / columns.max(1);
-        assert!(
-            a.len() == rows * depth && c.len() == rows * columns,
-            "A [{} entries] and C [{} entries] must have equally many rows for B [{depth}, \
-             {columns}]",
-            a.len(),
-            c.len(),
-        );
-        if c.is_empty() {
-            return;
-        }
-        for (block, c) in c.chunks_mut(BLOCK_ROWS * columns).enumerate() {
-            let first = block * BLOCK_ROWS;
-            self.multiply_block(&a[first * depth..], c, add);
-            self.choice.run(
-                #[inline(always)]
-                || finish(first, c),
-            );
-        }
-    }
-
-    /// Compiled once, whatever is done with C next.
-    fn multiply_block(&self, a: &[f32], c: &mut [f32], add: bool) {
-        let left = RowMajor {
-            data: a,
-            columns: self.rows(),
-        };
-        for panel in self.panels() {
-            self.choice.dispatch(PanelProduct {
-                segments: &[(left, &self.data()[panel.range(self.rows())])],
-                rows: c.len() / self.columns(),
-                c: &mut c[panel.first..],
-                stride: self.columns(),
-                columns: panel.columns,
+        let c = &mut c[in_group.range(rows)];
+        let mut segments = [(PanelColumns { matrix: a }, &[][..]); MOST_SEGMENTS];
+        let mut add = add;
+        for pairs in pairs.chunks(MOST_SEGMENTS) {
+            for (segment, (a, b)) in segments.iter_mut().zip(pairs) {
+                let right = &b.data()[panel.range(b.rows())];
+                *segment = (PanelColumns { matrix: a }, right);
+            }
+            choice.dispatch(PanelProduct {
+                segments: &segments[..pairs.len()],
+                rows,
+                c,
                 panel,
                 add,
             });
+            add = true;
         }
     }
 }
@@ -196,32 +179,6 @@ trait Left: Copy {
 
     /// Rows from `row` on that can be in one tile.
     fn contiguous<S: Simd>(self, row: usize) -> usize;
-}
-
-/// A in row-major order.
-#[derive(Clone, Copy)]
-struct RowMajor<'a> {
-    data: &'a [f32],
-    columns: usize,
-}
-
-impl Left for RowMajor<'_> {
-    #[inline(always)]
-    fn accumulate<S: Simd, const R: usize, const V: usize>(
-        self,
-        simd: S,
-        row: usize,
-        b: &[[S::f32s; V]],
-        sums: &mut [[S::f32s; V]; R],
-    ) {
-        let a = &self.data[row * self.columns..];
-        accumulate_rows(simd, a, self.columns, b, sums);
-    }
-
-    #[inline(always)]
-    fn contiguous<S: Simd>(self, _: usize) -> usize {
-        usize::MAX
-    }
 }
 
 /// The columns of A from `first` on.
@@ -386,13 +343,9 @@ struct PanelProduct<'a, L> {
     segments: &'a [(L, &'a [f32])],
     /// Rows of A and C.
     rows: usize,
-    /// Entries of C from the first one of the panel on.
+    /// The entries of the panel of C.
     c: &'a mut [f32],
-    /// Entries between two rows of C.
-    stride: usize,
-    /// Entries of a row that are stored.
-    columns: usize,
-    /// The panel of B.
+    /// The panel of B and C.
     panel: Panel,
     /// Whether the product is added to C.
     add: bool,
@@ -425,16 +378,23 @@ impl<L: Left> PanelProduct<'_, L> {
         };
         let mut row = 0;
         while row < self.rows {
-            let rows = self.rows - row;
-            let height = TILE_ROWS.min(rows).min(left.contiguous::<S>(row));
-            match height {
-                6 => self.tile::<S, 6, V>(simd, row),
-                5 => self.tile::<S, 5, V>(simd, row),
-                4 => self.tile::<S, 4, V>(simd, row),
-                3 => self.tile::<S, 3, V>(simd, row),
-                2 => self.tile::<S, 2, V>(simd, row),
-                _ => self.tile::<S, 1, V>(simd, row),
-            }
+            let rows = (self.rows - row).min(left.contiguous::<S>(row));
+            let height = if V == 1 && rows >= 2 * TILE_ROWS {
+                // six sums would not hide the latency
+                self.tile::<S, 12, V>(simd, row);
+                12
+            } else {
+                let height = TILE_ROWS.min(rows);
+                match height {
+                    6 => self.tile::<S, 6, V>(simd, row),
+                    5 => self.tile::<S, 5, V>(simd, row),
+                    4 => self.tile::<S, 4, V>(simd, row),
+                    3 => self.tile::<S, 3, V>(simd, row),
+                    2 => self.tile::<S, 2, V>(simd, row),
+                    _ => self.tile::<S, 1, V>(simd, row),
+                }
+                height
+            };
             row += height;
         }
     }
@@ -448,36 +408,17 @@ impl<L: Left> PanelProduct<'_, L> {
             let (b, _) = b.as_chunks::<V>();
             left.accumulate::<S, R, V>(simd, row, b, &mut sums);
         }
-        if self.columns == V * S::F32_LANES {
-            // the compiler knows these sizes, and so keeps the sums in registers
-            for (r, sums) in sums.iter().enumerate() {
-                let c = &mut self.c[(row + r) * self.stride..][..V * S::F32_LANES];
-                let (c, _) = S::as_mut_simd_f32s(c);
-                for v in 0..V {
-                    c[v] = if self.add {
-                        simd.add_f32s(c[v], sums[v])
-                    } else {
-                        sums[v]
-                    };
-                }
-            }
-        } else {
-            self.store_part::<S, R, V>(sums, row);
-        }
-    }
-
-    /// Takes the sums by value, so that those of whole tiles stay in registers.
-    #[inline(always)]
-    fn store_part<S: Simd, const R: usize, const V: usize>(
-        &mut self,
-        sums: [[S::f32s; V]; R],
-        row: usize,
-    ) {
+        // loops over constants: the sums stay in registers
+        let rows = &mut self.c[row * V * S::F32_LANES..];
         for (r, sums) in sums.iter().enumerate() {
-            let c = &mut self.c[(row + r) * self.stride..][..self.columns];
-            let sums: &[f32] = bytemuck::cast_slice(sums);
-            for (c, sum) in c.iter_mut().zip(sums) {
-                *c = if self.add { *c + sum } else { *sum };
+            let c = &mut rows[r * V * S::F32_LANES..][..V * S::F32_LANES];
+            let (c, _) = S::as_mut_simd_f32s(c);
+            for v in 0..V {
+                c[v] = if self.add {
+                    simd.add_f32s(c[v], sums[v])
+                } else {
+                    sums[v]
+                };
             }
         }
     }

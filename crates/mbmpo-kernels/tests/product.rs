@@ -1,10 +1,12 @@
 //! Products must equal the textbook's, for sizes that are and are not multiples of tiles, vectors
-//! and caches, and the bits of an entry must not depend on the other entries.
+//! and panels, and the bits of an entry must depend neither on the other entries nor on the
+//! instruction set.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use mbmpo_kernels::{
-    GROUP, Instructions, Panels, add_transposed_product, product, transposed_product,
+    GROUP, Instructions, Panels, add_transposed_product, product, sum_of_products,
+    transposed_product,
 };
 use proptest::prelude::*;
 
@@ -34,7 +36,22 @@ fn transposed(matrix: &[f32], columns: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Checks every kind of product in every instruction set of this processor.
+fn pack(set: Instructions, columns: usize, rows: &[f32]) -> Panels {
+    let mut matrix = Panels::for_instructions(set).unwrap();
+    // previous contents do not matter
+    matrix.pack(3, [&[1.0; 21][..]]);
+    let (top, bottom) = rows.split_at(rows.len() / columns / 3 * columns);
+    matrix.pack(columns, [top, bottom]);
+    matrix
+}
+
+fn unpack(matrix: &Panels) -> Vec<f32> {
+    let mut rows = vec![0.0];
+    matrix.unpack(&mut rows);
+    rows
+}
+
+/// Checks every kind of product with every instruction set of this processor.
 fn check(sizes: [usize; 3]) {
     for set in Instructions::available() {
         check_with(set, sizes);
@@ -42,113 +59,68 @@ fn check(sizes: [usize; 3]) {
 }
 
 fn check_with(set: Instructions, [rows, depth, columns]: [usize; 3]) {
-    let empty = Panels::for_instructions(set).unwrap();
+    let what = format!("{set}: {rows} x {depth} x {columns}");
     let (a, b) = (matrix(rows, depth, 1), matrix(depth, columns, 2));
     let expected = textbook(&a, &b, [rows, depth, columns]);
-    // previous contents do not matter, neither of the result nor of the packed factor
-    let mut panels = empty.clone();
-    panels.pack(3, [&matrix(700, 3, 4)[..]]);
-    let (top, bottom) = b.split_at(depth / 3 * columns);
-    panels.pack(columns, [top, bottom]);
-    assert_eq!((panels.rows(), panels.columns()), (depth, columns));
+    let (left, right) = (pack(set, depth, &a), pack(set, columns, &b));
+    assert_eq!((right.rows(), right.columns()), (depth, columns));
+    assert_eq!(unpack(&right), b, "{what}, packed");
 
-    let mut c = vec![f32::NAN; rows * columns];
-    let finished = std::cell::RefCell::new(vec![0; rows]);
-    panels.product(&a, &mut c, |first, block| {
-        for (row, count) in block
-            .chunks_exact(columns)
-            .zip(&mut finished.borrow_mut()[first..])
-        {
-            assert!(row.iter().all(|entry| !entry.is_nan()));
-            *count += 1;
-        }
-        block.iter_mut().for_each(|entry| *entry += 1.0);
-    });
-    assert!(finished.borrow().iter().all(|count| *count == 1));
-    c.iter_mut().for_each(|entry| *entry -= 1.0);
-    assert_eq!(c, expected, "{rows} x {depth} x {columns}");
-
-    let mut sum = matrix(rows, columns, 5);
-    panels.add_product(&a, &mut sum, |_, block| {
-        block.iter_mut().for_each(|entry| *entry *= 2.0);
-    });
-    let doubled = matrix(rows, columns, 5).into_iter().zip(&expected);
-    let doubled: Vec<f32> = doubled.map(|(before, c)| 2.0 * (before + c)).collect();
-    assert_eq!(sum, doubled, "{rows} x {depth} x {columns}, added");
-
-    let mut of_transposed = empty.clone();
-    of_transposed.pack_transposed(columns, &transposed(&b, columns));
-    let mut c = vec![f32::NAN; rows * columns];
-    of_transposed.product(&a, &mut c, |_, _| {});
-    assert_eq!(
-        c, expected,
-        "{rows} x {depth} x {columns}, B from its transpose"
-    );
-
-    // all in panels: A B, with B in one part and in three, and (Aᵀ)ᵀ B, with A and B in two parts
-    let pack = |columns: usize, rows: &[f32]| {
-        let mut matrix = empty.clone();
-        matrix.pack(columns, [rows]);
-        matrix
-    };
-    let factor = pack(depth, &a);
+    // B in one part and in several below each other
     let parts: Vec<_> = b
         .chunks(depth.div_ceil(3) * columns)
-        .map(|rows| pack(columns, rows))
+        .map(|rows| pack(set, columns, rows))
         .collect();
-    for b in [vec![&panels], parts.iter().collect()] {
-        let mut c = empty.clone();
-        c.resize(rows, columns);
-        product(&factor, &b, c.data_mut(), |panel, entries| {
+    for b in [vec![&right], parts.iter().collect()] {
+        let mut c = pack(set, columns, &vec![f32::NAN; rows * columns]);
+        let mut finished = 0;
+        product(&left, &b, c.data_mut(), |panel, entries| {
             assert_eq!(entries.len(), panel.stride * rows);
             entries.iter_mut().for_each(|entry| *entry += 1.0);
+            finished += panel.columns;
         });
-        let mut unpacked = vec![0.0];
-        c.unpack(&mut unpacked);
-        unpacked.iter_mut().for_each(|entry| *entry -= 1.0);
-        assert_eq!(
-            unpacked, expected,
-            "{set}: {rows} x {depth} x {columns}, in panels"
-        );
+        assert_eq!(finished, columns);
+        let less_one: Vec<f32> = unpack(&c).iter().map(|entry| entry - 1.0).collect();
+        assert_eq!(less_one, expected, "{what}");
     }
 
+    let twice = [(&left, &right), (&left, &right)];
+    let mut c = pack(set, columns, &vec![f32::NAN; rows * columns]);
+    sum_of_products(&twice, c.data_mut(), |_, _| {});
+    let doubled: Vec<f32> = expected.iter().map(|x| 2.0 * x).collect();
+    assert_eq!(unpack(&c), doubled, "{what}, sum of products");
+
+    // A from its transpose, and both factors in parts below each other
     let a_transposed = transposed(&a, depth);
     let half = depth.div_ceil(2);
     let parts: Vec<_> = (a_transposed.chunks(half * rows))
         .zip(b.chunks(half * columns))
-        .map(|(a, b)| (pack(rows, a), pack(columns, b)))
+        .map(|(a, b)| (pack(set, rows, a), pack(set, columns, b)))
         .collect();
     let pairs: Vec<_> = parts.iter().map(|(a, b)| (a, b)).collect();
-    let mut c = empty.clone();
-    c.resize(rows, columns);
+    let mut c = pack(set, columns, &vec![f32::NAN; rows * columns]);
     for group in 0..columns.div_ceil(GROUP) {
         transposed_product(&pairs, group, c.group_mut(group));
     }
-    let mut unpacked = Vec::new();
-    c.unpack(&mut unpacked);
-    assert_eq!(
-        unpacked, expected,
-        "{set}: {rows} x {depth} x {columns}, A from its transpose"
-    );
+    assert_eq!(unpack(&c), expected, "{what}, A from its transpose");
+    for group in 0..columns.div_ceil(GROUP) {
+        add_transposed_product(&pairs, group, c.group_mut(group));
+    }
+    assert_eq!(unpack(&c), doubled, "{what}, A from its transpose, added");
 
-    let mut of_transposed = empty.clone();
-    of_transposed.scale_and_transpose(&panels, &vec![2.0; columns]);
-    of_transposed.unpack(&mut unpacked);
+    let mut of_transposed = Panels::for_instructions(set).unwrap();
+    of_transposed.pack_transposed(columns, &transposed(&b, columns));
+    assert_eq!(
+        unpack(&of_transposed),
+        b,
+        "{what}, packed from the transpose"
+    );
+    of_transposed.scale_and_transpose(&right, &vec![2.0; columns]);
     let doubled: Vec<f32> = transposed(&b, columns).iter().map(|x| 2.0 * x).collect();
-    assert_eq!(unpacked, doubled, "{set}: {depth} x {columns}, transposed");
-
-    let mut sum = matrix(rows, columns, 5);
-    add_transposed_product(&a_transposed, rows, &b, columns, &mut sum);
-    let after = matrix(rows, columns, 5).into_iter().zip(&expected);
-    let after: Vec<f32> = after.map(|(before, c)| before + c).collect();
-    assert_eq!(
-        sum, after,
-        "{rows} x {depth} x {columns}, A from its transpose, added"
-    );
+    assert_eq!(unpack(&of_transposed), doubled, "{what}, transposed");
 }
 
-/// Fails when a tile at an edge, a narrow panel, a sum longer than one pass or a block of rows is
-/// wrong.
+/// Fails when a tile at an edge, a narrow panel or a part of a sum is wrong.
 #[test]
 fn odd_sizes() {
     for sizes in [
@@ -159,6 +131,7 @@ fn odd_sizes() {
         [97, 512, 33],
         [193, 513, 24],
         [13, 1025, 9],
+        [31, 9, 130],
     ] {
         check(sizes);
     }
@@ -169,9 +142,43 @@ proptest! {
 
     /// Fails when a combination of sizes is handled by the wrong tile.
     #[test]
-    fn any_small_size(rows in 1_usize..40, depth in 1_usize..40, columns in 1_usize..70) {
+    fn any_small_size(rows in 1_usize..40, depth in 1_usize..40, columns in 1_usize..150) {
         check([rows, depth, columns]);
     }
+}
+
+/// Fails when a sum of more parts than are added up in registers loses some.
+#[test]
+fn many_parts() {
+    let (rows, parts, columns) = (5, 150, 7);
+    let (a, b) = (matrix(rows, parts, 1), matrix(parts, columns, 2));
+    let set = Instructions::in_use();
+    let left = pack(set, parts, &a);
+    let below: Vec<_> = b
+        .chunks(columns)
+        .map(|row| pack(set, columns, row))
+        .collect();
+    let mut c = Panels::zeros(rows, columns);
+    product(
+        &left,
+        &below.iter().collect::<Vec<_>>(),
+        c.data_mut(),
+        |_, _| {},
+    );
+    let expected = textbook(&a, &b, [rows, parts, columns]);
+    assert_eq!(unpack(&c), expected);
+    let rows_of_a: Vec<_> = transposed(&a, parts)
+        .chunks(rows)
+        .map(|row| pack(set, rows, row))
+        .collect();
+    let pairs: Vec<_> = rows_of_a.iter().zip(&below).collect();
+    transposed_product(&pairs, 0, c.data_mut());
+    assert_eq!(unpack(&c), expected);
+}
+
+/// Irregular numbers, whose sums depend on the order of their terms.
+fn irregular(count: usize, x: f32) -> Vec<f32> {
+    (0..count).map(|i| (i as f32 * x).sin()).collect()
 }
 
 /// Fails when the order of a row's sums depends on the other rows: dividing rows among threads
@@ -179,17 +186,21 @@ proptest! {
 #[test]
 fn a_row_alone_has_the_same_bits() {
     let (rows, depth, columns) = (23, 600, 37);
-    let numbers =
-        |count: usize| -> Vec<f32> { (0..count).map(|i| (i as f32 * 0.618).sin()).collect() };
-    let (a, b) = (numbers(rows * depth), numbers(depth * columns));
-    let mut panels = Panels::default();
-    panels.pack(columns, [&b[..]]);
-    let mut together = vec![0.0; rows * columns];
-    panels.product(&a, &mut together, |_, _| {});
-    let mut alone = vec![0.0; columns];
+    let (a, b) = (
+        irregular(rows * depth, 0.618),
+        irregular(depth * columns, 0.414),
+    );
+    let set = Instructions::in_use();
+    let right = pack(set, columns, &b);
+    let multiply = |a: &[f32]| {
+        let left = pack(set, depth, a);
+        let mut c = Panels::zeros(left.rows(), columns);
+        product(&left, &[&right], c.data_mut(), |_, _| {});
+        unpack(&c)
+    };
+    let together = multiply(&a);
     for (a, expected) in a.chunks_exact(depth).zip(together.chunks_exact(columns)) {
-        panels.product(a, &mut alone, |_, _| {});
-        assert_eq!(alone, expected);
+        assert_eq!(multiply(a), expected);
     }
 }
 
@@ -202,34 +213,24 @@ fn every_instruction_set_gives_the_same_bits() {
         available.all(|other| other != *set)
     });
     println!("not on this machine: {:?}", missing.collect::<Vec<_>>());
-    let numbers =
-        |count: usize, x: f32| -> Vec<f32> { (0..count).map(|i| (i as f32 * x).sin()).collect() };
     let (rows, depth, columns) = (37, 1100, 81);
     let (a, b) = (
-        numbers(rows * depth, 0.618),
-        numbers(depth * columns, 0.414),
+        irregular(rows * depth, 0.618),
+        irregular(depth * columns, 0.414),
     );
     let results: Vec<_> = Instructions::available()
         .map(|set| {
-            let mut factors = [(); 5].map(|()| Panels::for_instructions(set).unwrap());
-            let [left, right, left_transposed, c, d] = &mut factors;
-            left.pack(depth, [&a[..]]);
-            right.pack(columns, [&b[..]]);
-            left_transposed.scale_and_transpose(left, &vec![1.0; depth]);
-            c.resize(rows, columns);
-            product(left, &[&*right], c.data_mut(), |_, _| {});
-            d.resize(rows, columns);
+            let (left, right) = (pack(set, depth, &a), pack(set, columns, &b));
+            let mut left_transposed = Panels::for_instructions(set).unwrap();
+            left_transposed.scale_and_transpose(&left, &vec![1.0; depth]);
+            let mut c = pack(set, columns, &vec![0.0; rows * columns]);
+            product(&left, &[&right], c.data_mut(), |_, _| {});
+            let mut d = c.clone();
             for group in 0..columns.div_ceil(GROUP) {
-                transposed_product(&[(&*left_transposed, &*right)], group, d.group_mut(group));
+                transposed_product(&[(&left_transposed, &right)], group, d.group_mut(group));
             }
-            let mut in_rows = vec![0.0; rows * columns];
-            right.product(&a, &mut in_rows, |_, _| {});
-            let mut unpacked = [Vec::new(), Vec::new()];
-            c.unpack(&mut unpacked[0]);
-            d.unpack(&mut unpacked[1]);
-            assert_eq!(unpacked[0], in_rows, "{set}");
-            assert_eq!(unpacked[1], in_rows, "{set}");
-            in_rows
+            assert_eq!(unpack(&c), unpack(&d), "{set}");
+            unpack(&c)
         })
         .collect();
     for result in &results {
@@ -240,21 +241,24 @@ fn every_instruction_set_gives_the_same_bits() {
 /// Fails when an empty product leaves the previous contents, or divides by zero.
 #[test]
 fn empty_factors() {
-    let mut panels = Panels::default();
-    panels.product(&[], &mut [], |_, _| {});
-    panels.pack(3, [&[][..]]);
-    let mut c = [1.0; 6];
-    panels.product(&[], &mut c, |_, _| {});
-    assert_eq!(c, [0.0; 6]);
-    panels.pack_transposed(3, &[]);
-    assert_eq!((panels.rows(), panels.columns()), (0, 3));
+    let empty = Panels::default();
+    product(&empty, &[&empty], &mut [], |_, _| {});
+    product(&empty, &[], &mut [], |_, _| {});
+    transposed_product(&[], 0, &mut []);
+    let (left, mut right) = (Panels::zeros(2, 0), Panels::default());
+    right.pack(3, [&[][..]]);
+    let mut c = pack(Instructions::in_use(), 3, &[1.0; 6]);
+    product(&left, &[&right], c.data_mut(), |_, _| {});
+    assert_eq!(unpack(&c), [0.0; 6]);
+    right.pack_transposed(3, &[]);
+    assert_eq!((right.rows(), right.columns()), (0, 3));
 }
 
 /// Fails when sizes that do not match are read past their end, or silently cut.
 #[test]
-#[should_panic(expected = "equally many rows")]
+#[should_panic(expected = "must have as many columns as B has rows")]
 fn sizes_must_agree() {
-    let mut panels = Panels::default();
-    panels.pack(2, [&[1.0, 2.0, 3.0, 4.0][..]]);
-    panels.product(&[1.0; 3], &mut [0.0; 4], |_, _| {});
+    let (a, b) = (Panels::zeros(2, 3), Panels::zeros(2, 2));
+    let mut c = Panels::zeros(2, 2);
+    product(&a, &[&b], c.data_mut(), |_, _| {});
 }

@@ -12,8 +12,9 @@ use mbmpo_core::{Archive, Persist, Result};
 use mbmpo_kernels::{GROUP, Panel, Panels, TILE_ROWS, product, transposed_product, vectorized};
 use rayon::prelude::*;
 
-/// Rows of a piece: whole tiles, and four pieces in the batch of the paper.
-const ROWS: usize = 21 * TILE_ROWS;
+/// Rows of a piece: whole tiles, and eight pieces in the batch of the paper, so that eight threads
+/// have work when a single network is still in training.
+const ROWS: usize = 11 * TILE_ROWS;
 
 /// A [`Network`] on slices.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ mod sums;
 pub(crate) use sums::{SliceSamples, means};
 
 use crate::GaussianMlp;
-use mbmpo_kernels::{Panels, add_to_rows, tanh};
+use mbmpo_kernels::{Panels, add_to_rows, product, tanh};
 
 /// A [`GaussianMlp`] with its parameters, packed for matrix products.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct CpuMlp {
     layers: Vec<Layer>,
     /// log σ `[action]`.
     log_std: Vec<f32>,
-    /// 1/σ² `[action]`.
+    /// 1/σ² `[action]`, with padding.
     precision: Vec<f32>,
     /// log σ before it is clamped `[action]`.
     raw_log_std: Vec<f32>,
@@ -35,7 +35,7 @@ struct Layer {
     weights: Panels,
     /// Transpose of `weights`.
     transposed: Panels,
-    /// `[outputs]`
+    /// `[outputs]`, with padding.
     biases: Vec<f32>,
 }
 
@@ -43,14 +43,18 @@ struct Layer {
 #[derive(Debug, Clone, Default)]
 pub struct Activations {
     /// Outputs `[rows, outputs]` of the tanh layers.
-    hidden: Vec<Vec<f32>>,
+    hidden: Vec<Panels>,
     /// Mean action `[rows, action]`.
-    mean: Vec<f32>,
+    mean: Panels,
+    /// Observations `[rows, observation]` that came in row-major order.
+    observations: Panels,
+    /// Mean action `[rows, action]` in row-major order.
+    rows: Vec<f32>,
 }
 
 impl Activations {
     /// Input of layer i.
-    fn input<'a>(&'a self, observations: &'a [f32], i: usize) -> &'a [f32] {
+    fn input<'a>(&'a self, observations: &'a Panels, i: usize) -> &'a Panels {
         if i == 0 {
             observations
         } else {
@@ -81,11 +85,12 @@ impl CpuMlp {
                 let (mut weights, mut transposed) = (Panels::default(), Panels::default());
                 weights.pack(outputs, [entries]);
                 transposed.pack_transposed(inputs, entries);
+                let biases = weights.row(take(outputs));
                 Layer {
                     start: here,
                     weights,
                     transposed,
-                    biases: take(outputs).to_vec(),
+                    biases,
                 }
             })
             .collect();
@@ -95,9 +100,11 @@ impl CpuMlp {
             .iter()
             .map(|x| network.clamp_log_std(*x))
             .collect();
+        let exact: Vec<f32> = log_std.iter().map(|x| (-2.0 * x).exp()).collect();
+        let by_action = Panels::zeros(1, network.action_dim());
         Self {
             layers,
-            precision: log_std.iter().map(|x| (-2.0 * x).exp()).collect(),
+            precision: by_action.row(&exact),
             log_std,
             free_std: raw_log_std
                 .iter()
@@ -113,43 +120,50 @@ impl CpuMlp {
         &self.log_std
     }
 
-    /// Mean action `[rows, action]` for `observations` `[rows, observation]`, in a buffer of
-    /// `activations`. Nothing is allocated when that buffer was used for as many rows before.
-    pub fn mean<'a>(&self, observations: &[f32], activations: &'a mut Activations) -> &'a [f32] {
-        self.forward(observations, activations);
-        &activations.mean
-    }
-
-    /// A forward pass over `observations` `[rows, observation]`, to `activations`.
+    /// Mean action `[rows, action]` for `observations` `[rows, observation]`, both in row-major
+    /// order, in a buffer of `activations`. Nothing is allocated when that buffer was used for as
+    /// many rows before.
     ///
     /// # Panics
     /// When `observations` does not consist of whole rows.
-    pub fn forward(&self, observations: &[f32], activations: &mut Activations) {
-        let last = self.layers.len() - 1;
-        let rows = observations.len() / self.layers[0].inputs();
-        activations.hidden.resize_with(last, Vec::new);
-        let mut input = observations;
-        for (layer, output) in self.layers.iter().zip(&mut activations.hidden) {
-            let output = sized(output, rows * layer.outputs());
-            layer.weights.product(
+    pub fn mean<'a>(&self, observations: &[f32], activations: &'a mut Activations) -> &'a [f32] {
+        let mut packed = std::mem::take(&mut activations.observations);
+        packed.pack(self.layers[0].inputs(), [observations]);
+        self.forward(&packed, activations);
+        activations.observations = packed;
+        activations.mean.unpack(&mut activations.rows);
+        &activations.rows
+    }
+
+    /// A forward pass over `observations` `[rows, observation]`, to `activations`.
+    fn forward(&self, observations: &Panels, activations: &mut Activations) {
+        let (rows, last) = (observations.rows(), self.layers.len() - 1);
+        activations.hidden.resize_with(last, Panels::default);
+        for (i, layer) in self.layers.iter().enumerate().take(last) {
+            let (before, after) = activations.hidden.split_at_mut(i);
+            let (input, output) = (before.last().unwrap_or(observations), &mut after[0]);
+            output.resize(rows, layer.outputs());
+            product(
                 input,
-                output,
+                &[&layer.weights],
+                output.data_mut(),
                 #[inline(always)]
-                |_, sums| {
-                    add_to_rows(sums, &layer.biases);
+                |panel, sums| {
+                    add_to_rows(sums, &layer.biases[panel.padded()]);
                     for sum in sums {
                         *sum = tanh(*sum);
                     }
                 },
             );
-            input = output;
         }
         let layer = &self.layers[last];
-        layer.weights.product(
-            input,
-            sized(&mut activations.mean, rows * layer.outputs()),
+        activations.mean.resize(rows, layer.outputs());
+        product(
+            activations.hidden.last().unwrap_or(observations),
+            &[&layer.weights],
+            activations.mean.data_mut(),
             #[inline(always)]
-            |_, sums| add_to_rows(sums, &layer.biases),
+            |panel, sums| add_to_rows(sums, &layer.biases[panel.padded()]),
         );
     }
 }
@@ -162,10 +176,4 @@ impl Layer {
     fn outputs(&self) -> usize {
         self.weights.columns()
     }
-}
-
-/// The buffer, resized to `length`.
-fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
-    buffer.resize(length, 0.0);
-    buffer
 }

@@ -1,6 +1,6 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::Stream;
-use mbmpo_kernels::tanh;
+use mbmpo_kernels::{tanh, vectorized};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -185,6 +185,14 @@ impl Mlp {
 
     /// The output `[outputs]` for one `input` `[inputs]` of a network without a second input.
     pub fn forward_one(&self, parameters: &[f32], input: &[f32]) -> Vec<f32> {
+        vectorized(
+            #[inline(always)]
+            || self.outputs(parameters, input),
+        )
+    }
+
+    #[inline(always)]
+    fn outputs(&self, parameters: &[f32], input: &[f32]) -> Vec<f32> {
         let layers = self.layers();
         let last = layers.len() - 1;
         let mut values = input.to_vec();

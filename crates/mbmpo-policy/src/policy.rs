@@ -1,7 +1,7 @@
 use crate::safetensors_io::{self, File, LoadError};
 use crate::{GaussianMlp, Normalizer};
 use mbmpo_core::{Policy, Stream};
-use mbmpo_kernels::tanh;
+use mbmpo_kernels::{tanh, vectorized};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
@@ -77,6 +77,14 @@ impl GaussianPolicy {
 
     /// Mean action `[action]` for one observation.
     pub fn mean(&self, observation: &[f32]) -> Vec<f32> {
+        vectorized(
+            #[inline(always)]
+            || self.forward(observation),
+        )
+    }
+
+    #[inline(always)]
+    fn forward(&self, observation: &[f32]) -> Vec<f32> {
         let last = self.network.sizes().len() - 2;
         let mut input = match &self.normalizer {
             Some(normalizer) => normalizer.apply(observation),

@@ -1,8 +1,9 @@
 //! Sums over a block of samples: the vanilla policy gradient and its derivative, and surrogate and
 //! KL divergence as in [`crate::surrogate`].
 
-use super::derivatives::{Deltas, Workspace};
-use super::{Activations, CpuMlp, sized};
+use super::derivatives::{Deltas, Gradient, Workspace};
+use super::{Activations, CpuMlp};
+use mbmpo_kernels::{Panels, vectorized};
 use std::f32::consts::PI;
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Block {
     /// `[rows, observation]`
-    pub(super) observations: Vec<f32>,
+    pub(super) observations: Panels,
     /// `[rows, action]`
-    pub(super) actions: Vec<f32>,
+    pub(super) actions: Panels,
     /// Advantage times the row's share of the objective: `[rows]`.
     pub(super) weights: Vec<f32>,
 }
@@ -22,7 +23,7 @@ pub(super) struct Block {
 pub(super) struct SurrogateBlock {
     block: Arc<Block>,
     /// Mean action of the old policy `[rows, action]`.
-    old_mean: Vec<f32>,
+    old_mean: Panels,
     /// log σ of the old policy `[action]`.
     old_log_std: Vec<f32>,
     /// log π_old(a|s) `[rows]`
@@ -30,12 +31,12 @@ pub(super) struct SurrogateBlock {
 }
 
 impl Block {
-    /// Adds ∇_θ Σ_i w_i log π(a_i|s_i) to `gradient` `[parameters]`.
+    /// Adds ∇_θ Σ_i w_i log π(a_i|s_i) to `gradient`.
     pub(super) fn policy_gradient(
         &self,
         policy: &CpuMlp,
         workspace: &mut Workspace,
-        gradient: &mut [f32],
+        gradient: &mut Gradient,
     ) {
         policy.forward(&self.observations, &mut workspace.activations);
         self.weighted_gradient(
@@ -47,37 +48,53 @@ impl Block {
         );
     }
 
-    /// Adds to `product` `[parameters]` the Hessian of Σ_i w_i log π(a_i|s_i) at `policy` times the
-    /// parameters in `direction`.
+    /// Adds to `product` the Hessian of Σ_i w_i log π(a_i|s_i) at `policy` times the parameters in
+    /// `direction`.
     pub(super) fn hessian_product(
         &self,
         policy: &CpuMlp,
         direction: &CpuMlp,
         workspace: &mut Workspace,
-        product: &mut [f32],
+        product: &mut Gradient,
     ) {
-        let mut gradient = vec![0.0; product.len()];
-        self.policy_gradient(policy, workspace, &mut gradient);
-        let rows = self.weights.len();
+        policy.forward(&self.observations, &mut workspace.activations);
+        let Workspace {
+            activations,
+            deltas,
+            ..
+        } = workspace;
+        self.by_outputs(policy, &self.weights, activations, deltas);
+        policy.back_propagate(activations, deltas);
         policy.jvp_with_curvature(direction, &self.observations, workspace);
+        let Workspace {
+            activations,
+            deltas,
+            tangents,
+            delta_tangents,
+            ..
+        } = workspace;
         // The gradient by the mean is s = w (a - μ)/σ², that by log σ is Σ w ((a - μ)²/σ² - 1).
         // Their derivatives are ds = -w dμ/σ² - 2 s dlogσ and Σ -2 s (dμ + (a - μ) dlogσ).
         let d_log_std = policy.log_std_tangent(direction);
-        let mut by_log_std = vec![0.0; d_log_std.len()];
-        let dim = d_log_std.len();
-        let at = self
-            .actions
-            .chunks_exact(dim)
-            .zip(workspace.activations.mean.chunks_exact(dim))
-            .zip(workspace.deltas.by_mean().chunks_exact(dim))
-            .zip(workspace.tangents.mean.chunks_exact(dim));
-        let tangents = workspace.delta_tangents.by_mean_mut(policy, rows);
-        for ((tangent, weight), (((a, mean), s), d_mean)) in
-            tangents.chunks_exact_mut(dim).zip(&self.weights).zip(at)
-        {
-            for j in 0..dim {
-                tangent[j] = -weight * d_mean[j] * policy.precision[j] - 2.0 * s[j] * d_log_std[j];
-                by_log_std[j] -= 2.0 * s[j] * (d_mean[j] + (a[j] - mean[j]) * d_log_std[j]);
+        let d_log_std_row = self.actions.row(&d_log_std);
+        let mut by_log_std = vec![0.0; d_log_std_row.len()];
+        let rows = self.weights.len();
+        let to = delta_tangents.by_mean_mut(policy, rows);
+        let by_mean = deltas.by_mean_mut(policy, rows);
+        for panel in self.actions.panels() {
+            let (range, padded) = (panel.range(rows), panel.padded());
+            let part = |matrix: &Panels| matrix.data()[range.clone()].to_vec();
+            let (a, mean) = (part(&self.actions), part(&activations.mean));
+            let (s, d_mean) = (part(by_mean), part(&tangents.mean));
+            let to = to.data_mut()[range.clone()].chunks_exact_mut(panel.stride);
+            for (i, (tangent, weight)) in to.zip(&self.weights).enumerate() {
+                for j in 0..panel.columns {
+                    let (at, k) = (i * panel.stride + j, padded.start + j);
+                    let d_log_std = d_log_std_row[k];
+                    tangent[j] =
+                        -weight * d_mean[at] * policy.precision[k] - 2.0 * s[at] * d_log_std;
+                    by_log_std[k] -= 2.0 * s[at] * (d_mean[at] + (a[at] - mean[at]) * d_log_std);
+                }
             }
         }
         policy.vjp_tangent(
@@ -95,7 +112,7 @@ impl Block {
         weights: &[f32],
         activations: &Activations,
         deltas: &mut Deltas,
-        gradient: &mut [f32],
+        gradient: &mut Gradient,
     ) {
         let by_log_std = self.by_outputs(policy, weights, activations, deltas);
         policy.vjp(
@@ -108,7 +125,7 @@ impl Block {
     }
 
     /// Gradients of Σ_i w_i log π(a_i|s_i) with these `weights`: by the mean, to `deltas`, and by
-    /// log σ `[action]`.
+    /// log σ `[action]`, with padding.
     fn by_outputs(
         &self,
         policy: &CpuMlp,
@@ -116,20 +133,32 @@ impl Block {
         activations: &Activations,
         deltas: &mut Deltas,
     ) -> Vec<f32> {
-        let dim = policy.precision.len();
-        let mut by_log_std = vec![0.0; dim];
+        let mut by_log_std = vec![0.0; policy.precision.len()];
         let by_mean = deltas.by_mean_mut(policy, weights.len());
-        let rows = self
-            .actions
-            .chunks_exact(dim)
-            .zip(activations.mean.chunks_exact(dim));
-        for ((by_mean, weight), (a, mean)) in by_mean.chunks_exact_mut(dim).zip(weights).zip(rows) {
-            for j in 0..dim {
-                let difference = a[j] - mean[j];
-                by_mean[j] = weight * difference * policy.precision[j];
-                by_log_std[j] += by_mean[j] * difference - weight;
-            }
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for panel in self.actions.panels() {
+                    let range = panel.range(weights.len());
+                    let precision = &policy.precision[panel.padded()];
+                    let sums = &mut by_log_std[panel.padded()];
+                    let actions = self.actions.data()[range.clone()].chunks_exact(panel.stride);
+                    let means = activations.mean.data()[range.clone()].chunks_exact(panel.stride);
+                    let by_mean = by_mean.data_mut()[range].chunks_exact_mut(panel.stride);
+                    let rows = by_mean.zip(weights).zip(actions.zip(means));
+                    for ((by_mean, weight), (a, mean)) in rows {
+                        let terms = by_mean.iter_mut().zip(&mut *sums).zip(precision);
+                        for (((by_mean, sum), precision), (a, mean)) in
+                            terms.zip(a.iter().zip(mean))
+                        {
+                            let difference = a - mean;
+                            *by_mean = weight * difference * precision;
+                            *sum += *by_mean * difference - weight;
+                        }
+                    }
+                }
+            },
+        );
         by_log_std
     }
 }
@@ -156,27 +185,40 @@ impl SurrogateBlock {
         self.weigh_by_ratio(new, workspace);
         let surrogate = workspace.weights.iter().sum();
 
-        let rows = self.block.weights.len() as f32;
+        let rows = self.block.weights.len();
+        let mut squares = vec![0.0; new.precision.len()];
+        vectorized(
+            #[inline(always)]
+            || {
+                let mean = &workspace.activations.mean;
+                for panel in mean.panels() {
+                    let range = panel.range(rows);
+                    let sums = &mut squares[panel.padded()];
+                    let old = self.old_mean.data()[range.clone()].chunks_exact(panel.stride);
+                    for (old, mean) in old.zip(mean.data()[range].chunks_exact(panel.stride)) {
+                        for (sum, (old, mean)) in sums.iter_mut().zip(old.iter().zip(mean)) {
+                            *sum += (old - mean) * (old - mean);
+                        }
+                    }
+                }
+            },
+        );
         let mut kl = 0.0;
-        for (old, mean) in self.rows(&workspace.activations) {
-            for ((old, mean), precision) in old.iter().zip(mean).zip(&new.precision) {
-                kl += 0.5 * (old - mean) * (old - mean) * precision;
-            }
-        }
         for (j, old_log_std) in self.old_log_std.iter().enumerate() {
             // The same for all rows: log σ'/σ + σ²/2σ'² - 1/2.
             let change = new.log_std[j] - old_log_std;
-            kl += rows * (change + 0.5 * (-2.0 * change).exp_m1());
+            kl += 0.5 * squares[j] * new.precision[j];
+            kl += rows as f32 * (change + 0.5 * (-2.0 * change).exp_m1());
         }
         [surrogate, kl]
     }
 
-    /// Adds the gradient of the surrogate by θ to `gradient` `[parameters]`.
+    /// Adds the gradient of the surrogate by θ to `gradient`.
     pub(super) fn surrogate_gradient(
         &self,
         new: &CpuMlp,
         workspace: &mut Workspace,
-        gradient: &mut [f32],
+        gradient: &mut Gradient,
     ) {
         new.forward(&self.block.observations, &mut workspace.activations);
         self.weigh_by_ratio(new, workspace);
@@ -189,15 +231,14 @@ impl SurrogateBlock {
         );
     }
 
-    /// Adds the gradient of PPO's clipped surrogate (Schulman et al. 2017, eq. 7) to `gradient`
-    /// `[parameters]`: that of the surrogate without the rows where the clipped term is the
-    /// minimum.
+    /// Adds the gradient of PPO's clipped surrogate (Schulman et al. 2017, eq. 7) to `gradient`: that
+    /// of the surrogate without the rows where the clipped term is the minimum.
     pub(super) fn clipped_gradient(
         &self,
         new: &CpuMlp,
         epsilon: f32,
         workspace: &mut Workspace,
-        gradient: &mut [f32],
+        gradient: &mut Gradient,
     ) {
         new.forward(&self.block.observations, &mut workspace.activations);
         self.weigh_by_ratio(new, workspace);
@@ -216,12 +257,12 @@ impl SurrogateBlock {
         );
     }
 
-    /// Adds the gradient of the KL divergence by θ to `gradient` `[parameters]`.
+    /// Adds the gradient of the KL divergence by θ to `gradient`.
     pub(super) fn kl_gradient(
         &self,
         new: &CpuMlp,
         workspace: &mut Workspace,
-        gradient: &mut [f32],
+        gradient: &mut Gradient,
     ) {
         let Workspace {
             activations,
@@ -229,22 +270,39 @@ impl SurrogateBlock {
             ..
         } = workspace;
         new.forward(&self.block.observations, activations);
-        let (rows, dim) = (self.block.weights.len(), new.precision.len());
+        let rows = self.block.weights.len();
         // 1 - (σ² + (μ - μ')²) / σ'², summed over the rows
-        let mut by_log_std: Vec<f32> = new
+        let by_log_std: Vec<f32> = new
             .log_std
             .iter()
             .zip(&self.old_log_std)
             .map(|(new, old)| -(rows as f32) * (2.0 * (old - new)).exp_m1())
             .collect();
+        let mut by_log_std = self.old_mean.row(&by_log_std);
         let by_mean = deltas.by_mean_mut(new, rows);
-        for (by_mean, (old, mean)) in by_mean.chunks_exact_mut(dim).zip(self.rows(activations)) {
-            for j in 0..dim {
-                let difference = mean[j] - old[j];
-                by_mean[j] = difference * new.precision[j];
-                by_log_std[j] -= difference * by_mean[j];
-            }
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for panel in self.old_mean.panels() {
+                    let range = panel.range(rows);
+                    let precision = &new.precision[panel.padded()];
+                    let sums = &mut by_log_std[panel.padded()];
+                    let old = self.old_mean.data()[range.clone()].chunks_exact(panel.stride);
+                    let means = activations.mean.data()[range.clone()].chunks_exact(panel.stride);
+                    let by_mean = by_mean.data_mut()[range].chunks_exact_mut(panel.stride);
+                    for (by_mean, (old, mean)) in by_mean.zip(old.zip(means)) {
+                        let terms = by_mean.iter_mut().zip(&mut *sums).zip(precision);
+                        for (((by_mean, sum), precision), (old, mean)) in
+                            terms.zip(old.iter().zip(mean))
+                        {
+                            let difference = mean - old;
+                            *by_mean = difference * precision;
+                            *sum -= difference * *by_mean;
+                        }
+                    }
+                }
+            },
+        );
         new.vjp(
             &self.block.observations,
             activations,
@@ -254,18 +312,17 @@ impl SurrogateBlock {
         );
     }
 
-    /// Adds Σ_i F_i v to `product` `[parameters]`: the Fisher matrix of each row's Gaussian,
-    /// Jᵀ diag(1/σ², 2) J with the Jacobian J of (mean, log σ) by θ, times the parameters in
-    /// `direction`.
+    /// Adds Σ_i F_i v to `product`: the Fisher matrix of each row's Gaussian, Jᵀ diag(1/σ², 2) J
+    /// with the Jacobian J of (mean, log σ) by θ, times the parameters in `direction`.
     pub(super) fn fisher_product(
         &self,
         at: &CpuMlp,
         direction: &CpuMlp,
         workspace: &mut Workspace,
-        product: &mut [f32],
+        product: &mut Gradient,
     ) {
         let observations = &self.block.observations;
-        let (rows, dim) = (self.block.weights.len(), at.precision.len());
+        let rows = self.block.weights.len();
         let Workspace {
             activations,
             tangents,
@@ -275,14 +332,24 @@ impl SurrogateBlock {
         at.forward(observations, activations);
         at.jvp(direction, observations, activations, tangents, |_, _, _| {});
         let by_mean = deltas.by_mean_mut(at, rows);
-        for (by_mean, of_mean) in by_mean
-            .chunks_exact_mut(dim)
-            .zip(tangents.mean.chunks_exact(dim))
-        {
-            for j in 0..dim {
-                by_mean[j] = of_mean[j] * at.precision[j];
-            }
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for panel in by_mean.panels() {
+                    let range = panel.range(rows);
+                    let precision = &at.precision[panel.padded()];
+                    let of_mean = tangents.mean.data()[range.clone()].chunks_exact(panel.stride);
+                    let by_mean = by_mean.data_mut()[range].chunks_exact_mut(panel.stride);
+                    for (by_mean, of_mean) in by_mean.zip(of_mean) {
+                        for ((by_mean, x), precision) in
+                            by_mean.iter_mut().zip(of_mean).zip(precision)
+                        {
+                            *by_mean = x * precision;
+                        }
+                    }
+                }
+            },
+        );
         let mut by_log_std = at.log_std_tangent(direction);
         by_log_std.iter_mut().for_each(|x| *x *= 2.0 * rows as f32);
         at.vjp(observations, activations, deltas, &by_log_std, product);
@@ -302,30 +369,32 @@ impl SurrogateBlock {
             *new = (*new - old).exp() * weight;
         }
     }
-
-    /// Old and new mean action of every row.
-    fn rows<'a>(&'a self, new: &'a Activations) -> impl Iterator<Item = (&'a [f32], &'a [f32])> {
-        let dim = self.old_log_std.len();
-        self.old_mean
-            .chunks_exact(dim)
-            .zip(new.mean.chunks_exact(dim))
-    }
 }
 
 impl CpuMlp {
     /// log N(a | μ, σ²) of `actions` and `mean` `[rows, action]`, to `to` `[rows]`.
-    fn log_likelihood(&self, actions: &[f32], mean: &[f32], to: &mut Vec<f32>) {
-        let dim = self.precision.len();
-        let constant = self.log_std.iter().sum::<f32>() + 0.5 * dim as f32 * (2.0 * PI).ln();
-        let rows = actions.chunks_exact(dim).zip(mean.chunks_exact(dim));
-        for (to, (a, mean)) in sized(to, actions.len() / dim).iter_mut().zip(rows) {
-            let squares = a
-                .iter()
-                .zip(mean)
-                .zip(&self.precision)
-                .map(|((a, mean), precision)| (a - mean) * (a - mean) * precision);
-            *to = -0.5 * squares.sum::<f32>() - constant;
-        }
+    fn log_likelihood(&self, actions: &Panels, mean: &Panels, to: &mut Vec<f32>) {
+        let constant =
+            self.log_std.iter().sum::<f32>() + 0.5 * self.log_std.len() as f32 * (2.0 * PI).ln();
+        to.clear();
+        to.resize(actions.rows(), 0.0);
+        vectorized(
+            #[inline(always)]
+            || {
+                for panel in actions.panels() {
+                    let range = panel.range(actions.rows());
+                    let precision = &self.precision[panel.padded()][..panel.columns];
+                    let actions = actions.data()[range.clone()].chunks_exact(panel.stride);
+                    let means = mean.data()[range].chunks_exact(panel.stride);
+                    for (sum, (a, mean)) in to.iter_mut().zip(actions.zip(means)) {
+                        for ((a, mean), precision) in a.iter().zip(mean).zip(precision) {
+                            *sum += (a - mean) * (a - mean) * precision;
+                        }
+                    }
+                }
+            },
+        );
+        to.iter_mut().for_each(|sum| *sum = -0.5 * *sum - constant);
     }
 
     /// Derivative of log σ along `direction`: `[action]`.

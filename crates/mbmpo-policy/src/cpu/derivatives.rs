@@ -1,8 +1,12 @@
 //! Derivatives of the network: vector-Jacobian products (backward pass), Jacobian-vector products,
 //! and forward-over-reverse products for the Hessian.
 
-use super::{Activations, CpuMlp, Layer, sized};
-use mbmpo_kernels::{add_to_rows, add_transposed_product, sum_rows};
+use super::{Activations, CpuMlp};
+use mbmpo_kernels::{
+    GROUP, Panels, add_to_rows, add_transposed_product, product, sum_of_products, sum_rows,
+    vectorized,
+};
+use std::ops::Range;
 
 /// Buffers for the derivatives of a block of rows, reused from block to block.
 #[derive(Debug, Clone, Default)]
@@ -21,19 +25,115 @@ pub(crate) struct Workspace {
 
 /// Gradients of a function of the outputs by the pre-activations of every layer: `[rows, outputs]`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Deltas(Vec<Vec<f32>>);
+pub(super) struct Deltas(Vec<Panels>);
 
 impl Deltas {
-    /// The gradient by the mean `[rows, action]`.
-    pub(super) fn by_mean(&self) -> &[f32] {
-        self.0.last().map_or(&[], Vec::as_slice)
+    /// The gradient by the mean `[rows, action]`, to be written; resizes the buffers for `network`.
+    pub(super) fn by_mean_mut(&mut self, network: &CpuMlp, rows: usize) -> &mut Panels {
+        let last = network.layers.len() - 1;
+        self.0.resize_with(last + 1, Panels::default);
+        self.0[last].resize(rows, network.log_std.len());
+        &mut self.0[last]
+    }
+}
+
+/// A sum over samples of gradients by θ.
+#[derive(Debug)]
+pub(crate) struct Gradient {
+    layers: Vec<LayerGradient>,
+    /// `[action]`
+    by_log_std: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct LayerGradient {
+    /// `[inputs, outputs]`, or `[outputs, inputs]` if `transposed`.
+    by_weights: Panels,
+    /// Whether the layer has fewer outputs than inputs: vectors run along the longer side.
+    transposed: bool,
+    /// `[outputs]`, with padding.
+    by_biases: Vec<f32>,
+}
+
+impl Gradient {
+    pub(super) fn zeros(network: &CpuMlp) -> Self {
+        let layers = network.layers.iter().map(|layer| {
+            let (inputs, outputs) = (layer.inputs(), layer.outputs());
+            let transposed = outputs < inputs;
+            LayerGradient {
+                by_weights: if transposed {
+                    Panels::zeros(outputs, inputs)
+                } else {
+                    Panels::zeros(inputs, outputs)
+                },
+                transposed,
+                by_biases: vec![0.0; layer.biases.len()],
+            }
+        });
+        Self {
+            layers: layers.collect(),
+            by_log_std: vec![0.0; network.log_std.len()],
+        }
     }
 
-    /// The gradient by the mean `[rows, action]`, to be written; resizes the buffers for `network`.
-    pub(super) fn by_mean_mut(&mut self, network: &CpuMlp, rows: usize) -> &mut [f32] {
-        let last = network.layers.len() - 1;
-        self.0.resize_with(last + 1, Vec::new);
-        sized(&mut self.0[last], rows * network.precision.len())
+    /// In the order of θ: `[parameters]`.
+    pub(super) fn into_parameters(self, network: &CpuMlp) -> Vec<f64> {
+        let mut all = vec![0.0; network.parameter_count];
+        let start = all.len() - self.by_log_std.len();
+        for (to, x) in all[start..].iter_mut().zip(&self.by_log_std) {
+            *to = f64::from(*x);
+        }
+        let mut rows = Vec::new();
+        for (sums, layer) in self.layers.iter().zip(&network.layers) {
+            let (inputs, outputs) = (layer.inputs(), layer.outputs());
+            sums.by_weights.unpack(&mut rows);
+            let (weights, biases) = all[layer.start..].split_at_mut(inputs * outputs);
+            for (i, to) in weights.iter_mut().enumerate() {
+                let from = if sums.transposed {
+                    i % outputs * inputs + i / outputs
+                } else {
+                    i
+                };
+                *to = f64::from(rows[from]);
+            }
+            for (to, x) in biases[..outputs].iter_mut().zip(&sums.by_biases) {
+                *to = f64::from(*x);
+            }
+        }
+        all
+    }
+
+    /// Adds the gradient by log σ `[action]`, which is 0 where log σ is clamped.
+    fn add_by_log_std(&mut self, network: &CpuMlp, by_log_std: &[f32]) {
+        let by_log_std = by_log_std.iter().zip(&network.free_std);
+        for (sum, (by_log_std, free)) in self.by_log_std.iter_mut().zip(by_log_std) {
+            *sum += by_log_std * free;
+        }
+    }
+}
+
+impl LayerGradient {
+    /// Adds Σ input ⊗ delta over the rows of the pairs (input, delta).
+    fn add_by_weights<'a, const N: usize>(&mut self, mut pairs: [(&'a Panels, &'a Panels); N]) {
+        if self.transposed {
+            pairs = pairs.map(|(input, delta)| (delta, input));
+        }
+        for group in 0..self.by_weights.columns().div_ceil(GROUP) {
+            add_transposed_product(&pairs, group, self.by_weights.group_mut(group));
+        }
+    }
+
+    /// Adds Σ delta.
+    fn add_by_biases(&mut self, delta: &Panels) {
+        vectorized(
+            #[inline(always)]
+            || {
+                for panel in delta.panels() {
+                    let delta = &delta.data()[panel.range(delta.rows())];
+                    sum_rows(&mut self.by_biases[panel.padded()], delta);
+                }
+            },
+        );
     }
 }
 
@@ -44,27 +144,22 @@ fn slope(y: f32) -> f32 {
 }
 
 impl CpuMlp {
-    /// Length of θ.
-    pub(super) fn parameter_count(&self) -> usize {
-        self.parameter_count
-    }
-
-    /// Vector-Jacobian product: adds to `gradient` `[parameters]` the gradient of a function of the
-    /// outputs, from its gradients by the mean, the last of the `deltas`, and by log σ `[action]`.
-    /// Fills the other deltas.
+    /// Vector-Jacobian product: adds to `gradient` the gradient of a function of the outputs, from
+    /// its gradients by the mean, the last of the `deltas`, and by log σ `[action]`. Fills the other
+    /// deltas.
     pub(super) fn vjp(
         &self,
-        observations: &[f32],
+        observations: &Panels,
         activations: &Activations,
         deltas: &mut Deltas,
         by_log_std: &[f32],
-        gradient: &mut [f32],
+        gradient: &mut Gradient,
     ) {
         self.back_propagate(activations, deltas);
-        self.add_by_log_std(by_log_std, gradient);
-        for (i, (layer, delta)) in self.layers.iter().zip(&deltas.0).enumerate() {
-            layer.add_by_weights(activations.input(observations, i), delta, gradient);
-            layer.add_by_biases(delta, gradient);
+        gradient.add_by_log_std(self, by_log_std);
+        for (i, (sums, delta)) in gradient.layers.iter_mut().zip(&deltas.0).enumerate() {
+            sums.add_by_weights([(activations.input(observations, i), delta)]);
+            sums.add_by_biases(delta);
         }
     }
 
@@ -73,14 +168,16 @@ impl CpuMlp {
         let hidden = self.layers.iter().skip(1).zip(&activations.hidden);
         for (i, (layer, outputs)) in hidden.enumerate().rev() {
             let (before, after) = deltas.0.split_at_mut(i + 1);
-            let width = layer.inputs();
-            layer.transposed.product(
-                &after[0],
-                sized(&mut before[i], outputs.len()),
+            let (delta, back) = (&after[0], &mut before[i]);
+            let rows = outputs.rows();
+            back.resize(rows, layer.inputs());
+            product(
+                delta,
+                &[&layer.transposed],
+                back.data_mut(),
                 #[inline(always)]
-                |first, sums| {
-                    let outputs = &outputs[first * width..][..sums.len()];
-                    for (s, y) in sums.iter_mut().zip(outputs) {
+                |panel, sums| {
+                    for (s, y) in sums.iter_mut().zip(&outputs.data()[panel.range(rows)]) {
                         *s *= slope(*y);
                     }
                 },
@@ -90,20 +187,18 @@ impl CpuMlp {
 
     /// Jacobian-vector product: the derivatives of the activations by θ along `direction`, to
     /// `tangents`. `with_sums` is called with the derivatives of the pre-activations of each tanh
-    /// layer, part by part: the layer, the index of the first entry of the part, and the entries.
+    /// layer, part by part: the layer, the place of the part among the entries, and its entries.
     pub(super) fn jvp(
         &self,
         direction: &CpuMlp,
-        observations: &[f32],
+        observations: &Panels,
         activations: &Activations,
         tangents: &mut Activations,
-        mut with_sums: impl FnMut(usize, usize, &[f32]),
+        mut with_sums: impl FnMut(usize, Range<usize>, &[f32]),
     ) {
-        let last = self.layers.len() - 1;
-        let rows = observations.len() / self.layers[0].inputs();
-        tangents.hidden.resize_with(last, Vec::new);
+        let (rows, last) = (observations.rows(), self.layers.len() - 1);
+        tangents.hidden.resize_with(last, Panels::default);
         for (i, (layer, moved)) in self.layers.iter().zip(&direction.layers).enumerate() {
-            let width = layer.outputs();
             let input = activations.input(observations, i);
             let (before, after) = tangents.hidden.split_at_mut(i);
             let tangent = if i < last {
@@ -111,28 +206,23 @@ impl CpuMlp {
             } else {
                 &mut tangents.mean
             };
-            let tangent = sized(tangent, rows * width);
-            let (last_input, factor) = match before.last() {
-                // The observations do not depend on θ.
-                None => {
-                    tangent.fill(0.0);
-                    (input, &moved.weights)
-                }
-                Some(before) => {
-                    moved.weights.product(input, tangent, |_, _| {});
-                    (before.as_slice(), &layer.weights)
-                }
-            };
-            factor.add_product(
-                last_input,
-                tangent,
+            tangent.resize(rows, layer.outputs());
+            let pairs = [
+                Some((input, &moved.weights)),
+                // the observations do not depend on θ
+                before.last().map(|before| (before, &layer.weights)),
+            ];
+            let pairs: Vec<_> = pairs.into_iter().flatten().collect();
+            sum_of_products(
+                &pairs,
+                tangent.data_mut(),
                 #[inline(always)]
-                |first, sums| {
-                    add_to_rows(sums, &moved.biases);
+                |panel, sums| {
+                    add_to_rows(sums, &moved.biases[panel.padded()]);
                     if let Some(outputs) = activations.hidden.get(i) {
-                        let outputs = &outputs[first * width..][..sums.len()];
-                        with_sums(i, first * width, sums);
-                        for (s, y) in sums.iter_mut().zip(outputs) {
+                        let range = panel.range(rows);
+                        with_sums(i, range.clone(), sums);
+                        for (s, y) in sums.iter_mut().zip(&outputs.data()[range]) {
                             *s *= slope(*y);
                         }
                     }
@@ -147,7 +237,7 @@ impl CpuMlp {
     pub(super) fn jvp_with_curvature(
         &self,
         direction: &CpuMlp,
-        observations: &[f32],
+        observations: &Panels,
         workspace: &mut Workspace,
     ) {
         let Workspace {
@@ -158,9 +248,11 @@ impl CpuMlp {
             ..
         } = workspace;
         let (activations, deltas) = (&*activations, &*deltas);
-        curvatures.0.resize_with(activations.hidden.len(), Vec::new);
+        curvatures
+            .0
+            .resize_with(activations.hidden.len(), Panels::default);
         for (curvature, outputs) in curvatures.0.iter_mut().zip(&activations.hidden) {
-            sized(curvature, outputs.len());
+            curvature.resize(outputs.rows(), outputs.columns());
         }
         self.jvp(
             direction,
@@ -168,12 +260,11 @@ impl CpuMlp {
             activations,
             tangents,
             #[inline(always)]
-            |i, first, sums| {
-                let span = first..first + sums.len();
-                let at = activations.hidden[i][span.clone()]
+            |i, range, sums| {
+                let at = activations.hidden[i].data()[range.clone()]
                     .iter()
-                    .zip(&deltas.0[i][span.clone()]);
-                let curvature = &mut curvatures.0[i][span];
+                    .zip(&deltas.0[i].data()[range.clone()]);
+                let curvature = &mut curvatures.0[i].data_mut()[range];
                 for ((c, du), (y, s)) in curvature.iter_mut().zip(sums).zip(at) {
                     *c = -2.0 * y * s * du;
                 }
@@ -181,17 +272,17 @@ impl CpuMlp {
         );
     }
 
-    /// Forward-over-reverse differentiation: adds to `product` `[parameters]` the derivative by θ
-    /// along `direction` of the gradient that [`Self::vjp`] adds. `workspace` holds activations,
-    /// deltas, tangents, curvatures and the delta tangent of the mean; `by_log_std` `[action]` is
-    /// the derivative of the gradient by log σ.
+    /// Forward-over-reverse differentiation: adds to `gradient` the derivative by θ along
+    /// `direction` of the gradient that [`Self::vjp`] adds. `workspace` holds activations, deltas,
+    /// tangents, curvatures and the delta tangent of the mean; `by_log_std` `[action]` is the
+    /// derivative of the gradient by log σ.
     pub(super) fn vjp_tangent(
         &self,
         direction: &CpuMlp,
-        observations: &[f32],
+        observations: &Panels,
         workspace: &mut Workspace,
         by_log_std: &[f32],
-        product: &mut [f32],
+        gradient: &mut Gradient,
     ) {
         let Workspace {
             activations,
@@ -201,61 +292,35 @@ impl CpuMlp {
             curvatures,
             ..
         } = workspace;
-        self.add_by_log_std(by_log_std, product);
+        gradient.add_by_log_std(self, by_log_std);
+        let rows = observations.rows();
         let layers = self.layers.iter().zip(&direction.layers).enumerate();
         for (i, (layer, moved)) in layers.rev() {
             let (before, after) = delta_tangents.0.split_at_mut(i);
             let (tangent, input) = (&after[0], activations.input(observations, i));
-            let delta = &deltas.0[i];
-            layer.add_by_weights(input, tangent, product);
-            layer.add_by_biases(tangent, product);
-            if i > 0 {
-                let input_tangent = &tangents.hidden[i - 1];
-                layer.add_by_weights(input_tangent, delta, product);
-            }
-            if let Some(before) = before.last_mut() {
-                let width = layer.inputs();
-                let before = sized(before, input.len());
-                moved.transposed.product(delta, before, |_, _| {});
-                let curvature = &curvatures.0[i - 1];
-                layer.transposed.add_product(
-                    tangent,
-                    before,
-                    #[inline(always)]
-                    |first, sums| {
-                        let span = first * width..first * width + sums.len();
-                        let outputs = input[span.clone()].iter().zip(&curvature[span]);
-                        for (s, (y, curvature)) in sums.iter_mut().zip(outputs) {
-                            *s = *s * slope(*y) + curvature;
-                        }
-                    },
-                );
-            }
+            let (delta, sums) = (&deltas.0[i], &mut gradient.layers[i]);
+            sums.add_by_biases(tangent);
+            let Some(before) = before.last_mut() else {
+                sums.add_by_weights([(input, tangent)]);
+                continue;
+            };
+            sums.add_by_weights([(input, tangent), (&tangents.hidden[i - 1], delta)]);
+            before.resize(rows, layer.inputs());
+            let curvature = &curvatures.0[i - 1];
+            sum_of_products(
+                &[(delta, &moved.transposed), (tangent, &layer.transposed)],
+                before.data_mut(),
+                #[inline(always)]
+                |panel, sums| {
+                    let range = panel.range(rows);
+                    let outputs = input.data()[range.clone()]
+                        .iter()
+                        .zip(&curvature.data()[range]);
+                    for (s, (y, curvature)) in sums.iter_mut().zip(outputs) {
+                        *s = *s * slope(*y) + curvature;
+                    }
+                },
+            );
         }
-    }
-
-    /// Adds the gradient by log σ, which is 0 where log σ is clamped.
-    fn add_by_log_std(&self, by_log_std: &[f32], gradient: &mut [f32]) {
-        let start = self.parameter_count - self.free_std.len();
-        let by_log_std = by_log_std.iter().zip(&self.free_std);
-        for (sum, (by_log_std, free)) in gradient[start..].iter_mut().zip(by_log_std) {
-            *sum += by_log_std * free;
-        }
-    }
-}
-
-impl Layer {
-    /// Adds Σ input ⊗ delta.
-    fn add_by_weights(&self, input: &[f32], delta: &[f32], gradient: &mut [f32]) {
-        let (inputs, outputs) = (self.inputs(), self.outputs());
-        let gradient = &mut gradient[self.start..][..inputs * outputs];
-        add_transposed_product(input, inputs, delta, outputs, gradient);
-    }
-
-    /// Adds Σ delta.
-    fn add_by_biases(&self, delta: &[f32], gradient: &mut [f32]) {
-        let (inputs, outputs) = (self.inputs(), self.outputs());
-        let gradient = &mut gradient[self.start + inputs * outputs..][..outputs];
-        sum_rows(gradient, delta);
     }
 }

@@ -1,11 +1,12 @@
 //! Sums over samples on slices: chunks for the threads, blocks for the cache.
 
 use super::blocks::{Block, SurrogateBlock};
-use super::derivatives::Workspace;
+use super::derivatives::{Gradient, Workspace};
 use super::{Activations, CpuMlp};
 use crate::GaussianMlp;
 use crate::sums::{Rows, SampleSums, SurrogateSums, sum};
 use mbmpo_core::Result;
+use mbmpo_kernels::Panels;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 const CHUNK: usize = 1_000;
 
 /// Rows of a block, whose activations and deltas stay in the cache.
-const BLOCK: usize = 100;
+const BLOCK: usize = 200;
 
 /// Samples with their weights.
 #[derive(Debug)]
@@ -25,10 +26,15 @@ pub(crate) struct SliceSamples {
 impl SliceSamples {
     pub(crate) fn new(network: &GaussianMlp, rows: Rows<'_>) -> Self {
         let (o, a) = (network.observation_dim(), network.action_dim());
+        let pack = |columns: usize, rows: &[f32]| {
+            let mut matrix = Panels::default();
+            matrix.pack(columns, [rows]);
+            matrix
+        };
         let block = |rows: Rows<'_>| {
             Arc::new(Block {
-                observations: rows.observations.to_vec(),
-                actions: rows.actions.to_vec(),
+                observations: pack(o, rows.observations),
+                actions: pack(a, rows.actions),
                 weights: rows.weights.iter().map(|&x| x as f32).collect(),
             })
         };
@@ -143,16 +149,15 @@ pub(crate) fn means(network: &GaussianMlp, theta: &[f64], observations: &[f32]) 
 fn sum_blocks<B: Sync>(
     chunks: &[Vec<B>],
     policy: &CpuMlp,
-    add: impl Fn(&B, &mut Workspace, &mut [f32]) + Sync,
+    add: impl Fn(&B, &mut Workspace, &mut Gradient) + Sync,
 ) -> Result<Vec<f64>> {
-    let count = policy.parameter_count();
-    sum(chunks, count, |blocks| {
+    sum(chunks, policy.parameter_count, |blocks| {
         let mut workspace = Workspace::default();
-        let mut sum = vec![0.0; count];
+        let mut sum = Gradient::zeros(policy);
         for block in blocks {
             add(block, &mut workspace, &mut sum);
         }
-        Ok(sum.into_iter().map(f64::from).collect())
+        Ok(sum.into_parameters(policy))
     })
 }
 
