@@ -1,7 +1,7 @@
 use clap::{Args, Parser, Subcommand};
 use mbmpo_experiments::{
-    AlgorithmKind, DeviceKind, EnvironmentChoice, OnNan, RobotFiles, Safety, Selection, Variant,
-    preset,
+    AlgorithmKind, DeviceKind, EnvironmentChoice, InstructionChoice, OnNan, Result, RobotFiles,
+    Safety, Selection, Variant, preset,
 };
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -239,6 +239,14 @@ pub struct RunArguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 
+    #[arg(
+        long,
+        value_name = "SET",
+        default_value_t = InstructionChoice::Auto,
+        help = instructions_help()
+    )]
+    pub instructions: InstructionChoice,
+
     #[command(flatten)]
     pub safety: SafetyArguments,
 
@@ -253,11 +261,25 @@ impl RunArguments {
         let cores = || available_parallelism().map_or(1, usize::from);
         self.threads.map_or_else(cores, usize::from)
     }
+
+    /// Requires that the device exists, and selects the instructions.
+    pub fn prepare(&self) -> Result<()> {
+        self.device.device()?;
+        self.instructions.select()
+    }
 }
 
 fn device_help() -> String {
     let names = DeviceKind::ALL.map(DeviceKind::name).join(", ");
     format!("Backend of the tensors: {names}")
+}
+
+fn instructions_help() -> String {
+    let [auto, sets @ ..] = InstructionChoice::ALL.map(InstructionChoice::name);
+    let sets = sets.join(", ");
+    format!(
+        "Instructions of the cpu device: {auto} (the fastest), {sets}; they change only the speed"
+    )
 }
 
 #[derive(Debug, Args)]

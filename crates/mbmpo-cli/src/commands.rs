@@ -20,7 +20,7 @@ pub fn train(arguments: &TrainArguments) -> Result<()> {
     } = arguments;
     let environment = selection.environment.choice();
     let config = preset::resolve(environment, selection.selection(), &selection.overrides)?;
-    run.device.device()?;
+    run.prepare()?;
     let info = RunInfo::begin(
         &config.environment.name,
         &selection.selection().label(),
@@ -78,7 +78,7 @@ pub fn adapt(arguments: &AdaptArguments) -> Result<()> {
         out,
         run,
     } = arguments;
-    run.device.device()?;
+    run.prepare()?;
     let signals = Signals::listen()?;
     let options = AdaptationOptions {
         runs: std::iter::once(trained).chain(beside).cloned().collect(),

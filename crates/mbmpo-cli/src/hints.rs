@@ -37,6 +37,9 @@ fn hint(error: &Error) -> Option<String> {
                 "build with `cargo build --package mbmpo-cli --features {device}`"
             ));
         }
+        Error::Instructions(_) => {
+            "--instructions auto takes the fastest of these; every set gives the same bytes"
+        }
         Error::NotARun { .. } => "`mbmpo train` makes a run",
         Error::Incomplete { .. } => "choose another directory with --out, or remove this one",
         Error::UnknownName { kind: "preset", .. } => {

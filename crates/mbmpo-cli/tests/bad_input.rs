@@ -150,6 +150,33 @@ fn device_that_is_not_compiled_in() {
     assert!(message.contains("--features webgpu"), "{message}");
 }
 
+/// Fails when an unknown instruction set, or one that this processor lacks, is accepted, or the
+/// message does not say which ones there are.
+#[test]
+fn instructions_that_there_are_not() {
+    let unknown = ["train", "point-2d", "--instructions", "avx51"];
+    let message = refused(&unknown);
+    assert!(message.contains("did you mean `avx512`?"), "{message}");
+    for name in ["auto", "avx512", "avx2", "neon", "scalar"] {
+        assert!(message.contains(&format!("`{name}`")), "{message}");
+    }
+    // no processor has both
+    let lacking = if cfg!(target_arch = "aarch64") {
+        "avx2"
+    } else {
+        "neon"
+    };
+    for command in [&["train", "point-2d"][..], &["adapt", "nowhere"]] {
+        let message = refused(&[command, &["--instructions", lacking]].concat());
+        let expected = format!("error: this processor has no {lacking} instructions: it has ");
+        assert!(message.starts_with(&expected), "{message}");
+        assert!(
+            message.contains("scalar\nhint: --instructions auto"),
+            "{message}"
+        );
+    }
+}
+
 /// Fails when a damaged policy panics or is not named.
 #[test]
 fn damaged_policy() {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use assert_cmd::Command;
+use mbmpo_experiments::Instructions;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -128,6 +129,7 @@ fn a_run_directory_is_complete() {
     assert_eq!(info["seed"], 3);
     assert_eq!(info["threads"], 1);
     assert_eq!(info["device"], "cpu");
+    assert_eq!(info["instructions"], Instructions::in_use().name());
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
     assert!(
         fs::read_to_string(run.join("learning_curve.svg"))

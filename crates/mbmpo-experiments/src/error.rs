@@ -1,5 +1,6 @@
 use crate::position::Position;
 use mbmpo_core::{InvalidValue, Violations, unknown_name};
+use mbmpo_kernels::Unavailable;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -79,6 +80,9 @@ pub enum Error {
         /// Its name, which is also the name of the Cargo feature.
         device: &'static str,
     },
+    /// Vector instructions that the processor does not have.
+    #[error(transparent)]
+    Instructions(#[from] Unavailable),
     /// A directory that is no run directory.
     #[error("{} is not a run: there is no {looked_for}", path.display())]
     NotARun {

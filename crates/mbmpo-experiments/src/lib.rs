@@ -15,6 +15,7 @@
 //! - [`compare`]: learning curves of runs, and the real steps that each algorithm needed;
 //!   [`figure`]: line charts;
 //! - [`evaluate`]: measures the policy of a run; [`draw`] and [`draw_run`]: pictures of a robot;
+//! - [`InstructionChoice`]: the vector instructions of networks on the CPU;
 //! - [`suite`]: several experiments, several seeds.
 //!
 //! The crate prints nothing: a caller that shows progress implements [`Progress`].
@@ -45,6 +46,7 @@ mod environment_check;
 mod error;
 mod evaluation;
 pub mod figure;
+mod instructions;
 mod lock;
 pub mod overrides;
 mod position;
@@ -71,8 +73,10 @@ pub use environment::{EnvironmentChoice, EnvironmentConfig, RobotFiles};
 pub use environment_check::check_environment;
 pub use error::{Error, Origin, OutOfRange, Result};
 pub use evaluation::{Evaluation, evaluate, evaluate_run};
+pub use instructions::InstructionChoice;
 pub use mbmpo_core::nearest;
 pub use mbmpo_envs::{CheckReport, Variant, catalogue as environments};
+pub use mbmpo_kernels::Instructions;
 pub use preset::Selection;
 pub use progress::Progress;
 pub use run_directory::{RunDirectory, default_path, parse_metrics, read_metrics};

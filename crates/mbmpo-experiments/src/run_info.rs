@@ -1,5 +1,5 @@
 use crate::run_directory::INFO;
-use crate::{DeviceKind, Error, Result, text};
+use crate::{DeviceKind, Error, Result, instructions, text};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::SystemTime;
@@ -19,6 +19,10 @@ pub struct RunInfo {
     pub device: DeviceKind,
     /// Number of threads.
     pub threads: usize,
+    /// Vector instructions of the networks, from [`Instructions`](crate::Instructions); absent for
+    /// other devices than the CPU, and in runs before there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
     /// Status of the run.
     pub status: Status,
     /// The error with which it failed.
@@ -51,7 +55,7 @@ pub struct Saved {
 }
 
 impl RunInfo {
-    /// The contents for a run that begins now.
+    /// The contents for a run that begins now, with the instructions in use.
     pub fn begin(
         environment: &str,
         preset: &str,
@@ -68,6 +72,7 @@ impl RunInfo {
             seed,
             device,
             threads,
+            instructions: instructions::in_use(device),
             status: Status::Running,
             error: None,
             start: None,

@@ -81,6 +81,7 @@ impl RunDirectory {
         let status_at_open = old.status;
         let info = RunInfo {
             threads: info.threads,
+            instructions: info.instructions,
             ..old
         };
         let mut directory = Self::assemble(path, &stored, info, lock)?;
