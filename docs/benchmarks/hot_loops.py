@@ -142,6 +142,8 @@ def main():
         sys.exit("no round was measured")
 
     report.machine(*machine.processor(), rows)
+    if not samples:
+        sys.exit("nothing was measured: see --ways, --no-torch and --no-jax")
     counts = [len(values) for values in samples.values()]
     if min(counts) == max(counts):
         print(f"\nMedians of {max(counts)} rounds.")

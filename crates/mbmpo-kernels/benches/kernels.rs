@@ -1,5 +1,4 @@
-//! The kernels at the sizes that MB-MPO needs, on one thread; packing is included where a factor
-//! changes every time.
+//! The kernels at the sizes that MB-MPO needs, on one thread.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
@@ -34,7 +33,7 @@ fn packed(mut panels: Panels, rows: usize, columns: usize) -> Panels {
 }
 
 /// [rows x depth] x [depth x columns], all in panels; items are floating-point operations.
-#[divan::bench(args = [[500, 512, 512], [126, 512, 512], [36, 512, 512], [126, 23, 512], [126, 512, 17], [200, 32, 32], [200, 17, 32], [200, 32, 6]])]
+#[divan::bench(args = [[500, 512, 512], [66, 512, 512], [36, 512, 512], [66, 23, 512], [66, 512, 17], [200, 32, 32], [200, 17, 32], [200, 32, 6]])]
 fn in_panels(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
     let (a, b, mut c) = (
         panels(rows, depth),
@@ -46,16 +45,16 @@ fn in_panels(bencher: Bencher, [rows, depth, columns]: [usize; 3]) {
         .bench_local(|| product(black_box(&a), &[&b], c.data_mut(), |_, _| {}));
 }
 
-/// The gradient of weights in a training step, whose batch comes in four parts.
-#[divan::bench(args = [[125, 512, 512], [125, 23, 512], [125, 512, 17], [50, 32, 32], [50, 17, 32], [50, 6, 32]])]
+/// The gradient of weights in a training step, whose batch comes in parts.
+#[divan::bench(args = [[66, 512, 512], [66, 23, 512], [66, 512, 17], [50, 32, 32], [50, 17, 32], [50, 6, 32]])]
 fn gradient(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
-    let parts: Vec<_> = (0..4)
+    let parts: Vec<_> = (0..8)
         .map(|_| (panels(rows, inputs), panels(rows, outputs)))
         .collect();
     let pairs: Vec<_> = parts.iter().map(|(a, b)| (a, b)).collect();
     let mut c = factor(inputs, outputs);
     bencher
-        .counter(ItemsCount::new(8 * rows * inputs * outputs))
+        .counter(ItemsCount::new(16 * rows * inputs * outputs))
         .bench_local(|| {
             for group in 0..outputs.div_ceil(GROUP) {
                 transposed_product(black_box(&pairs), group, c.group_mut(group));

@@ -1,4 +1,5 @@
-//! Fused multiplication and addition: rounded once, so that all instruction sets give the same bits.
+//! Fused multiplication and addition: rounded once, so that all instruction sets give the same
+//! bits.
 
 use pulp::{Simd, bytemuck};
 
@@ -24,9 +25,9 @@ pub(crate) fn add_multiple<S: Simd, const V: usize>(
     }
 }
 
-/// a b + c, rounded once, for processors that cannot do it. In double precision the product is exact
-/// and the sum is rounded to odd (Boldo and Melquiond 2008), after which rounding to single precision
-/// gives the same as rounding the exact sum.
+/// a b + c, rounded once, for processors that cannot do it. In double precision the product is
+/// exact and the sum is rounded to odd (Boldo and Melquiond 2008), after which rounding to single
+/// precision gives the same as rounding the exact sum.
 #[inline(always)]
 fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
     let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));

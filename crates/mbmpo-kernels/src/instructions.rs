@@ -37,8 +37,8 @@ impl Instructions {
         Choice::default().0
     }
 
-    /// Uses this set from now on, in the whole process; matrices that exist already keep theirs.
-    /// Changes the speed and no number.
+    /// Uses this set from now on, in the whole process; matrices that exist already keep theirs, and
+    /// cannot be multiplied with those for another set. Changes the speed and no number.
     ///
     /// # Errors
     /// When the processor does not have it.

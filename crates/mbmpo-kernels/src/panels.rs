@@ -4,15 +4,16 @@ use crate::instructions::{Choice, Instructions, Unavailable};
 use pulp::Simd;
 use std::ops::Range;
 
-/// Rows of a tile of a product: with the vectors of a panel per row, the sums fill the registers and
-/// hide the latency of a multiplication. Rows should be divided among threads in multiples of it.
+/// Rows of a tile of a product: with the vectors of a panel per row, the sums fill the registers
+/// and hide the latency of a multiplication. Rows should be divided among threads in multiples of
+/// it.
 pub const TILE_ROWS: usize = 6;
 /// Columns of a group. Columns should be divided among threads in groups.
 pub const GROUP: usize = 64;
 
-/// A matrix `[rows, columns]` in panels: all rows of the first few columns in row-major order, then
-/// all rows of the next few. The last panel may be narrower than the others; it is padded to whole
-/// vectors.
+/// A matrix `[rows, columns]` in panels: all rows of the first few columns in row-major order,
+/// then all rows of the next few. The last panel may be narrower than the others; it is padded to
+/// whole vectors. What the padding holds never enters another entry.
 ///
 /// The panels of [`Self::default`] are [`GROUP`] wide. Those of [`Self::factor`], for the right
 /// factors of products, are as wide as the tiles that the processor computes at once: two vectors,
@@ -105,6 +106,11 @@ impl Panels {
             choice: self.choice,
             ..Self::default()
         }
+    }
+
+    /// The instructions that it is for.
+    pub fn instructions(&self) -> Instructions {
+        self.choice.instructions()
     }
 
     /// A matrix of zeros.
@@ -294,8 +300,8 @@ impl Panels {
 const SQUARE: usize = 8;
 
 /// Writes the rows of `source`, which are `from` entries apart, as columns of `target`, whose rows
-/// are `to` entries apart. The columns of `source` are multiplied by `factors`, one for each. Square
-/// by square, which the compiler turns into vector shuffles.
+/// are `to` entries apart. The columns of `source` are multiplied by `factors`, one for each.
+/// Square by square, which the compiler turns into vector shuffles.
 #[inline(always)]
 fn transpose(source: &[f32], from: usize, factors: &[f32], target: &mut [f32], to: usize) {
     let rows = source.len() / from;

@@ -7,13 +7,14 @@ use pulp::{Simd, WithSimd};
 
 /// Terms of a sum per pass of the unrolled inner loop.
 const UNROLL: usize = 8;
-/// Parts of a sum that are added up in registers, before the rest is added in memory: as many as the
-/// groups of 4,096 units.
+/// Parts of a sum that are added up in registers, before the rest is added in memory: as many as
+/// the groups of 4,096 units.
 const MOST_SEGMENTS: usize = 64;
 
 /// C = A B, where the matrices `b` below each other are B, each a [`Panels::factor`]. `c` are the
 /// entries of C `[rows of A, columns of B]`, in panels of [`GROUP`] columns; they may be a group of
-/// a wider matrix. Calls `finish` for each panel of C with its entries, while they are in the cache.
+/// a wider matrix. Calls `finish` for each panel of C with its entries, while they are in the
+/// cache.
 ///
 /// # Panics
 /// When the sizes do not go together, or the matrices are for different instructions or not of
@@ -35,10 +36,11 @@ pub fn product(a: &Panels, b: &[&Panels], c: &mut [f32], finish: impl FnMut(Pane
     multiply(&factors.collect::<Vec<_>>(), c, finish);
 }
 
-/// C = Σ A B over the pairs (A, B), otherwise as [`product`].
+/// C = Σ A B over the pairs (A, B), otherwise as [`product`]. Without a pair, C stays as it is.
 ///
 /// # Panics
-/// When the sizes do not go together, or the matrices are for different instructions.
+/// When the sizes do not go together, or the matrices are for different instructions or not of
+/// these widths.
 pub fn sum_of_products(
     pairs: &[(&Panels, &Panels)],
     c: &mut [f32],
@@ -123,7 +125,7 @@ fn multiply_panel(factors: &[(PanelRows<'_>, &Panels)], panel: Panel, c: &mut [f
 }
 
 /// The columns of a group of C = Σ Aᵀ B over the pairs (A, B), which are in panels of [`GROUP`]
-/// columns. C is a [`Panels::factor`].
+/// columns. C is a [`Panels::factor`]; without a pair, or such a group, it stays as it is.
 ///
 /// # Panics
 /// When the sizes do not go together, or the matrices are for different instructions or not of
@@ -135,7 +137,8 @@ pub fn transposed_product(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f
 /// The same added to C.
 ///
 /// # Panics
-/// When the sizes do not go together, or the matrices are for different instructions.
+/// When the sizes do not go together, or the matrices are for different instructions or not of
+/// these widths.
 pub fn add_transposed_product(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]) {
     multiply_transposed(pairs, group, c, true);
 }
@@ -262,10 +265,13 @@ impl Left for PanelColumns<'_> {
         b: &[f32],
         sums: &mut [[S::f32s; V]; R],
     ) {
+        if b.is_empty() {
+            return;
+        }
         let panel = panel_of(self.matrix, row);
         let a = &self.matrix.data()[panel.range(self.matrix.rows())];
         let column = row - panel.first;
-        let stride = b.len() / self.matrix.rows().max(1);
+        let stride = b.len() / self.matrix.rows();
         // the compiler knows the strides of whole panels
         if panel.stride == GROUP && stride == GROUP {
             return accumulate_columns(simd, a, column, b, self.tile.first, sums);

@@ -45,9 +45,10 @@ fn factor(set: Instructions, columns: usize, rows: &[f32]) -> Panels {
     packed(empty.as_factor(), columns, rows)
 }
 
+/// Packed from two parts, over previous contents. The padding is not a number: it must not matter.
 fn packed(mut matrix: Panels, columns: usize, rows: &[f32]) -> Panels {
-    // previous contents do not matter
-    matrix.pack(3, [&[1.0; 21][..]]);
+    matrix.resize(rows.len() / columns, columns);
+    matrix.data_mut().fill(f32::NAN);
     let (top, bottom) = rows.split_at(rows.len() / columns / 3 * columns);
     matrix.pack(columns, [top, bottom]);
     matrix
@@ -158,15 +159,20 @@ proptest! {
 /// Fails when a sum of more parts than are added up in registers loses some.
 #[test]
 fn many_parts() {
+    for set in Instructions::available() {
+        many_parts_with(set);
+    }
+}
+
+fn many_parts_with(set: Instructions) {
     let (rows, parts, columns) = (5, 150, 7);
     let (a, b) = (matrix(rows, parts, 1), matrix(parts, columns, 2));
-    let set = Instructions::in_use();
     let left = pack(set, parts, &a);
     let below: Vec<_> = b
         .chunks(columns)
         .map(|row| factor(set, columns, row))
         .collect();
-    let mut c = Panels::zeros(rows, columns);
+    let mut c = pack(set, columns, &vec![0.0; rows * columns]);
     product(
         &left,
         &below.iter().collect::<Vec<_>>(),
@@ -184,7 +190,7 @@ fn many_parts() {
         .map(|row| pack(set, columns, row))
         .collect();
     let pairs: Vec<_> = rows_of_a.iter().zip(&below).collect();
-    let mut c = Panels::zero_factor(rows, columns);
+    let mut c = factor(set, columns, &vec![0.0; rows * columns]);
     transposed_product(&pairs, 0, c.data_mut());
     assert_eq!(unpack(&c), expected);
 }
@@ -198,16 +204,23 @@ fn irregular(count: usize, x: f32) -> Vec<f32> {
 /// would change bits.
 #[test]
 fn a_row_alone_has_the_same_bits() {
-    let (rows, depth, columns) = (23, 600, 37);
+    for set in Instructions::available() {
+        for columns in [9, 37] {
+            a_row_alone(set, columns);
+        }
+    }
+}
+
+fn a_row_alone(set: Instructions, columns: usize) {
+    let (rows, depth) = (23, 600);
     let (a, b) = (
         irregular(rows * depth, 0.618),
         irregular(depth * columns, 0.414),
     );
-    let set = Instructions::in_use();
     let right = factor(set, columns, &b);
     let multiply = |a: &[f32]| {
         let left = pack(set, depth, a);
-        let mut c = Panels::zeros(left.rows(), columns);
+        let mut c = pack(set, columns, &vec![0.0; left.rows() * columns]);
         product(&left, &[&right], c.data_mut(), |_, _| {});
         unpack(&c)
     };
@@ -226,7 +239,13 @@ fn every_instruction_set_gives_the_same_bits() {
         available.all(|other| other != *set)
     });
     println!("not on this machine: {:?}", missing.collect::<Vec<_>>());
-    let (rows, depth, columns) = (37, 1100, 81);
+    for columns in [9, 37, 81] {
+        compare_sets(columns);
+    }
+}
+
+fn compare_sets(columns: usize) {
+    let (rows, depth) = (37, 1100);
     let (a, b) = (
         irregular(rows * depth, 0.618),
         irregular(depth * columns, 0.414),
@@ -259,6 +278,10 @@ fn empty_factors() {
     product(&empty, &[], &mut [], |_, _| {});
     transposed_product(&[], 0, &mut []);
     transposed_product(&[(&empty, &empty)], 0, &mut []);
+    let mut c = factor(Instructions::in_use(), 3, &[1.0; 15]);
+    let pair = (&Panels::zeros(0, 5), &Panels::zeros(0, 3));
+    transposed_product(&[pair], 0, c.data_mut());
+    assert_eq!(unpack(&c), [0.0; 15]);
     let (left, mut right) = (Panels::zeros(2, 0), Panels::factor());
     right.pack(3, [&[][..]]);
     let mut c = pack(Instructions::in_use(), 3, &[1.0; 6]);

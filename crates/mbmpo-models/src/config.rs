@@ -87,8 +87,8 @@ impl Check for EnsembleConfig {
     fn inspect(&self, checker: &mut Checker) {
         checker.range("members", self.members, 1..=1000);
         checker.layers("hidden", &self.hidden, 8192);
-        // Seven numbers are in memory for each weight (its value, Adam's moments, folded and packed
-        // both ways, its gradient), twice during a fit.
+        // Five numbers are in memory for each weight (its value, Adam's moments, transposed, its
+        // gradient), twice during a fit.
         let all = hidden_weights(&self.hidden).saturating_mul(self.members);
         checker.demand_together(
             "hidden",

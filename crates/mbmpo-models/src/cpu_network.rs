@@ -1,15 +1,17 @@
 //! A dynamics network on slices of this process's memory: the same computation as in
 //! `tensor_network`, in fewer passes over memory.
 //!
-//! A batch is cut into pieces of rows, and a layer into groups of units with their incoming weights;
-//! threads work on them in parallel. Sums over pieces are taken in a fixed order, so the bits do not
-//! depend on the number of threads. Activations, gradients, weights and Adam's moments are all in
+//! A batch is cut into pieces of rows, and a layer into groups of units with their incoming
+//! weights; threads work on them in parallel. Sums over pieces are taken in a fixed order, so the
+//! bits do not depend on the number of threads. Activations, gradients, weights and Adam's moments are all in
 //! the order in which products read them ([`Panels`]), so that nothing has to be rearranged but the
 //! weights for the way back.
 
 use crate::network::{AdamStep, Affine, BETA_1, BETA_2, Batch, Initial, Network};
 use mbmpo_core::{Archive, Persist, Result};
-use mbmpo_kernels::{GROUP, Panel, Panels, TILE_ROWS, product, transposed_product, vectorized};
+use mbmpo_kernels::{
+    GROUP, Panel, Panels, TILE_ROWS, product, sum_rows, transposed_product, vectorized,
+};
 use rayon::prelude::*;
 
 /// Rows of a piece: whole tiles, and eight pieces in the batch of the paper, so that eight threads
@@ -217,7 +219,7 @@ impl Persist for Layer {
             ("bias.value", |group| &mut group.bias.value),
             ("bias.first_moment", |group| &mut group.bias.first_moment),
             ("bias.second_moment", |group| &mut group.bias.second_moment),
-            // follows from the direction
+            // follows from the direction, but runs of earlier versions summed in another order
             ("inverse_length", |group| &mut group.inverse_length),
         ];
         let gains = if self.weight_normalization {
@@ -294,7 +296,7 @@ impl Piece {
         let (rows, delta) = (self.activations[0].rows(), &self.deltas[last]);
         for panel in delta.panels() {
             let sums = &mut self.by_bias[last][panel.padded()];
-            add_rows(sums, &delta.data()[panel.range(rows)]);
+            sum_rows(sums, &delta.data()[panel.range(rows)]);
         }
         for i in (1..layers.len()).rev() {
             let (before, after) = self.deltas.split_at_mut(i);
@@ -314,7 +316,7 @@ impl Piece {
                     for (back, input) in back.iter_mut().zip(&input.data()[panel.range(rows)]) {
                         *back = if *input > 0.0 { *back } else { 0.0 };
                     }
-                    add_rows(&mut sums[panel.padded()], back);
+                    sum_rows(&mut sums[panel.padded()], back);
                 },
             );
         }
@@ -598,14 +600,6 @@ fn weight_norm_vjp(by_weights: &mut [f32], direction: &[f32], scale: &[f32], alo
     let factors = scale.iter().zip(along);
     for ((d, v), (scale, along)) in by_weights.iter_mut().zip(direction).zip(factors) {
         *d = *d * scale - v * along;
-    }
-}
-
-/// Adds the rows of `rows` to `sums`, in order.
-#[inline(always)]
-fn add_rows(sums: &mut [f32], rows: &[f32]) {
-    for row in rows.chunks_exact(sums.len()) {
-        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
     }
 }
 

@@ -25,7 +25,7 @@ pub struct GaussianActor {
 #[derive(Debug)]
 enum Mean {
     Tensors(Box<BoundMlp>),
-    Cpu(CpuMlp, Activations),
+    Cpu(Box<(CpuMlp, Activations)>),
 }
 
 impl GaussianActor {
@@ -37,7 +37,7 @@ impl GaussianActor {
             let policy = CpuMlp::new(network, &theta);
             let log_std = policy.log_std().to_vec();
             let data = TensorData::new(log_std, [1, network.action_dim()]);
-            let mean = Mean::Cpu(policy, Activations::default());
+            let mean = Mean::Cpu(Box::new((policy, Activations::default())));
             (mean, Tensor::from_data(data, device))
         } else {
             let policy = network.bind(&Tensor::from_data(TensorData::from(&theta[..]), device));
@@ -81,7 +81,8 @@ impl Actor for GaussianActor {
         let draw = self.noise(rows, noise);
         let mean = match &mut self.mean {
             Mean::Tensors(policy) => policy.mean(observations),
-            Mean::Cpu(policy, activations) => {
+            Mean::Cpu(network) => {
+                let (policy, activations) = network.as_mut();
                 let mean = policy.mean(&host(observations)?, activations).to_vec();
                 let shape = [rows, policy.log_std().len()];
                 Tensor::from_data(TensorData::new(mean, shape), &self.device)

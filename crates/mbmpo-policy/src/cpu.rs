@@ -121,8 +121,7 @@ impl CpuMlp {
     }
 
     /// Mean action `[rows, action]` for `observations` `[rows, observation]`, both in row-major
-    /// order, in a buffer of `activations`. Nothing is allocated when that buffer was used for as
-    /// many rows before.
+    /// order, in a buffer of `activations`.
     ///
     /// # Panics
     /// When `observations` does not consist of whole rows.

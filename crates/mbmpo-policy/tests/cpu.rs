@@ -27,10 +27,10 @@ struct Problem {
     weights: Vec<f64>,
 }
 
-/// Networks of different shapes with one row, with a number of rows that is not a multiple of a
+/// Networks of different shapes, layers wider than a panel among them, with one row, with a number of rows that is not a multiple of a
 /// tile of a matrix product, and with more rows than a block, the last of which is not full.
 fn problems() -> Vec<Problem> {
-    let hidden: [&[usize]; 4] = [&[], &[19], &[32, 32], &[7, 33, 16]];
+    let hidden: [&[usize]; 6] = [&[], &[19], &[32, 32], &[7, 33, 16], &[67, 9], &[9, 130]];
     let rows = [1, 6, 101, 250];
     let pairs = hidden
         .iter()

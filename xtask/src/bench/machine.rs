@@ -23,7 +23,7 @@ const LOOPS: usize = 32 << 20;
 /// Bytes of a working set that is beyond most caches.
 const MEMORY: usize = 512 << 20;
 
-/// Rates that no program exceeds.
+/// What arithmetic and memory reach.
 pub struct Machine {
     sets: Vec<(Instructions, Series)>,
     streams: [Stream; 3],

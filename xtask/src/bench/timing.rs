@@ -111,6 +111,13 @@ mod tests {
         let pool = ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         let three = pool.install(|| rate(work));
         assert!(three > 0.0 && three <= 300.0, "{three}");
+        for one in 0..3 {
+            let work = |thread| {
+                sleep(Duration::from_millis(1));
+                f64::from(u8::from(thread == one))
+            };
+            assert!(pool.install(|| rate(work)) > 0.0, "thread {one}");
+        }
 
         let mut series = Series::new("sleep");
         let single = single().unwrap();

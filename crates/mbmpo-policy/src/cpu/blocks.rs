@@ -80,20 +80,19 @@ impl Block {
         let mut by_log_std = vec![0.0; d_log_std_row.len()];
         let rows = self.weights.len();
         let to = delta_tangents.by_mean_mut(policy, rows);
-        let by_mean = deltas.by_mean_mut(policy, rows);
+        let by_mean = &*deltas.by_mean_mut(policy, rows);
         for panel in self.actions.panels() {
-            let (range, padded) = (panel.range(rows), panel.padded());
-            let part = |matrix: &Panels| matrix.data()[range.clone()].to_vec();
-            let (a, mean) = (part(&self.actions), part(&activations.mean));
-            let (s, d_mean) = (part(by_mean), part(&tangents.mean));
-            let to = to.data_mut()[range.clone()].chunks_exact_mut(panel.stride);
-            for (i, (tangent, weight)) in to.zip(&self.weights).enumerate() {
-                for j in 0..panel.columns {
-                    let (at, k) = (i * panel.stride + j, padded.start + j);
+            let part = |matrix| Panels::data(matrix)[panel.range(rows)].chunks_exact(panel.stride);
+            let actions = part(&self.actions).zip(part(&activations.mean));
+            let gradients = part(by_mean).zip(part(&tangents.mean));
+            let to = to.data_mut()[panel.range(rows)].chunks_exact_mut(panel.stride);
+            let to = to.zip(&self.weights);
+            for ((tangent, weight), ((a, mean), (s, d_mean))) in to.zip(actions.zip(gradients)) {
+                for (j, tangent) in tangent.iter_mut().enumerate() {
+                    let (k, d_mean) = (panel.first + j, d_mean[j]);
                     let d_log_std = d_log_std_row[k];
-                    tangent[j] =
-                        -weight * d_mean[at] * policy.precision[k] - 2.0 * s[at] * d_log_std;
-                    by_log_std[k] -= 2.0 * s[at] * (d_mean[at] + (a[at] - mean[at]) * d_log_std);
+                    *tangent = -weight * d_mean * policy.precision[k] - 2.0 * s[j] * d_log_std;
+                    by_log_std[k] -= 2.0 * s[j] * (d_mean + (a[j] - mean[j]) * d_log_std);
                 }
             }
         }
