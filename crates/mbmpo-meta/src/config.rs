@@ -26,8 +26,14 @@ pub struct MbMpoConfig {
     pub meta_steps: usize,
     /// α of the inner step. Paper A.3: 0.001.
     pub inner_learning_rate: f64,
-    /// Predicted observations are clipped to plus or minus this. Authors: 1000.
-    pub observation_clip: f64,
+    /// Predicted observations are clipped to this. Authors: `Fixed(1000)`.
+    pub observation_bounds: ObservationBounds,
+    /// Whether models and imagined rewards see actions as the real environment applies them, clipped
+    /// to `[-1, 1]`; the likelihood keeps the action that was drawn. Authors: no.
+    pub clip_actions: bool,
+    /// Whether the first layer of the policy begins standardised by the first random data
+    /// ([`GaussianMlp::standardize`](mbmpo_policy::GaussianMlp::standardize)). Authors: no.
+    pub standardized_start: bool,
     /// The policy network.
     pub policy: PolicyConfig,
     /// Advantage estimation.
@@ -36,6 +42,16 @@ pub struct MbMpoConfig {
     pub trust_region: TrustRegionConfig,
     /// The dynamics models.
     pub ensemble: EnsembleConfig,
+}
+
+/// The box to which predicted observations are clipped.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum ObservationBounds {
+    /// Every component between minus and plus this.
+    Fixed(f64),
+    /// The range of every component in the real data, longer at both ends by this share of its
+    /// length.
+    Seen(f64),
 }
 
 impl Default for MbMpoConfig {
@@ -50,7 +66,9 @@ impl Default for MbMpoConfig {
             imagined_rollouts_per_task: 50,
             meta_steps: 30,
             inner_learning_rate: 0.001,
-            observation_clip: 1000.0,
+            observation_bounds: ObservationBounds::Seen(0.1),
+            clip_actions: true,
+            standardized_start: false,
             policy: PolicyConfig::default(),
             advantage: AdvantageConfig::default(),
             trust_region: TrustRegionConfig::default(),
@@ -88,7 +106,12 @@ impl Check for MbMpoConfig {
         checker.range("imagined_rollouts_per_task", rollouts, 1..=1_000_000);
         checker.range("meta_steps", self.meta_steps, 0..=100_000);
         checker.range("inner_learning_rate", self.inner_learning_rate, 0.0..=10.0);
-        checker.positive("observation_clip", self.observation_clip);
+        match self.observation_bounds {
+            ObservationBounds::Fixed(limit) => checker.positive("observation_bounds", limit),
+            ObservationBounds::Seen(margin) => {
+                checker.range("observation_bounds", margin, 0.0..=1e6);
+            }
+        }
         checker.nested("policy", &self.policy);
         checker.nested("advantage", &self.advantage);
         checker.nested("trust_region", &self.trust_region);

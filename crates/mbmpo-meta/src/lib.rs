@@ -9,5 +9,5 @@ mod config;
 pub mod mb_mpo;
 pub mod objective;
 
-pub use config::MbMpoConfig;
+pub use config::{MbMpoConfig, ObservationBounds};
 pub use mb_mpo::MbMpo;

@@ -1,16 +1,16 @@
 //! Algorithm 1 of the paper, top to bottom. Start at [`MbMpo::advance`](Algorithm::advance).
 
-use crate::MbMpoConfig;
+use crate::config::{MbMpoConfig, ObservationBounds};
 use crate::objective::MetaObjective;
 use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
     Algorithm, Archive, Check, Checked, Checker, Error, Experience, FitReport, IterationMetrics,
     LearnedModel, ModelMetrics, Observer, Persist, Phase, Purpose, Result, Setup, Task, Trainable,
-    Trajectories, UniformPolicy,
+    Trajectories, UniformPolicy, clip_action,
 };
 use mbmpo_models::Ensemble;
-use mbmpo_models::imagination::{Imagination, Members, Randomness};
+use mbmpo_models::imagination::{Bounds, Imagination, Members, Randomness};
 use mbmpo_policy::advantage::advantages;
 use mbmpo_policy::batch::Samples;
 use mbmpo_policy::trust_region;
@@ -60,8 +60,8 @@ pub struct MbMpo<M: LearnedModel = Ensemble> {
     data: Trajectories,
     stage: Stage,
     log: Log,
-    /// The model as of line 4, from the first meta-step to the last.
-    frozen: Option<M::Frozen>,
+    /// The model as of line 4 and the box of its predictions, from the first meta-step to the last.
+    frozen: Option<(M::Frozen, Bounds)>,
 }
 
 /// The next part of an iteration.
@@ -90,12 +90,12 @@ impl<M: LearnedModel> Algorithm for MbMpo<M> {
             }
             Stage::Meta(step) => {
                 observer.at(Phase::Imagine, step, self.config.meta_steps);
-                let models = match self.frozen.take() {
-                    Some(models) => models,
-                    None => self.model.freeze()?,
+                let (models, bounds) = match self.frozen.take() {
+                    Some(frozen) => frozen,
+                    None => (self.model.freeze()?, self.bounds()),
                 };
-                self.meta_step(step, &models)?;
-                self.frozen = Some(models);
+                self.meta_step(step, &models, &bounds)?;
+                self.frozen = Some((models, bounds));
                 self.stage = self.meta_stage(step + 1);
             }
             Stage::Report => {
@@ -194,7 +194,7 @@ impl<M: LearnedModel> MbMpo<M> {
     /// Line 3: real trajectories of the adapted policies (at first: of a uniform random
     /// controller), added to 𝒟.
     fn collect_real_trajectories(&mut self) -> Result<()> {
-        let paths = if self.experience.iteration() == 0 {
+        let mut paths = if self.experience.iteration() == 0 {
             let action_dim = self.experience.environment().action_dim();
             let policies = vec![UniformPolicy { action_dim }; self.adapted.len()];
             let steps = self.config.initial_random_steps;
@@ -204,9 +204,23 @@ impl<M: LearnedModel> MbMpo<M> {
             let steps = self.config.real_steps_per_iteration;
             self.experience.collect_rounds(&policies, steps)?
         };
+        if self.experience.iteration() == 0 && self.config.standardized_start {
+            self.network.standardize(&mut self.theta, &paths.observations);
+        }
+        if self.config.clip_actions {
+            paths.actions = clip_action(&paths.actions);
+        }
         self.data.extend(&paths);
         self.data.keep_latest(self.config.buffer_capacity);
         Ok(())
+    }
+
+    /// The box of predicted observations.
+    fn bounds(&self) -> Bounds {
+        match self.config.observation_bounds {
+            ObservationBounds::Fixed(limit) => Bounds::symmetric(limit, self.data.observation_dim),
+            ObservationBounds::Seen(margin) => Bounds::of(&self.data, margin),
+        }
     }
 
     /// Line 4: models of 𝒟.
@@ -221,14 +235,14 @@ impl<M: LearnedModel> MbMpo<M> {
     }
 
     /// Lines 5 to 10, once.
-    fn meta_step(&mut self, step: usize, models: &M::Frozen) -> Result<()> {
+    fn meta_step(&mut self, step: usize, models: &M::Frozen, bounds: &Bounds) -> Result<()> {
         let tasks = self.adapted.len();
         let alpha = self.config.inner_learning_rate;
 
         // Line 6: imaginary trajectories T_k of π_θ
         let start = Instant::now();
         let thetas = vec![&self.theta; tasks];
-        let pre = self.imagine(models, &thetas, 2 * step)?;
+        let pre = self.imagine((models, bounds), &thetas, 2 * step)?;
         self.experience.seconds_mut().add_since("imagine", start);
 
         // Line 7: θ'_k = θ + α ∇J_k(θ)
@@ -245,7 +259,7 @@ impl<M: LearnedModel> MbMpo<M> {
         // Line 8: imaginary trajectories T'_k of π_θ'_k
         let start = Instant::now();
         let thetas: Vec<_> = adapted.iter().collect();
-        let post = self.imagine(models, &thetas, 2 * step + 1)?;
+        let post = self.imagine((models, bounds), &thetas, 2 * step + 1)?;
         self.experience.seconds_mut().add_since("imagine", start);
 
         let start = Instant::now();
@@ -276,7 +290,7 @@ impl<M: LearnedModel> MbMpo<M> {
     /// are those of (iteration, phase · tasks + k).
     fn imagine(
         &self,
-        models: &M::Frozen,
+        (models, bounds): (&M::Frozen, &Bounds),
         thetas: &[&Vec<f64>],
         phase: usize,
     ) -> Result<Vec<Trajectories>> {
@@ -284,7 +298,8 @@ impl<M: LearnedModel> MbMpo<M> {
             task: &self.task,
             horizon: self.experience.horizon(),
             rollouts: self.config.imagined_rollouts_per_task,
-            observation_clip: self.config.observation_clip,
+            bounds,
+            clip_actions: self.config.clip_actions,
             device: &self.device,
         };
         let iteration = self.experience.iteration() as u64;

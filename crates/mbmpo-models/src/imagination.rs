@@ -17,10 +17,62 @@ pub struct Imagination<'a> {
     pub horizon: usize,
     /// Rollouts side by side (with [`Members::All`]: in each member).
     pub rollouts: usize,
-    /// Predicted observations are clipped to plus or minus this.
-    pub observation_clip: f64,
+    /// Predicted observations are clipped to this box.
+    pub bounds: &'a Bounds,
+    /// Whether model, reward and termination see the actions as the real environment applies them,
+    /// clipped to `[-1, 1]`. The trajectories keep the actions of the actor either way.
+    pub clip_actions: bool,
     /// Device of the tensors.
     pub device: &'a Device,
+}
+
+/// A box of observations.
+///
+/// ```
+/// use mbmpo_core::Trajectories;
+/// use mbmpo_models::imagination::Bounds;
+///
+/// let mut data = Trajectories::new(2, 1);
+/// data.push(&[0.0, 5.0], &[0.5], &[2.0, 5.0], 1.0);
+/// assert_eq!(Bounds::of(&data, 0.25), Bounds { low: vec![-0.5, 5.0], high: vec![2.5, 5.0] });
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bounds {
+    /// `[observation]`
+    pub low: Vec<f32>,
+    /// `[observation]`
+    pub high: Vec<f32>,
+}
+
+impl Bounds {
+    /// All observations of `dim` components between minus and plus `limit`.
+    pub fn symmetric(limit: f64, dim: usize) -> Self {
+        Self {
+            low: vec![-limit as f32; dim],
+            high: vec![limit as f32; dim],
+        }
+    }
+
+    /// The range of every component in `data`, first and last observations of episodes included,
+    /// made longer at both ends by `margin` times its length.
+    pub fn of(data: &Trajectories, margin: f64) -> Self {
+        let dim = data.observation_dim;
+        let mut bounds = Self {
+            low: vec![f32::INFINITY; dim],
+            high: vec![f32::NEG_INFINITY; dim],
+        };
+        let seen = data.observations.iter().chain(&data.next_observations);
+        for (i, &x) in seen.enumerate() {
+            bounds.low[i % dim] = bounds.low[i % dim].min(x);
+            bounds.high[i % dim] = bounds.high[i % dim].max(x);
+        }
+        for (low, high) in bounds.low.iter_mut().zip(&mut bounds.high) {
+            let margin = margin as f32 * (*high - *low);
+            *low -= margin;
+            *high += margin;
+        }
+        bounds
+    }
 }
 
 /// The member of the model that predicts a transition.
@@ -81,7 +133,11 @@ impl Imagination<'_> {
             starts = starts.repeat(model.members());
         }
         let rows = starts.len() / observation_dim.max(1);
+        Error::check_shape("lower bounds", observation_dim, self.bounds.low.len())?;
+        Error::check_shape("upper bounds", observation_dim, self.bounds.high.len())?;
         let mut observations = self.matrix(starts, observation_dim);
+        let low = self.matrix(self.bounds.low.repeat(rows), observation_dim);
+        let high = self.matrix(self.bounds.high.repeat(rows), observation_dim);
         let mut assignment = Assignment::new(members, model.members(), rows);
         let mut episodes = Episodes::new(rows, self.horizon);
         let mut began = vec![true; rows];
@@ -92,14 +148,17 @@ impl Imagination<'_> {
             }
             assignment.draw(&began, &mut randomness.steps);
             let actions = actor.act(observations.clone(), &mut randomness.actions)?;
-            let transition = (observations.clone(), actions.clone());
+            steps[1].push(actions.clone());
+            let applied = self.applied(actions);
+            let transition = (observations.clone(), applied.clone());
+            // unlike `f32::max`, both let NaN through
             let next = assignment
                 .step(model, transition, &mut randomness.steps)?
-                .clamp(-self.observation_clip, self.observation_clip);
+                .max_pair(low.clone())
+                .min_pair(high.clone());
             steps[0].push(observations.clone());
-            steps[1].push(actions.clone());
             steps[2].push(next.clone());
-            let terminated = self.terminated(observations, actions, next.clone())?;
+            let terminated = self.terminated(observations, applied, next.clone())?;
             began = episodes.advance(&terminated);
             if episodes.complete_steps >= rows * self.horizon {
                 break;
@@ -110,13 +169,13 @@ impl Imagination<'_> {
         let [_, action_dim] = actions.dims();
         let batch = TensorTransitions {
             observations,
-            actions,
+            actions: self.applied(actions.clone()),
             next_observations,
         };
         let columns = Columns {
             rewards: host(self.task.reward(&batch))?,
             observations: host(batch.observations)?,
-            actions: host(batch.actions)?,
+            actions: host(actions)?,
             next_observations: host(batch.next_observations)?,
         };
         for (what, numbers) in [
@@ -132,6 +191,15 @@ impl Imagination<'_> {
             }
         }
         Ok(columns.into_paths(&episodes, observation_dim, action_dim))
+    }
+
+    /// What model, reward and termination see of `actions` `[rows, action]`.
+    fn applied(&self, actions: Tensor<2>) -> Tensor<2> {
+        if self.clip_actions {
+            actions.clamp(-1.0, 1.0)
+        } else {
+            actions
+        }
     }
 
     /// Which rollouts the task ends with this transition: `[rows]`, or empty where the task never

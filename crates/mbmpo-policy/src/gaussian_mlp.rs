@@ -158,6 +158,30 @@ impl GaussianMlp {
         theta
     }
 
+    /// Rescales the first layer of `theta` so that its sums are those of standardised inputs: weights
+    /// are divided by the standard deviation of their component in `observations`
+    /// `[rows, observation]`, and biases lose the part of the mean.
+    ///
+    /// A component counts as if it varied by at least 0.01, so one that is constant in these
+    /// observations does not saturate the layer when it varies later.
+    pub fn standardize(&self, theta: &mut [f64], observations: &[f32]) {
+        let (inputs, outputs) = (self.sizes[0], self.sizes[1]);
+        let rows = observations.len() / inputs;
+        let average = |of: &dyn Fn(f64) -> f64, component: usize| {
+            let rows_of = observations.iter().skip(component).step_by(inputs);
+            rows_of.map(|&x| of(f64::from(x))).sum::<f64>() / rows as f64
+        };
+        let (weights, rest) = theta.split_at_mut(inputs * outputs);
+        for (i, weights) in weights.chunks_exact_mut(outputs).enumerate() {
+            let mean = average(&|x| x, i);
+            let std = average(&|x| (x - mean) * (x - mean), i).sqrt().max(0.01);
+            for (weight, bias) in weights.iter_mut().zip(&mut rest[..outputs]) {
+                *weight /= std;
+                *bias -= *weight * mean;
+            }
+        }
+    }
+
     /// θ as a tensor `[parameters]` of this precision.
     pub fn tensor(theta: &[f64], dtype: DType, device: &Device) -> Tensor<1> {
         let data = TensorData::new(theta.to_vec(), [theta.len()]).convert_dtype(dtype);

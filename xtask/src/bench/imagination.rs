@@ -4,7 +4,7 @@ use super::workload::{F32, HotLoop, Sample, Workload};
 use anyhow::Result;
 use mbmpo_core::{Environment, LearnedModel, Purpose, Streams, Task};
 use mbmpo_models::Predictor;
-use mbmpo_models::imagination::{Imagination, Members, Randomness};
+use mbmpo_models::imagination::{Bounds, Imagination, Members, Randomness};
 use mbmpo_policy::{GaussianActor, GaussianMlp};
 use rayon::prelude::*;
 use std::time::Instant;
@@ -18,7 +18,7 @@ pub struct Rollouts {
     members: usize,
     rollouts: usize,
     horizon: usize,
-    observation_clip: f64,
+    bounds: Bounds,
     environment: Box<dyn Environment>,
     task: Task,
     network: GaussianMlp,
@@ -35,7 +35,8 @@ impl Rollouts {
     pub fn new(workload: &Workload, members: usize, rollouts: usize) -> Result<Self> {
         let mut ensemble = workload.ensemble(members)?;
         // the rollouts of an untrained model would diverge
-        ensemble.fit(&workload.transitions(1), &workload.streams, 0)?;
+        let transitions = workload.transitions(1);
+        ensemble.fit(&transitions, &workload.streams, 0)?;
         let (model, policy) = (workload.model_layers(), workload.policy_layers());
         let horizon = workload.horizon;
         // Bytes of a transition. The model: a core's cache keeps neither the weights of a dynamics
@@ -52,7 +53,7 @@ impl Rollouts {
             members,
             rollouts,
             horizon,
-            observation_clip: workload.config.observation_clip,
+            bounds: Bounds::of(&transitions, 0.1),
             environment: workload.environment.boxed_clone(),
             task: workload.environment.task().clone(),
             network: workload.network.clone(),
@@ -76,7 +77,8 @@ impl HotLoop for Rollouts {
             task: &self.task,
             horizon: self.horizon,
             rollouts: self.rollouts,
-            observation_clip: self.observation_clip,
+            bounds: &self.bounds,
+            clip_actions: true,
             device: &self.device,
         };
         self.phase += 1;
