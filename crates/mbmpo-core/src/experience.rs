@@ -194,6 +194,7 @@ impl Experience {
             return_pre_std: deviation(&returns),
             episode_length_mean: episodes.len() as f64 / returns.len() as f64,
             policy_std_mean: mean(&std),
+            policy_std: std,
             seconds: std::mem::take(&mut self.seconds),
             ..IterationMetrics::default()
         };

@@ -25,6 +25,9 @@ pub struct IterationMetrics {
     pub episode_length_mean: f64,
     /// Mean standard deviation of the action components; 0 for a deterministic policy.
     pub policy_std_mean: f64,
+    /// Standard deviation of every action component; empty in lines of older versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policy_std: Vec<f64>,
     /// Mean return of the policies that collect the next data, where they differ from the reported
     /// one (the post-update policies of a meta-learner).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +113,11 @@ pub struct ModelFreeMetrics {
 pub struct NamedMetrics(Vec<(String, f64)>);
 
 impl NamedMetrics {
+    /// Adds a number.
+    pub fn push(&mut self, name: &str, value: f64) {
+        self.0.push((name.to_owned(), value));
+    }
+
     /// The number of that name.
     pub fn get(&self, name: &str) -> Option<f64> {
         let mut entries = self.0.iter();

@@ -35,6 +35,10 @@ pub enum Purpose {
     Exploration,
     /// Members and noise of imagined transitions; indexed by imagination phase and task.
     ImaginedStep,
+    /// Noise of predictions that measure a model's error; indexed by steps ahead.
+    ModelError,
+    /// Noise of predictions that are compared between members; indexed by use.
+    Disagreement,
     /// A purpose of an algorithm outside these crates, told apart by a number of its own.
     Own(u16),
 }
@@ -54,6 +58,8 @@ impl Purpose {
             Self::Update => 9,
             Self::Exploration => 10,
             Self::ImaginedStep => 11,
+            Self::ModelError => 12,
+            Self::Disagreement => 13,
             Self::Own(number) => 0x1_0000 + u64::from(number),
         }
     }

@@ -91,6 +91,27 @@ impl Trajectories {
         self.terminated.drain(..paths);
     }
 
+    /// The newest transitions: whole paths, as few as hold `count`, or all there are.
+    #[must_use]
+    pub fn newest(&self, count: usize) -> Self {
+        let mut paths = self.lengths.len();
+        let mut transitions = 0;
+        while transitions < count && paths > 0 {
+            paths -= 1;
+            transitions += self.lengths[paths];
+        }
+        let start = self.len() - transitions;
+        Self {
+            observations: self.observations[start * self.observation_dim..].to_vec(),
+            actions: self.actions[start * self.action_dim..].to_vec(),
+            next_observations: self.next_observations[start * self.observation_dim..].to_vec(),
+            rewards: self.rewards[start..].to_vec(),
+            lengths: self.lengths[paths..].to_vec(),
+            terminated: self.terminated[paths..].to_vec(),
+            ..*self
+        }
+    }
+
     /// The transitions of each path, in order.
     pub fn paths(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.lengths.iter().scan(0, |start, length| {
@@ -210,6 +231,20 @@ mod tests {
             assert!(refused.is_err() || name == "terminated", "{name}");
         }
         Ok(())
+    }
+
+    /// Fails when the newest paths are cut, or rows of other paths come with them.
+    #[test]
+    fn the_newest_paths_are_whole() {
+        let newest = three_paths().newest(2);
+        assert_eq!(newest.lengths, [3, 1]);
+        assert_eq!(newest.terminated, [true, false]);
+        assert_eq!(newest.rewards, [10.0, 11.0, 12.0, 20.0]);
+        assert_eq!(newest.observation(0), [10.0, -10.0]);
+        assert_eq!(newest.next_observation(3), [21.0, -20.0]);
+        assert_eq!(three_paths().newest(1).lengths, [1]);
+        assert_eq!(three_paths().newest(100), three_paths());
+        assert!(three_paths().newest(0).is_empty());
     }
 
     /// Fails when the buffer drops half a path, the newest data, or different rows of different

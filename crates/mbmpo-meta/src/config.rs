@@ -22,8 +22,14 @@ pub struct MbMpoConfig {
     pub tasks_per_model: usize,
     /// Imagined rollouts of each task, for the inner step and again for the meta-update.
     pub imagined_rollouts_per_task: usize,
-    /// Meta-updates in each iteration. Paper A.3: 30.
+    /// Meta-updates in each iteration, at most. Paper A.3: 30.
     pub meta_steps: usize,
+    /// How far to trust the models: an iteration makes no further meta-updates once the members of
+    /// the ensemble disagree this many times as much on imagined transitions as on the newest real
+    /// ones ([`Disagreement`](mbmpo_models::Disagreement)). `None`: always `meta_steps` (paper).
+    pub trust: Option<f64>,
+    /// Meta-updates in each iteration, at least, whatever `trust` says.
+    pub fewest_meta_steps: usize,
     /// α of the inner step. Paper A.3: 0.001.
     pub inner_learning_rate: f64,
     /// Predicted observations are clipped to this. Authors: `Fixed(1000)`.
@@ -65,6 +71,8 @@ impl Default for MbMpoConfig {
             tasks_per_model: 1,
             imagined_rollouts_per_task: 50,
             meta_steps: 30,
+            trust: None,
+            fewest_meta_steps: 1,
             inner_learning_rate: 0.001,
             observation_bounds: ObservationBounds::Seen(0.1),
             clip_actions: true,
@@ -105,6 +113,10 @@ impl Check for MbMpoConfig {
         let rollouts = self.imagined_rollouts_per_task;
         checker.range("imagined_rollouts_per_task", rollouts, 1..=1_000_000);
         checker.range("meta_steps", self.meta_steps, 0..=100_000);
+        if let Some(trust) = self.trust {
+            checker.range("trust", trust, 1.0..=1e6);
+        }
+        checker.range("fewest_meta_steps", self.fewest_meta_steps, 1..=100_000);
         checker.range("inner_learning_rate", self.inner_learning_rate, 0.0..=10.0);
         match self.observation_bounds {
             ObservationBounds::Fixed(limit) => checker.positive("observation_bounds", limit),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod log;
 pub mod mb_mpo;
 pub mod objective;
 

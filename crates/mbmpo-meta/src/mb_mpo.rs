@@ -1,16 +1,17 @@
 //! Algorithm 1 of the paper, top to bottom. Start at [`MbMpo::advance`](Algorithm::advance).
 
 use crate::config::{MbMpoConfig, ObservationBounds};
+use crate::log::{AHEAD, Log};
 use crate::objective::MetaObjective;
 use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
 use mbmpo_core::{
-    Algorithm, Archive, Check, Checked, Checker, Error, Experience, FitReport, IterationMetrics,
-    LearnedModel, ModelMetrics, Observer, Persist, Phase, Purpose, Result, Setup, Task, Trainable,
-    Trajectories, UniformPolicy, clip_action,
+    Algorithm, Archive, Check, Checked, Checker, Error, Experience, IterationMetrics, LearnedModel,
+    ModelMetrics, Observer, Persist, Phase, Purpose, Result, Setup, Task, Trainable, Trajectories,
+    UniformPolicy, clip_action,
 };
-use mbmpo_models::Ensemble;
 use mbmpo_models::imagination::{Bounds, Imagination, Members, Randomness};
+use mbmpo_models::{Disagreement, Ensemble, prediction_error};
 use mbmpo_policy::advantage::advantages;
 use mbmpo_policy::batch::Samples;
 use mbmpo_policy::trust_region;
@@ -60,8 +61,23 @@ pub struct MbMpo<M: LearnedModel = Ensemble> {
     data: Trajectories,
     stage: Stage,
     log: Log,
-    /// The model as of line 4 and the box of its predictions, from the first meta-step to the last.
-    frozen: Option<(M::Frozen, Bounds)>,
+    /// The model as of line 4, from the first meta-step to the last.
+    frozen: Option<Frozen<M::Frozen>>,
+}
+
+/// As many of the newest real transitions show how the policy and the models behave on real data.
+const NEWEST: usize = 1000;
+
+/// Transitions on which the disagreement of the models is measured.
+const COMPARED: usize = 500;
+
+/// A model that does not change, with what limits imagination in it.
+struct Frozen<F> {
+    models: F,
+    bounds: Bounds,
+    disagreement: Disagreement,
+    /// Disagreement on the newest real transitions.
+    on_real: f64,
 }
 
 /// The next part of an iteration.
@@ -73,6 +89,15 @@ enum Stage {
     Meta(usize),
     /// Evaluation.
     Report,
+}
+
+/// The outcome of lines 5 to 10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MetaStep {
+    /// θ was updated.
+    Done,
+    /// The models are not trusted where θ leads; θ stays.
+    Distrusted,
 }
 
 impl<M: LearnedModel> Algorithm for MbMpo<M> {
@@ -90,13 +115,15 @@ impl<M: LearnedModel> Algorithm for MbMpo<M> {
             }
             Stage::Meta(step) => {
                 observer.at(Phase::Imagine, step, self.config.meta_steps);
-                let (models, bounds) = match self.frozen.take() {
+                let frozen = match self.frozen.take() {
                     Some(frozen) => frozen,
-                    None => (self.model.freeze()?, self.bounds()),
+                    None => self.freeze()?,
                 };
-                self.meta_step(step, &models, &bounds)?;
-                self.frozen = Some((models, bounds));
-                self.stage = self.meta_stage(step + 1);
+                self.stage = match self.meta_step(step, &frozen)? {
+                    MetaStep::Done => self.meta_stage(step + 1),
+                    MetaStep::Distrusted => Stage::Report,
+                };
+                self.frozen = Some(frozen);
             }
             Stage::Report => {
                 observer.at(Phase::Evaluate, 0, 0);
@@ -205,14 +232,34 @@ impl<M: LearnedModel> MbMpo<M> {
             self.experience.collect_rounds(&policies, steps)?
         };
         if self.experience.iteration() == 0 && self.config.standardized_start {
-            self.network.standardize(&mut self.theta, &paths.observations);
+            self.network
+                .standardize(&mut self.theta, &paths.observations);
         }
+        self.log.return_collect = mean(&paths.returns());
         if self.config.clip_actions {
             paths.actions = clip_action(&paths.actions);
         }
+        self.log.model_error = self.model_error(&paths)?;
         self.data.extend(&paths);
         self.data.keep_latest(self.config.buffer_capacity);
         Ok(())
+    }
+
+    /// The errors of the last models on `paths`, see [`AHEAD`].
+    fn model_error(&self, paths: &Trajectories) -> Result<[f64; 2]> {
+        let mut errors = [f64::NAN; 2];
+        if self.experience.iteration() == 0 {
+            return Ok(errors);
+        }
+        let models = self.model.freeze()?;
+        for (error, (ahead, _)) in errors.iter_mut().zip(AHEAD) {
+            let iteration = self.experience.iteration() as u64;
+            let streams = self.experience.streams();
+            let mut noise = streams.stream(Purpose::ModelError, iteration, ahead as u64);
+            let measured = prediction_error(&models, paths, ahead, &self.device, &mut noise)?;
+            *error = measured.unwrap_or(f64::NAN);
+        }
+        Ok(errors)
     }
 
     /// The box of predicted observations.
@@ -234,16 +281,50 @@ impl<M: LearnedModel> MbMpo<M> {
         Ok(())
     }
 
-    /// Lines 5 to 10, once.
-    fn meta_step(&mut self, step: usize, models: &M::Frozen, bounds: &Bounds) -> Result<()> {
+    /// The model as of line 4.
+    fn freeze(&self) -> Result<Frozen<M::Frozen>> {
+        let models = self.model.freeze()?;
+        let disagreement = Disagreement::new(&self.data);
+        let newest = self.data.newest(NEWEST);
+        Ok(Frozen {
+            on_real: self.disagreement(&disagreement, &models, &[newest], 0)?,
+            bounds: self.bounds(),
+            models,
+            disagreement,
+        })
+    }
+
+    /// Disagreement of the `models` on `paths`; `use_number` tells the noise of stochastic models
+    /// apart.
+    fn disagreement(
+        &self,
+        disagreement: &Disagreement,
+        models: &M::Frozen,
+        paths: &[Trajectories],
+        use_number: usize,
+    ) -> Result<f64> {
+        let iteration = self.experience.iteration() as u64;
+        let streams = self.experience.streams();
+        let mut noise = streams.stream(Purpose::Disagreement, iteration, use_number as u64);
+        disagreement.measure(models, paths, COMPARED, &self.device, &mut noise)
+    }
+
+    /// Lines 5 to 10, once, unless the policy has left the region where the models can be trusted.
+    fn meta_step(&mut self, step: usize, frozen: &Frozen<M::Frozen>) -> Result<MetaStep> {
         let tasks = self.adapted.len();
         let alpha = self.config.inner_learning_rate;
 
         // Line 6: imaginary trajectories T_k of π_θ
         let start = Instant::now();
         let thetas = vec![&self.theta; tasks];
-        let pre = self.imagine((models, bounds), &thetas, 2 * step)?;
+        let pre = self.imagine(frozen, &thetas, 2 * step)?;
+        let imagined = self.disagreement(&frozen.disagreement, &frozen.models, &pre, 1 + step)?;
+        let disagreement = imagined / frozen.on_real.max(f64::MIN_POSITIVE);
         self.experience.seconds_mut().add_since("imagine", start);
+        let trusted = self.config.trust.is_none_or(|limit| disagreement <= limit);
+        if step >= self.config.fewest_meta_steps && !trusted {
+            return Ok(MetaStep::Distrusted);
+        }
 
         // Line 7: θ'_k = θ + α ∇J_k(θ)
         let start = Instant::now();
@@ -259,7 +340,7 @@ impl<M: LearnedModel> MbMpo<M> {
         // Line 8: imaginary trajectories T'_k of π_θ'_k
         let start = Instant::now();
         let thetas: Vec<_> = adapted.iter().collect();
-        let post = self.imagine((models, bounds), &thetas, 2 * step + 1)?;
+        let post = self.imagine(frozen, &thetas, 2 * step + 1)?;
         self.experience.seconds_mut().add_since("imagine", start);
 
         let start = Instant::now();
@@ -280,17 +361,23 @@ impl<M: LearnedModel> MbMpo<M> {
             .seconds_mut()
             .add_since("meta_update", start);
 
-        self.log.add(&outcome, &pre, &post);
+        self.log.add(
+            &self.theta,
+            &outcome,
+            (&pre, &post),
+            &frozen.bounds,
+            disagreement,
+        );
         self.theta = outcome.theta;
         self.adapted = adapted;
-        Ok(())
+        Ok(MetaStep::Done)
     }
 
     /// Trajectories of every task k, acting with `thetas[k]` in the model of the task. The streams
     /// are those of (iteration, phase · tasks + k).
     fn imagine(
         &self,
-        (models, bounds): (&M::Frozen, &Bounds),
+        frozen: &Frozen<M::Frozen>,
         thetas: &[&Vec<f64>],
         phase: usize,
     ) -> Result<Vec<Trajectories>> {
@@ -298,7 +385,7 @@ impl<M: LearnedModel> MbMpo<M> {
             task: &self.task,
             horizon: self.experience.horizon(),
             rollouts: self.config.imagined_rollouts_per_task,
-            bounds,
+            bounds: &frozen.bounds,
             clip_actions: self.config.clip_actions,
             device: &self.device,
         };
@@ -322,7 +409,7 @@ impl<M: LearnedModel> MbMpo<M> {
                 // Consecutive tasks share a model, as in the authors' sampler.
                 let member = Members::One(k / self.config.tasks_per_model);
                 let environment = environment.as_mut();
-                imagination.rollouts(models, member, &mut actor, environment, randomness)
+                imagination.rollouts(&frozen.models, member, &mut actor, environment, randomness)
             })
             .collect()
     }
@@ -341,38 +428,32 @@ impl<M: LearnedModel> MbMpo<M> {
             .collect()
     }
 
-    /// Evaluates the pre-update policy (the paper's report, section 6) and the adapted policies in
-    /// turn, and closes the iteration.
+    /// Evaluates the pre-update policy (the paper's report, section 6), with and without noise, and
+    /// the adapted policies in turn, and closes the iteration.
     fn report(&mut self) -> Result<IterationMetrics> {
         let episodes = self.experience.evaluation_episodes();
-        let pre = vec![self.policy(); episodes];
-        let post: Vec<_> = self
-            .adapted_policies()
-            .into_iter()
-            .cycle()
-            .take(episodes)
-            .collect();
+        let adapted = self.adapted_policies();
+        let policy = self.policy();
+        let pre = vec![&policy; episodes];
+        let without_noise = vec![policy.without_noise(); episodes];
+        let post: Vec<_> = adapted.iter().cycle().take(episodes).collect();
         let iteration = 2 * self.experience.iteration() as u64;
         let pre = self.experience.evaluate(&pre, iteration)?;
+        let without_noise = self.experience.evaluate(&without_noise, iteration)?;
         let post = self.experience.evaluate(&post, iteration + 1)?;
-        let metrics = self.experience.close(&pre, &self.policy().std());
+        let return_post = mean(&post.returns());
+
         let log = std::mem::take(&mut self.log);
-        let meta_steps = self.config.meta_steps.max(1) as f64;
+        let before = policy.with_parameters(&log.theta);
+        let observations = self.data.newest(NEWEST).observations;
+        let (fit, imagined_steps, mut own) =
+            log.metrics((&before, &adapted), &observations, return_post);
+        own.push("return_without_noise", mean(&without_noise.returns()));
         Ok(IterationMetrics {
-            return_post_mean: Some(mean(&post.returns())),
-            model: Some(ModelMetrics::new(log.fit, log.imagined_steps)),
-            own: [
-                // means over the meta-steps: KL divergence and gain of the accepted steps, share of
-                // accepted ones
-                ("meta_kl", mean(&log.kl)),
-                ("meta_surrogate_gain", mean(&log.gain)),
-                ("meta_accepted", log.accepted as f64 / meta_steps),
-                // mean returns in the last meta-step
-                ("imagined_return_pre", log.return_pre),
-                ("imagined_return_post", log.return_post),
-            ]
-            .into(),
-            ..metrics
+            return_post_mean: Some(return_post),
+            model: Some(ModelMetrics::new(fit, imagined_steps)),
+            own,
+            ..self.experience.close(&pre, &policy.std())
         })
     }
 
@@ -431,54 +512,5 @@ impl<M: LearnedModel> Persist for MbMpo<M> {
             self.frozen = None;
         }
         Ok(())
-    }
-}
-
-/// The metrics of an iteration so far.
-#[derive(Debug, Default)]
-struct Log {
-    fit: FitReport,
-    /// Over all meta-steps.
-    imagined_steps: usize,
-    /// KL divergence of the accepted step of each meta-step.
-    kl: Vec<f64>,
-    /// Gain of the surrogate of each meta-step.
-    gain: Vec<f64>,
-    accepted: usize,
-    /// Mean returns of the last meta-step.
-    return_pre: f64,
-    return_post: f64,
-}
-
-impl Log {
-    /// Adds a meta-step with its imagined trajectories before and after adaptation.
-    fn add(
-        &mut self,
-        outcome: &trust_region::Outcome,
-        pre: &[Trajectories],
-        post: &[Trajectories],
-    ) {
-        let returns = |tasks: &[Trajectories]| -> Vec<f64> {
-            tasks.iter().flat_map(Trajectories::returns).collect()
-        };
-        let steps = pre.iter().chain(post).map(Trajectories::len);
-        self.imagined_steps += steps.sum::<usize>();
-        self.kl.push(outcome.kl);
-        self.gain.push(outcome.gain);
-        self.accepted += usize::from(outcome.accepted);
-        self.return_pre = mean(&returns(pre));
-        self.return_post = mean(&returns(post));
-    }
-}
-
-impl Persist for Log {
-    fn persist(&mut self, archive: &mut Archive) -> Result<()> {
-        archive.part("fit", &mut self.fit)?;
-        archive.count("imagined_steps", &mut self.imagined_steps)?;
-        archive.list("kl", &mut self.kl)?;
-        archive.list("gain", &mut self.gain)?;
-        archive.count("accepted", &mut self.accepted)?;
-        archive.number("return_pre", &mut self.return_pre)?;
-        archive.number("return_post", &mut self.return_post)
     }
 }

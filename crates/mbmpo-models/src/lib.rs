@@ -47,16 +47,20 @@
 
 mod config;
 mod cpu_network;
+mod disagreement;
 mod early_stopping;
 mod ensemble;
 mod fit;
 pub mod imagination;
 mod network;
 mod normalizer;
+mod prediction_error;
 mod predictor;
 mod tensor_network;
 
 pub use config::{EnsembleConfig, Shuffle};
+pub use disagreement::Disagreement;
 pub use early_stopping::RollingStop;
 pub use ensemble::Ensemble;
+pub use prediction_error::prediction_error;
 pub use predictor::Predictor;

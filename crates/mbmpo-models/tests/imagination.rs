@@ -9,7 +9,7 @@ use mbmpo_core::task::{RewardTerm, Task, TerminationTerm, Transition};
 use mbmpo_core::{
     Actor, DynamicsModel, Environment, Error, Purpose, Result, Step, Stream, Streams, Trajectories,
 };
-use mbmpo_models::imagination::{Imagination, Members, Randomness};
+use mbmpo_models::imagination::{Bounds, Imagination, Members, Randomness};
 use rand::RngExt;
 
 /// s' = s + (0.1 + member) a
@@ -114,14 +114,16 @@ fn imagine_in(
     model: &impl DynamicsModel,
     task: &Task,
     members: Members,
-    observation_clip: f64,
+    bounds: &Bounds,
+    clip_actions: bool,
     seed: u64,
 ) -> Result<Trajectories> {
     let imagination = Imagination {
         task,
         horizon: HORIZON,
         rollouts: ROLLOUTS,
-        observation_clip,
+        bounds,
+        clip_actions,
         device: &Device::flex(),
     };
     let streams = Streams::new(seed);
@@ -134,8 +136,12 @@ fn imagine_in(
     imagination.rollouts(model, members, actor, &mut Starts, randomness)
 }
 
-fn imagine(task: &Task, members: Members, observation_clip: f64, seed: u64) -> Trajectories {
-    imagine_in(&Linear, task, members, observation_clip, seed).unwrap()
+fn wide() -> Bounds {
+    Bounds::symmetric(1000.0, 2)
+}
+
+fn imagine(task: &Task, members: Members, seed: u64) -> Trajectories {
+    imagine_in(&Linear, task, members, &wide(), false, seed).unwrap()
 }
 
 /// The gain of the model in transition i, from its first component.
@@ -195,7 +201,7 @@ fn assert_follows_the_model(paths: &Trajectories, task: &Task) {
 fn without_termination_every_rollout_is_one_full_path() {
     let task = task(vec![]);
     for chosen in [0, 1] {
-        let paths = imagine(&task, Members::One(chosen), 1000.0, 1);
+        let paths = imagine(&task, Members::One(chosen), 1);
         assert_eq!(paths.lengths, [HORIZON; ROLLOUTS]);
         assert_eq!(paths.terminated, [false; ROLLOUTS]);
         assert_follows_the_model(&paths, &task);
@@ -209,7 +215,7 @@ fn without_termination_every_rollout_is_one_full_path() {
 fn members_are_drawn_for_each_step_or_each_episode() {
     let task = ending();
     for (members, changes) in [(Members::EachStep, true), (Members::EachRollout, false)] {
-        let paths = imagine(&task, members, 1000.0, 2);
+        let paths = imagine(&task, members, 2);
         assert_follows_the_model(&paths, &task);
         let drawn: Vec<Vec<usize>> = paths
             .paths()
@@ -226,7 +232,7 @@ fn members_are_drawn_for_each_step_or_each_episode() {
 /// Fails when a member is left out, or the members' rollouts begin in different states.
 #[test]
 fn every_rollout_in_every_member() {
-    let paths = imagine(&task(vec![]), Members::All, 1000.0, 3);
+    let paths = imagine(&task(vec![]), Members::All, 3);
     assert_eq!(paths.lengths, [HORIZON; 2 * ROLLOUTS]);
     let first: Vec<usize> = paths.paths().map(|path| path.start).collect();
     for (rollout, &i) in first.iter().enumerate() {
@@ -250,7 +256,7 @@ fn ending() -> Task {
 #[test]
 fn terminated_rollouts_start_again() {
     let task = ending();
-    let paths = imagine(&task, Members::One(1), 1000.0, 2);
+    let paths = imagine(&task, Members::One(1), 2);
     assert_follows_the_model(&paths, &task);
     assert!(
         paths.lengths.len() > ROLLOUTS,
@@ -269,15 +275,21 @@ fn terminated_rollouts_start_again() {
     }
 }
 
-/// Fails when predictions are not clipped, or the rollout goes on from the unclipped one.
+/// Fails when a prediction is not clipped to the bounds of its own component, or the rollout goes on
+/// from the unclipped one.
 #[test]
 fn predictions_are_clipped() {
-    let paths = imagine(&task(vec![]), Members::One(1), 0.8, 3);
-    let largest = paths
-        .next_observations
-        .iter()
-        .fold(0.0f32, |m, x| m.max(x.abs()));
-    assert_eq!(largest, 0.8);
+    let bounds = Bounds {
+        low: vec![-0.8, -0.2],
+        high: vec![0.5, 1.2],
+    };
+    let members = Members::One(1);
+    let paths = imagine_in(&Linear, &task(vec![]), members, &bounds, false, 3).unwrap();
+    for (i, (low, high)) in bounds.low.iter().zip(&bounds.high).enumerate() {
+        let own = || paths.next_observations.iter().skip(i).step_by(2);
+        assert_eq!(own().copied().fold(f32::INFINITY, f32::min), *low);
+        assert_eq!(own().copied().fold(f32::NEG_INFINITY, f32::max), *high);
+    }
     for path in paths.paths() {
         for i in path.start..path.end - 1 {
             assert_eq!(paths.observation(i + 1), paths.next_observation(i));
@@ -285,12 +297,50 @@ fn predictions_are_clipped() {
     }
 }
 
+/// The contract of `Environment`. Fails when the model, the reward or the termination sees an
+/// action beyond ±1, or when the likelihood would see anything but the action that was drawn.
+#[test]
+fn actions_take_effect_clipped_and_are_kept_as_drawn() {
+    let end = TerminationTerm::Outside {
+        components: vec![0],
+        low: -1.5,
+        high: 1.5,
+    };
+    let task = task(vec![end]);
+    let members = Members::One(1);
+    let paths = imagine_in(&Linear, &task, members, &wide(), true, 4).unwrap();
+    let beyond = paths.actions.iter().filter(|a| a.abs() > 1.0).count();
+    assert!(beyond > 10, "{beyond} of the actions are beyond 1");
+    for i in 0..paths.len() {
+        let (s, next) = (paths.observation(i), paths.next_observation(i));
+        let applied = mbmpo_core::clip_action(paths.action(i));
+        for j in 0..2 {
+            assert!((next[j] - s[j] - 1.1 * applied[j]).abs() < 1e-5);
+        }
+        let row = Transition {
+            observation: s,
+            action: &applied,
+            next_observation: next,
+        };
+        assert!((paths.rewards[i] - task.reward(&row)).abs() < 1e-5);
+    }
+}
+
+/// Fails when bounds of another size are cut or repeated to fit.
+#[test]
+fn bounds_of_another_size_are_an_error() {
+    let bounds = Bounds::symmetric(1.0, 3);
+    let paths = imagine_in(&Linear, &task(vec![]), Members::One(0), &bounds, true, 0);
+    let error = paths.unwrap_err().to_string();
+    assert!(error.contains("bounds"), "{error}");
+}
+
 /// Fails when a random number comes from anywhere but the named streams.
 #[test]
 fn the_same_streams_give_the_same_paths() {
     let task = task(vec![]);
     for members in [Members::One(0), Members::EachStep] {
-        let paths = |seed| imagine(&task, members, 1000.0, seed);
+        let paths = |seed| imagine(&task, members, seed);
         assert_eq!(paths(4), paths(4));
         assert_ne!(paths(4), paths(5));
     }
@@ -315,7 +365,7 @@ fn a_model_may_draw_noise() {
         }
     }
     let task = task(vec![]);
-    let paths = imagine_in(&Noisy, &task, Members::One(0), 10.0, 6).unwrap();
+    let paths = imagine_in(&Noisy, &task, Members::One(0), &wide(), false, 6).unwrap();
     let mut stream = Streams::new(6).stream(Purpose::ImaginedStep, 0, 0);
     for i in 0..HORIZON {
         let drawn = stream.random_range(0.0..1.0_f64) as f32;
@@ -346,7 +396,7 @@ fn a_failing_model_is_an_error() {
     }
     let task = task(vec![]);
     for (lost, message) in [(false, "not finite"), (true, "the device is lost")] {
-        let error = imagine_in(&Broken(lost), &task, Members::One(0), 10.0, 0);
+        let error = imagine_in(&Broken(lost), &task, Members::One(0), &wide(), true, 0);
         let error = error.unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
@@ -361,7 +411,8 @@ fn nothing_to_imagine_is_an_error() {
             task: &task,
             horizon,
             rollouts,
-            observation_clip: 1.0,
+            bounds: &wide(),
+            clip_actions: true,
             device: &Device::flex(),
         };
         let stream = || Streams::new(0).stream(Purpose::Test, 0, 0);

@@ -53,7 +53,7 @@ pub use adam::Adam;
 pub use gaussian_mlp::{BoundMlp, Forward, GaussianMlp, PolicyConfig};
 pub use mlp::{Activation, Mlp};
 pub use normalizer::{Normalizer, RunningNormalizer};
-pub use policy::GaussianPolicy;
+pub use policy::{GaussianPolicy, MeanPolicy};
 pub use safetensors_io::LoadError;
 pub use trained::{DeterministicPolicy, TrainedPolicy};
 pub use value::ValueNetwork;

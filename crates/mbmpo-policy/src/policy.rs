@@ -79,12 +79,45 @@ impl GaussianPolicy {
     pub fn mean(&self, observation: &[f32]) -> Vec<f32> {
         vectorized(
             #[inline(always)]
-            || self.forward(observation),
+            || self.forward(observation, |_| ()),
         )
     }
 
+    /// The policy without noise, whose action is the mean.
+    pub fn without_noise(&self) -> MeanPolicy<'_> {
+        MeanPolicy(self)
+    }
+
+    /// The share of the hidden units whose tanh is beyond ±0.9 for this observation; such a unit
+    /// hardly passes on what its inputs say, and learns slowly.
+    pub fn saturation(&self, observation: &[f32]) -> f64 {
+        let (mut saturated, mut units) = (0, 0);
+        self.forward(observation, |hidden| {
+            units += hidden.len();
+            saturated += hidden.iter().filter(|x| x.abs() > 0.9).count();
+        });
+        saturated as f64 / units.max(1) as f64
+    }
+
+    /// KL divergence KL(π ‖ `other`) of the Gaussians at one observation.
+    pub fn kl_divergence(&self, other: &Self, observation: &[f32]) -> f64 {
+        let (means, stds) = (self.mean(observation), self.std());
+        let (other_means, other_stds) = (other.mean(observation), other.std());
+        let components = means
+            .iter()
+            .zip(&stds)
+            .zip(other_means.iter().zip(&other_stds));
+        components
+            .map(|((mean, std), (other_mean, other_std))| {
+                let ratio = f64::from(std / other_std);
+                let distance = f64::from((mean - other_mean) / other_std);
+                0.5 * (ratio * ratio + distance * distance - 1.0) - ratio.ln()
+            })
+            .sum()
+    }
+
     #[inline(always)]
-    fn forward(&self, observation: &[f32]) -> Vec<f32> {
+    fn forward(&self, observation: &[f32], mut see_hidden: impl FnMut(&[f32])) -> Vec<f32> {
         let last = self.network.sizes().len() - 2;
         let mut input = match &self.normalizer {
             Some(normalizer) => normalizer.apply(observation),
@@ -101,6 +134,7 @@ impl GaussianPolicy {
             }
             if i < last {
                 sum.iter_mut().for_each(|x| *x = tanh(*x));
+                see_hidden(&sum);
             }
             input = sum;
         }
@@ -182,6 +216,16 @@ impl GaussianPolicy {
                 Err(_) => None,
             },
         })
+    }
+}
+
+/// A [`GaussianPolicy`] without noise.
+#[derive(Debug, Clone, Copy)]
+pub struct MeanPolicy<'a>(&'a GaussianPolicy);
+
+impl Policy for MeanPolicy<'_> {
+    fn act(&self, observation: &[f32], _stream: &mut Stream) -> Vec<f32> {
+        self.0.mean(observation)
     }
 }
 

@@ -5,7 +5,8 @@
 #![allow(clippy::unreachable, clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mbmpo_core::{Check, Purpose, Result, Streams};
+use mbmpo_core::statistics::{deviation, mean};
+use mbmpo_core::{Check, Policy, Purpose, Result, Streams};
 use mbmpo_policy::surrogate::Sampled;
 use mbmpo_policy::trust_region::{Objective, fisher_product};
 use mbmpo_policy::{BoundMlp, Forward, GaussianMlp, GaussianPolicy, PolicyConfig};
@@ -164,6 +165,83 @@ fn slices_and_tensors_agree() {
             assert!((f64::from(mean) - means[2 * row + j]).abs() < 1e-5);
         }
     }
+}
+
+/// Fails when standardising changes the means at standardised inputs (weights divided by another
+/// component's deviation, a bias moved the wrong way), touches another layer, or blows up a
+/// constant component.
+#[test]
+fn a_standardized_first_layer_sees_standardized_observations() {
+    let mut p = problem();
+    let mut stream = Streams::new(6).stream(Purpose::Test, 0, 0);
+    // components of very different location and spread; the last one constant
+    let mut row = || {
+        let mut unit = || stream.random_range(-1.0..1.0_f32);
+        [5.0 + 0.3 * unit(), 40.0 * unit() - 7.0, 2.0]
+    };
+    let rows: Vec<[f32; 3]> = (0..50).map(|_| row()).collect();
+    let before = GaussianPolicy::new(p.network.clone(), &p.theta);
+    let original = p.theta.clone();
+    p.network.standardize(&mut p.theta, &rows.concat());
+    let after = before.with_parameters(&p.theta);
+    let statistics = |i: usize| {
+        let column: Vec<f64> = rows.iter().map(|row| f64::from(row[i])).collect();
+        (mean(&column), deviation(&column).max(0.01))
+    };
+    for row in &rows {
+        let standardized: Vec<f32> = (0..3)
+            .map(|i| ((f64::from(row[i]) - statistics(i).0) / statistics(i).1) as f32)
+            .collect();
+        for (a, b) in after.mean(row).iter().zip(before.mean(&standardized)) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+    let first_layer = 3 * 4 + 4;
+    assert_eq!(original[first_layer..], p.theta[first_layer..]);
+}
+
+/// Fails when a unit below 0.9 counts, or only one layer does.
+#[test]
+fn saturated_units_by_hand() {
+    let config = PolicyConfig {
+        hidden: vec![2, 1],
+        ..PolicyConfig::default()
+    };
+    let network = GaussianMlp::new(&config.check().unwrap(), 1, 1);
+    // hidden layers tanh(2 s), tanh(s) and then tanh of five times the first
+    let theta = [2.0, 1.0, 0.0, 0.0, 5.0, 0.0, 0.0, 1.0, 0.0, 0.0];
+    let policy = GaussianPolicy::new(network, &theta);
+    assert_eq!(policy.saturation(&[0.01]), 0.0);
+    assert_eq!(policy.saturation(&[1.0]), 2.0 / 3.0);
+    assert_eq!(policy.saturation(&[-2.0]), 1.0);
+}
+
+/// Fails when the divergence on slices is the reverse one, or leaves out a term.
+#[test]
+fn the_divergence_on_slices_is_that_of_the_sums() {
+    let p = problem();
+    let moved: Vec<f64> = p.theta.iter().map(|x| x + 0.1).collect();
+    let (old, new) = (&p.theta, &moved);
+    let policy = |theta: &[f64]| GaussianPolicy::new(p.network.clone(), theta);
+    let kl: Vec<f64> = p
+        .observations
+        .chunks(3)
+        .map(|row| {
+            let row: Vec<f32> = row.iter().map(|&x| x as f32).collect();
+            policy(old).kl_divergence(&policy(new), &row)
+        })
+        .collect();
+    let exact = numbers(
+        p.sampled()
+            .kl(&p.bind(new).forward(matrix(&p.observations, 3))),
+    );
+    assert!((mean(&kl) - mean(&exact)).abs() < 1e-5, "{kl:?} {exact:?}");
+    let noise = &mut Streams::new(0).stream(Purpose::Test, 0, 0);
+    let row = [0.5, -0.5, 1.0];
+    assert_eq!(
+        policy(old).without_noise().act(&row, noise),
+        policy(old).mean(&row)
+    );
 }
 
 /// Fails when a bit of the policy is lost in the file, or when another file is read as a policy.
