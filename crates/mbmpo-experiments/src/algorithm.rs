@@ -234,6 +234,9 @@ algorithms! {
     /// Model-based meta-policy optimisation.
     MbMpo {
         presets: [
+            "tuned" for ["point-2d"] in "point-2d/tuned.ron",
+            "tuned" for ["ant", "walker2d"] in "robot/tuned-ant-walker2d.ron",
+            "tuned" for [] in "robot/tuned.ron",
             "paper" for ["point-2d"] in "point-2d/paper.ron",
             "paper" for ["ant", "walker2d"] in "robot/paper-ant-walker2d.ron",
             "paper" for [] in "robot/paper.ron",

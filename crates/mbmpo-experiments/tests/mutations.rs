@@ -215,6 +215,7 @@ fn is_optional(preset: &Preset, path: &str) -> bool {
     match path {
         "horizon" | "evaluation_episodes" => true,
         "algorithm.critic" | "algorithm.policy.output_scale" => true,
+        "algorithm.observation_margin" | "algorithm.trust" => true,
         "algorithm.value_clip" => preset.algorithm == AlgorithmKind::Ppo,
         "algorithm.reward_clip" => preset.algorithm == AlgorithmKind::Acktr,
         _ => false,
@@ -285,7 +286,7 @@ enum Range {
 }
 
 /// By the end of the path; the first that fits counts.
-const RANGES: [(&str, Range); 58] = {
+const RANGES: [(&str, Range); 61] = {
     use Range::{Below, Between, Positive, Real, Whole};
     [
         ("critic.batch_size", Whole(1, 1_000_000)),
@@ -315,6 +316,7 @@ const RANGES: [(&str, Range); 58] = {
         ("max_epochs", Whole(1, 1_000_000)),
         ("epochs", Whole(1, 1000)),
         ("evaluation_episodes", Whole(1, 100_000)),
+        ("trust_after", Whole(1, 100_000)),
         ("fisher_step", Positive),
         ("gae_lambda", Real(0.0, 1.0)),
         ("horizon", Whole(1, 100_000)),
@@ -332,6 +334,7 @@ const RANGES: [(&str, Range); 58] = {
         ("minibatches", Whole(1, 5_000_000)),
         ("momentum", Below(0.0, 1.0)),
         ("noise_interval", Whole(1, 1_000_000)),
+        ("observation_margin", Real(0.0, 1e6)),
         ("output_scale", Real(0.0, 1e3)),
         ("parameter_noise", Real(0.0, 100.0)),
         ("real_steps", Whole(1, 1_000_000_000_000)),
@@ -344,6 +347,7 @@ const RANGES: [(&str, Range); 58] = {
         ("step_size", Positive),
         ("target_rate", Real(0.0, 1.0)),
         ("tasks_per_model", Whole(1, 1000)),
+        ("trust", Real(0.0, 1e6)),
         ("validation_share", Real(0.01, 0.9)),
         ("value_coefficient", Real(0.0, 1e6)),
     ]
@@ -645,10 +649,13 @@ fn texts() {
                 closed.0.repeat(10_000) + &closed.1.repeat(10_000),
             ] {
                 let what = format!("{}: {} = {}…", preset.label, entry.path, &value[..8]);
-                let says = says([
-                    format!("my.ron:{}:", entry.first + 1),
-                    format!("`{}", entry.path),
-                ]);
+                // where a section is wanted, its first key is already wrong
+                let section = entry.last > entry.first && deep == "(a:";
+                let named = match section {
+                    true => "unknown key `a`".to_owned(),
+                    false => format!("`{}", entry.path),
+                };
+                let says = says([format!("my.ron:{}:", entry.first + 1), named]);
                 tally.examine("deep", what, &preset.with_value(entry, &value), says);
             }
             let size = if number == 8 && turn % 6 == 0 {

@@ -26,14 +26,17 @@ pub struct MbMpoConfig {
     pub meta_steps: usize,
     /// How far to trust the models: an iteration makes no further meta-updates once the members of
     /// the ensemble disagree this many times as much on imagined transitions as on the newest real
-    /// ones ([`Disagreement`](mbmpo_models::Disagreement)). `None`: always `meta_steps` (paper).
+    /// ones ([`Disagreement`](mbmpo_models::Disagreement)). Paper: `None`, always `meta_steps`.
     pub trust: Option<f64>,
-    /// Meta-updates in each iteration, at least, whatever `trust` says.
-    pub fewest_meta_steps: usize,
+    /// Meta-updates in each iteration before `trust` counts.
+    pub trust_after: usize,
     /// α of the inner step. Paper A.3: 0.001.
     pub inner_learning_rate: f64,
-    /// Predicted observations are clipped to this. Authors: `Fixed(1000)`.
-    pub observation_bounds: ObservationBounds,
+    /// Predicted observations are clipped to plus or minus this. Authors: 1000.
+    pub observation_clip: f64,
+    /// Every component of a predicted observation is clipped to its range in the real data, longer
+    /// at both ends by this share of its length. Authors: `None`, no such limit.
+    pub observation_margin: Option<f64>,
     /// Whether models and imagined rewards see actions as the real environment applies them, clipped
     /// to `[-1, 1]`; the likelihood keeps the action that was drawn. Authors: no.
     pub clip_actions: bool,
@@ -50,16 +53,6 @@ pub struct MbMpoConfig {
     pub ensemble: EnsembleConfig,
 }
 
-/// The box to which predicted observations are clipped.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum ObservationBounds {
-    /// Every component between minus and plus this.
-    Fixed(f64),
-    /// The range of every component in the real data, longer at both ends by this share of its
-    /// length.
-    Seen(f64),
-}
-
 impl Default for MbMpoConfig {
     /// The paper's parameters for half-cheetah; where the text is silent, those of the authors'
     /// code.
@@ -72,9 +65,10 @@ impl Default for MbMpoConfig {
             imagined_rollouts_per_task: 50,
             meta_steps: 30,
             trust: None,
-            fewest_meta_steps: 1,
+            trust_after: 1,
             inner_learning_rate: 0.001,
-            observation_bounds: ObservationBounds::Seen(0.1),
+            observation_clip: 1000.0,
+            observation_margin: Some(0.1),
             clip_actions: true,
             standardized_start: false,
             policy: PolicyConfig::default(),
@@ -114,15 +108,13 @@ impl Check for MbMpoConfig {
         checker.range("imagined_rollouts_per_task", rollouts, 1..=1_000_000);
         checker.range("meta_steps", self.meta_steps, 0..=100_000);
         if let Some(trust) = self.trust {
-            checker.range("trust", trust, 1.0..=1e6);
+            checker.range("trust", trust, 0.0..=1e6);
         }
-        checker.range("fewest_meta_steps", self.fewest_meta_steps, 1..=100_000);
+        checker.range("trust_after", self.trust_after, 1..=100_000);
         checker.range("inner_learning_rate", self.inner_learning_rate, 0.0..=10.0);
-        match self.observation_bounds {
-            ObservationBounds::Fixed(limit) => checker.positive("observation_bounds", limit),
-            ObservationBounds::Seen(margin) => {
-                checker.range("observation_bounds", margin, 0.0..=1e6);
-            }
+        checker.positive("observation_clip", self.observation_clip);
+        if let Some(margin) = self.observation_margin {
+            checker.range("observation_margin", margin, 0.0..=1e6);
         }
         checker.nested("policy", &self.policy);
         checker.nested("advantage", &self.advantage);

@@ -10,5 +10,5 @@ mod log;
 pub mod mb_mpo;
 pub mod objective;
 
-pub use config::{MbMpoConfig, ObservationBounds};
+pub use config::MbMpoConfig;
 pub use mb_mpo::MbMpo;

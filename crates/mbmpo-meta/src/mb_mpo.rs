@@ -1,6 +1,6 @@
 //! Algorithm 1 of the paper, top to bottom. Start at [`MbMpo::advance`](Algorithm::advance).
 
-use crate::config::{MbMpoConfig, ObservationBounds};
+use crate::MbMpoConfig;
 use crate::log::{AHEAD, Log};
 use crate::objective::MetaObjective;
 use burn::tensor::Device;
@@ -262,14 +262,6 @@ impl<M: LearnedModel> MbMpo<M> {
         Ok(errors)
     }
 
-    /// The box of predicted observations.
-    fn bounds(&self) -> Bounds {
-        match self.config.observation_bounds {
-            ObservationBounds::Fixed(limit) => Bounds::symmetric(limit, self.data.observation_dim),
-            ObservationBounds::Seen(margin) => Bounds::of(&self.data, margin),
-        }
-    }
-
     /// Line 4: models of 𝒟.
     fn fit_models(&mut self) -> Result<()> {
         let start = Instant::now();
@@ -286,9 +278,13 @@ impl<M: LearnedModel> MbMpo<M> {
         let models = self.model.freeze()?;
         let disagreement = Disagreement::new(&self.data);
         let newest = self.data.newest(NEWEST);
+        let limit = self.config.observation_clip;
         Ok(Frozen {
             on_real: self.disagreement(&disagreement, &models, &[newest], 0)?,
-            bounds: self.bounds(),
+            bounds: match self.config.observation_margin {
+                Some(margin) => Bounds::of(&self.data, margin, limit),
+                None => Bounds::symmetric(limit, self.data.observation_dim),
+            },
             models,
             disagreement,
         })
@@ -322,7 +318,7 @@ impl<M: LearnedModel> MbMpo<M> {
         let disagreement = imagined / frozen.on_real.max(f64::MIN_POSITIVE);
         self.experience.seconds_mut().add_since("imagine", start);
         let trusted = self.config.trust.is_none_or(|limit| disagreement <= limit);
-        if step >= self.config.fewest_meta_steps && !trusted {
+        if step >= self.config.trust_after && !trusted {
             return Ok(MetaStep::Distrusted);
         }
 

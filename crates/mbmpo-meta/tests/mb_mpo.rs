@@ -1,11 +1,11 @@
 //! The whole loop with small settings: it learns, counts real steps, and gives the same bits at any
 //! number of threads.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::{Device, Tensor};
 use mbmpo_core::{
-    Algorithm, Archive, Check, DynamicsModel, Environment, FitReport, IterationMetrics,
+    Algorithm, Archive, Array, Check, DynamicsModel, Environment, FitReport, IterationMetrics,
     LearnedModel, Persist, Result, Seconds, Setup, Silent, State, Step, Stream, Streams, Task,
     Tasked, Trajectories,
 };
@@ -211,8 +211,8 @@ fn numbers_of_an_environment_that_are_not_finite_are_an_error() {
     }
 }
 
-/// Noisy dynamics of the 2D point, s' = s + gain · clip(a) + noise, of which a fit learns the gain
-/// by least squares.
+/// Noisy dynamics of the 2D point, s' = s + gain · a + noise, of which a fit learns the gain by least
+/// squares. Actions must come as the environment applies them.
 struct Gain {
     gain: f64,
 }
@@ -236,8 +236,8 @@ impl LearnedModel for Gain {
         let pairs = (0..data.len()).flat_map(|i| {
             let change = data.next_observation(i).iter().zip(data.observation(i));
             let change = change.map(|(next, s)| f64::from(next - s));
-            let clipped = data.action(i).iter().map(|a| f64::from(a.clamp(-1.0, 1.0)));
-            clipped.zip(change).collect::<Vec<_>>()
+            let actions = data.action(i).iter().map(|&a| f64::from(a));
+            actions.zip(change).collect::<Vec<_>>()
         });
         let sums = pairs.fold([0.0; 2], |[aa, ab], (a, b)| [aa + a * a, ab + a * b]);
         self.gain = sums[1] / sums[0];
@@ -260,7 +260,8 @@ impl DynamicsModel for FrozenGain {
 
     fn step(&self, _: usize, s: Tensor<2>, a: Tensor<2>, noise: &mut Stream) -> Result<Tensor<2>> {
         let shift: f64 = noise.random_range(-0.01..0.01);
-        Ok(s + a.clamp(-1.0, 1.0) * self.0 + shift)
+        assert!(a.clone().abs().max().into_scalar::<f32>() <= 1.0);
+        Ok(s + a * self.0 + shift)
     }
 }
 
@@ -290,6 +291,115 @@ fn mb_mpo_is_generic_over_the_model() {
     };
     let again = other.iterate(&mut Silent).unwrap();
     assert_eq!(untimed(again), untimed(last));
+}
+
+/// Fails when the fit sees actions beyond those that the environment applies: the gain is then
+/// learned too small.
+#[test]
+fn models_learn_from_actions_as_they_are_applied() {
+    let model = Gain { gain: 0.0 };
+    let (config, device) = (config().check().unwrap(), Device::flex());
+    let setup = setup(point(), 5);
+    let mut algorithm = MbMpo::with_model(config, model, setup, &device).unwrap();
+    for _ in 0..2 {
+        let metrics = algorithm.iterate(&mut Silent).unwrap();
+        assert!(metrics.policy_std[0] > 0.5, "many actions are beyond 1");
+    }
+    let state = State::of(&mut algorithm).unwrap();
+    let Array::F64(gain) = &state.arrays["model.gain"] else {
+        panic!("the gain is a number");
+    };
+    assert!((gain[0] - 0.1).abs() < 1e-4, "{gain:?}");
+}
+
+/// Fails when trust does not end an iteration, ends it before the fewest meta-steps, or counts a
+/// meta-step that was not made.
+#[test]
+fn an_iteration_ends_where_the_models_are_not_trusted() {
+    let meta_steps = |trust, trust_after| {
+        let config = MbMpoConfig {
+            meta_steps: 6,
+            trust,
+            trust_after,
+            ..config()
+        };
+        let metrics = iterate(config, setup(point(), 5), 2);
+        let own = |name| metrics[1].own.get(name).unwrap();
+        let imagined = metrics[1].model.clone().unwrap().imagined_steps as f64;
+        let per_step = 2.0 * 4.0 * 20.0 * 30.0; // tasks, rollouts, horizon, before and after
+        assert_eq!(imagined, own("meta_steps") * per_step);
+        (own("meta_steps"), own("disagreement_last"))
+    };
+    assert_eq!(meta_steps(None, 1).0, 6.0);
+    assert_eq!(meta_steps(Some(1e6), 1).0, 6.0);
+    let (_, reached) = meta_steps(None, 1);
+    // the policy of the point stays within its data: no limit below what it reaches lets it go on
+    let (steps, last) = meta_steps(Some(1.0), 2);
+    assert!(
+        (2.0..6.0).contains(&steps),
+        "{steps} steps, {reached} without a limit"
+    );
+    assert!(last <= 1.0 || steps == 2.0, "{last}");
+}
+
+/// Fails when an instrument is missing, or does not hold what its name says.
+#[test]
+fn instruments_of_an_iteration() {
+    let metrics = iterate(config(), setup(point(), 40), 3);
+    for (iteration, line) in metrics.iter().enumerate() {
+        let own = |name: &str| line.own.get(name).unwrap_or_else(|| panic!("no {name}"));
+        let order =
+            ["min", "q05", "median", "q95", "max"].map(|q| own(&format!("imagined_return_{q}")));
+        assert!(order.is_sorted(), "{order:?}");
+        assert!((order[0]..=order[4]).contains(&own("imagined_return_pre")));
+        let gap = own("imagined_return_post") - line.return_post_mean.unwrap();
+        assert_eq!(own("imagined_minus_real"), gap);
+        for share in ["imagined_clipped", "saturated_units", "meta_accepted"] {
+            assert!((0.0..=1.0).contains(&own(share)), "{share}");
+        }
+        assert!(own("adaptation_kl") > 0.0 && own("disagreement_first") > 0.0);
+        assert_eq!(line.policy_std.len(), 2);
+        // the first models have seen nothing that they could be tested on
+        for error in ["model_error_1", "model_error_25"] {
+            assert_eq!(line.own.get(error).is_some(), iteration > 0, "{error}");
+        }
+    }
+    let first = &metrics[0];
+    assert!(
+        first.own.get("imagined_return_pre") > first.own.get("imagined_return_first"),
+        "the first meta-steps raise the return"
+    );
+    let last = &metrics[2];
+    assert!(last.own.get("model_error_1").unwrap() < 0.1);
+    assert!(last.own.get("return_without_noise").unwrap() > last.return_pre_mean);
+    // the adapted policies of an iteration collect the data of the next one
+    let collected = last.own.get("return_collect_mean").unwrap();
+    let evaluated = metrics[1].return_post_mean.unwrap();
+    assert!(
+        (collected - evaluated).abs() < 15.0,
+        "{collected} {evaluated}"
+    );
+}
+
+/// Fails when the first layer is standardised by other data than the first random ones, or at
+/// another time than before the first meta-step.
+#[test]
+fn the_first_layer_begins_standardized() {
+    let saturated = |standardized_start| {
+        let config = MbMpoConfig {
+            meta_steps: 0,
+            standardized_start,
+            ..config()
+        };
+        let setup = Setup {
+            horizon: 50,
+            ..setup(make("half-cheetah", Variant::Paper).unwrap(), 4)
+        };
+        let metrics = iterate(config, setup, 1);
+        metrics[0].own.get("saturated_units").unwrap()
+    };
+    let (before, after) = (saturated(false), saturated(true));
+    assert!(before > 0.3 && after < 0.5 * before, "{before} {after}");
 }
 
 /// Fails when an environment without a task is accepted, or the error does not say what is missing.

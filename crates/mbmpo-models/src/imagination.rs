@@ -34,7 +34,8 @@ pub struct Imagination<'a> {
 ///
 /// let mut data = Trajectories::new(2, 1);
 /// data.push(&[0.0, 5.0], &[0.5], &[2.0, 5.0], 1.0);
-/// assert_eq!(Bounds::of(&data, 0.25), Bounds { low: vec![-0.5, 5.0], high: vec![2.5, 5.0] });
+/// let bounds = Bounds { low: vec![-0.5, 5.0], high: vec![2.5, 5.0] };
+/// assert_eq!(Bounds::of(&data, 0.25, 1000.0), bounds);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bounds {
@@ -54,8 +55,8 @@ impl Bounds {
     }
 
     /// The range of every component in `data`, first and last observations of episodes included,
-    /// made longer at both ends by `margin` times its length.
-    pub fn of(data: &Trajectories, margin: f64) -> Self {
+    /// longer at both ends by `margin` times its length, and nowhere beyond plus or minus `limit`.
+    pub fn of(data: &Trajectories, margin: f64, limit: f64) -> Self {
         let dim = data.observation_dim;
         let mut bounds = Self {
             low: vec![f32::INFINITY; dim],
@@ -67,9 +68,10 @@ impl Bounds {
             bounds.high[i % dim] = bounds.high[i % dim].max(x);
         }
         for (low, high) in bounds.low.iter_mut().zip(&mut bounds.high) {
-            let margin = margin as f32 * (*high - *low);
-            *low -= margin;
-            *high += margin;
+            let (from, to) = (f64::from(*low), f64::from(*high));
+            let margin = margin * (to - from);
+            *low = (from - margin).clamp(-limit, limit) as f32;
+            *high = (to + margin).clamp(-limit, limit) as f32;
         }
         bounds
     }

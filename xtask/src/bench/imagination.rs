@@ -53,7 +53,7 @@ impl Rollouts {
             members,
             rollouts,
             horizon,
-            bounds: Bounds::of(&transitions, 0.1),
+            bounds: Bounds::of(&transitions, 0.1, 1000.0),
             environment: workload.environment.boxed_clone(),
             task: workload.environment.task().clone(),
             network: workload.network.clone(),
