@@ -17,8 +17,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Version of the file format, increased with every change. In format 1 the keys `horizon` and
-/// `evaluation_episodes` belonged to the algorithm, and arrays had other names.
-pub const FORMAT: u64 = 2;
+/// `evaluation_episodes` belonged to the algorithm, and arrays had other names; in format 2 MB-MPO
+/// kept fewer numbers of an iteration.
+pub const FORMAT: u64 = 3;
 
 /// Number of checkpoints that are kept.
 pub const KEPT: usize = 3;
@@ -117,7 +118,7 @@ impl Manifest {
 fn migrate(manifest: serde_json::Value, format: u64) -> Option<serde_json::Value> {
     match format {
         FORMAT => Some(manifest),
-        // for format 3: 2 => migrate(…, 3)
+        // for format 4: 3 => migrate(…, 4)
         _ => None,
     }
 }

@@ -215,7 +215,8 @@ fn is_optional(preset: &Preset, path: &str) -> bool {
     match path {
         "horizon" | "evaluation_episodes" => true,
         "algorithm.critic" | "algorithm.policy.output_scale" => true,
-        "algorithm.observation_margin" | "algorithm.trust" => true,
+        "algorithm.observation_margin" | "algorithm.clip_actions" => true,
+        "algorithm.trust" | "algorithm.trust_after" | "algorithm.standardized_start" => true,
         "algorithm.value_clip" => preset.algorithm == AlgorithmKind::Ppo,
         "algorithm.reward_clip" => preset.algorithm == AlgorithmKind::Acktr,
         _ => false,

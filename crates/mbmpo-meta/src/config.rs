@@ -8,7 +8,8 @@ use mbmpo_policy::trust_region::TrustRegionConfig;
 use serde::{Deserialize, Serialize};
 
 /// The parameters of [`MbMpo`](crate::MbMpo). "Paper" is the text of the paper, "authors" their
-/// scripts for figures 1 and 2.
+/// scripts for figures 1 and 2. A file may leave out what did not exist in earlier versions; it then
+/// means what they did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MbMpoConfig {
@@ -29,6 +30,7 @@ pub struct MbMpoConfig {
     /// ones ([`Disagreement`](mbmpo_models::Disagreement)). Paper: `None`, always `meta_steps`.
     pub trust: Option<f64>,
     /// Meta-updates in each iteration before `trust` counts.
+    #[serde(default = "one")]
     pub trust_after: usize,
     /// α of the inner step. Paper A.3: 0.001.
     pub inner_learning_rate: f64,
@@ -39,9 +41,11 @@ pub struct MbMpoConfig {
     pub observation_margin: Option<f64>,
     /// Whether models and imagined rewards see actions as the real environment applies them, clipped
     /// to `[-1, 1]`; the likelihood keeps the action that was drawn. Authors: no.
+    #[serde(default)]
     pub clip_actions: bool,
     /// Whether the first layer of the policy begins standardised by the first random data
     /// ([`GaussianMlp::standardize`](mbmpo_policy::GaussianMlp::standardize)). Authors: no.
+    #[serde(default)]
     pub standardized_start: bool,
     /// The policy network.
     pub policy: PolicyConfig,
@@ -51,6 +55,10 @@ pub struct MbMpoConfig {
     pub trust_region: TrustRegionConfig,
     /// The dynamics models.
     pub ensemble: EnsembleConfig,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Default for MbMpoConfig {

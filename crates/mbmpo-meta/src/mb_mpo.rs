@@ -276,7 +276,7 @@ impl<M: LearnedModel> MbMpo<M> {
     /// The model as of line 4.
     fn freeze(&self) -> Result<Frozen<M::Frozen>> {
         let models = self.model.freeze()?;
-        let disagreement = Disagreement::new(&self.data);
+        let disagreement = Disagreement::new(&self.data, self.config.clip_actions);
         let newest = self.data.newest(NEWEST);
         let limit = self.config.observation_clip;
         Ok(Frozen {
@@ -440,7 +440,11 @@ impl<M: LearnedModel> MbMpo<M> {
         let return_post = mean(&post.returns());
 
         let log = std::mem::take(&mut self.log);
-        let before = policy.with_parameters(&log.theta);
+        // without a meta-step, θ is still that from which the tasks adapted
+        let before = match log.theta.is_empty() {
+            true => policy.clone(),
+            false => policy.with_parameters(&log.theta),
+        };
         let observations = self.data.newest(NEWEST).observations;
         let (fit, imagined_steps, mut own) =
             log.metrics((&before, &adapted), &observations, return_post);

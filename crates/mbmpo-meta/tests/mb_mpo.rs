@@ -178,7 +178,7 @@ fn only_data_counts_as_real_steps() {
     // 600 and 300 steps are 5 and 3 rounds of four policies.
     assert_eq!(metrics[0].real_steps, 600);
     assert_eq!(metrics[1].real_steps, 600 + 360);
-    assert_eq!(steps.load(Ordering::Relaxed), 960 + 2 * 2 * 5 * 30);
+    assert_eq!(steps.load(Ordering::Relaxed), 960 + 2 * 3 * 5 * 30);
     // 4 tasks, 20 rollouts of 30 steps, before and after adapting
     assert_eq!(
         metrics[0].model.as_ref().unwrap().imagined_steps,

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::statistics::{deviation, mean};
-use mbmpo_core::{DynamicsModel, Result, Stream, Trajectories, host};
+use mbmpo_core::{DynamicsModel, Result, Stream, Trajectories, clip_action, host};
 
 /// Disagreement of the members of a model, in units of how much observations change in real data.
 ///
@@ -14,11 +14,13 @@ pub struct Disagreement {
     /// Standard deviation of the change of every component in one step; 0 for one that never
     /// changes in another way.
     change: Vec<f64>,
+    clip_actions: bool,
 }
 
 impl Disagreement {
-    /// In units of the changes in `data`.
-    pub fn new(data: &Trajectories) -> Self {
+    /// In units of the changes in `data`. With `clip_actions` the models see actions clipped to
+    /// `[-1, 1]`.
+    pub fn new(data: &Trajectories, clip_actions: bool) -> Self {
         let dim = data.observation_dim;
         let changes = |i: usize| {
             let pairs = data.observations.iter().zip(&data.next_observations);
@@ -27,6 +29,7 @@ impl Disagreement {
         };
         Self {
             change: (0..dim).map(|i| deviation(&changes(i))).collect(),
+            clip_actions,
         }
     }
 
@@ -52,6 +55,9 @@ impl Disagreement {
                 observations.extend_from_slice(paths.observation(i));
                 actions.extend_from_slice(paths.action(i));
             }
+        }
+        if self.clip_actions {
+            actions = clip_action(&actions);
         }
         let dim = self.change.len();
         let rows = observations.len() / dim.max(1);

@@ -37,8 +37,18 @@ fn paths(count: usize, action: f32, change: f32) -> Trajectories {
 }
 
 fn measure(gains: &[f64], units: &Trajectories, on: &[Trajectories], count: usize) -> f64 {
+    measure_with(gains, units, on, count, false)
+}
+
+fn measure_with(
+    gains: &[f64],
+    units: &Trajectories,
+    on: &[Trajectories],
+    count: usize,
+    clip_actions: bool,
+) -> f64 {
     let mut noise = Streams::new(0).stream(Purpose::Test, 0, 0);
-    Disagreement::new(units)
+    Disagreement::new(units, clip_actions)
         .measure(
             &Gains(gains.to_vec()),
             on,
@@ -50,14 +60,19 @@ fn measure(gains: &[f64], units: &Trajectories, on: &[Trajectories], count: usiz
 }
 
 /// Members with gains 1 and 3 differ by ±a around their mean. Fails when the unit is not the change
-/// in real data, when a component that never changes counts, or when the variance is that of a
-/// sample.
+/// in real data, when a component that never changes counts, when the variance is that of a
+/// sample, or when the models see other actions than in imagination.
 #[test]
 fn disagreement_by_hand() {
     let data = paths(10, 1.0, 0.5);
     let on = [paths(4, 2.0, 9.0)];
     assert!((measure(&[1.0, 3.0], &data, &on, 100) - 2.0 / 0.5).abs() < 1e-5);
     assert_eq!(measure(&[1.0], &data, &on, 100), 0.0);
+    let clipped = measure_with(&[1.0, 3.0], &data, &on, 100, true);
+    assert!(
+        (clipped - 1.0 / 0.5).abs() < 1e-5,
+        "the models see an action of 1"
+    );
 }
 
 /// Fails when only the first paths are looked at, or a share of them is counted twice.

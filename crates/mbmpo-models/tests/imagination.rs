@@ -281,7 +281,7 @@ fn terminated_rollouts_start_again() {
 fn predictions_are_clipped() {
     let bounds = Bounds {
         low: vec![-0.8, -0.2],
-        high: vec![0.5, 1.2],
+        high: vec![0.5, 0.9],
     };
     let members = Members::One(1);
     let paths = imagine_in(&Linear, &task(vec![]), members, &bounds, false, 3).unwrap();
