@@ -7,6 +7,8 @@ use pulp::{Simd, WithSimd};
 
 /// Terms of a sum per pass of the unrolled inner loop.
 const UNROLL: usize = 8;
+/// Columns of a panel whose size the compiler knows, besides [`GROUP`]: those of small policies.
+const HALF: usize = GROUP / 2;
 /// Parts of a sum that are added up without a pass over memory: as many as the groups of 512 units.
 const MOST_SEGMENTS: usize = 8;
 
@@ -231,17 +233,20 @@ impl Left for PanelRows<'_> {
         let (mut b, _) = b.as_chunks::<V>();
         let (rows, data) = (self.matrix.rows(), self.matrix.data());
         let mut k = self.first;
-        // whole panels, whose size the compiler knows
+        // panels of sizes that the compiler knows
         while k % GROUP == 0
             && let Some((now, later)) = b.split_first_chunk::<GROUP>()
-            && let Some((a, _)) = data[k * rows + row * GROUP..]
-                .as_chunks::<GROUP>()
-                .0
-                .split_first_chunk::<R>()
+            && let Some(a) = rows_of(&data[k * rows..], row)
         {
-            accumulate_group(simd, a, now, sums);
+            accumulate_panel::<S, R, V, GROUP>(simd, a, now, sums);
             k += GROUP;
             b = later;
+        }
+        if [k % GROUP, self.matrix.columns() - k] == [0, HALF]
+            && let Ok(b) = <&[_; HALF]>::try_from(b)
+            && let Some(a) = rows_of(&data[k * rows..], row)
+        {
+            return accumulate_panel::<S, R, V, HALF>(simd, a, b, sums);
         }
         while !b.is_empty() {
             let panel = panel_of(self.matrix, k);
@@ -323,15 +328,21 @@ fn panel_of(matrix: &Panels, column: usize) -> Panel {
     }
 }
 
-/// sums += Σ_k A[i,k] B[k,j] for R rows of a whole panel.
+/// R rows of a panel of W columns, from `row` on.
 #[inline(always)]
-fn accumulate_group<S: Simd, const R: usize, const V: usize>(
+fn rows_of<const R: usize, const W: usize>(panel: &[f32], row: usize) -> Option<&[[f32; W]; R]> {
+    panel.as_chunks().0.get(row..)?.first_chunk()
+}
+
+/// sums += Σ_k A[i,k] B[k,j] for R rows of a panel of W columns.
+#[inline(always)]
+fn accumulate_panel<S: Simd, const R: usize, const V: usize, const W: usize>(
     simd: S,
-    a: &[[f32; GROUP]; R],
-    b: &[[S::f32s; V]; GROUP],
+    a: &[[f32; W]; R],
+    b: &[[S::f32s; V]; W],
     sums: &mut [[S::f32s; V]; R],
 ) {
-    for first in (0..GROUP).step_by(UNROLL) {
+    for first in (0..W).step_by(UNROLL) {
         for k in first..first + UNROLL {
             for r in 0..R {
                 add_multiple(simd, &mut sums[r], a[r][k], &b[k]);
