@@ -234,7 +234,7 @@ impl Left for PanelRows<'_> {
         let (rows, data) = (self.matrix.rows(), self.matrix.data());
         let mut k = self.first;
         // panels of sizes that the compiler knows
-        while k % GROUP == 0
+        while k.is_multiple_of(GROUP)
             && let Some((now, later)) = b.split_first_chunk::<GROUP>()
             && let Some(a) = rows_of(&data[k * rows..], row)
         {
