@@ -27,8 +27,8 @@
 //! assert_eq!(rows, [2.0, 4.0, 0.0, 4.0]);
 //! ```
 //!
-//! Everything runs on one thread. An entry of a product is one sum in the order of its terms (of
-//! more than 64 parts, a sum of such sums), whatever is computed beside it, so callers may divide rows among threads in any way and get the
+//! Everything runs on one thread. An entry of a product is one sum in the order of its terms,
+//! whatever is computed beside it, so callers may divide rows among threads in any way and get the
 //! same bits. The vector [`Instructions`] are chosen at run time; multiplications are fused with
 //! additions in all of them, so the bits do not depend on the processor either.
 

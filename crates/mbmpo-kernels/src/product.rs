@@ -7,9 +7,10 @@ use pulp::{Simd, WithSimd};
 
 /// Terms of a sum per pass of the unrolled inner loop.
 const UNROLL: usize = 8;
-/// Parts of a sum that are added up in registers, before the rest is added in memory: as many as
-/// the groups of 4,096 units.
-const MOST_SEGMENTS: usize = 64;
+/// Columns of a panel whose size the compiler knows, besides [`GROUP`]: those of small policies.
+const HALF: usize = GROUP / 2;
+/// Parts of a sum that are added up without a pass over memory: as many as the groups of 512 units.
+const MOST_SEGMENTS: usize = 8;
 
 /// C = A B, where the matrices `b` below each other are B, each a [`Panels::factor`]. `c` are the
 /// entries of C `[rows of A, columns of B]`, in panels of [`GROUP`] columns; they may be a group of
@@ -106,7 +107,7 @@ fn multiply_panel(factors: &[(PanelRows<'_>, &Panels)], panel: Panel, c: &mut [f
     let columns = panel.first..panel.first + GROUP;
     for tile in tiles.filter(|tile| columns.contains(&tile.first)) {
         let mut segments = [(left, &[][..]); MOST_SEGMENTS];
-        let mut add = false;
+        let mut carry = false;
         for factors in factors.chunks(MOST_SEGMENTS) {
             for (segment, (left, b)) in segments.iter_mut().zip(factors) {
                 *segment = (*left, &b.data()[tile.range(b.rows())]);
@@ -117,9 +118,10 @@ fn multiply_panel(factors: &[(PanelRows<'_>, &Panels)], panel: Panel, c: &mut [f
                 width: tile.stride,
                 c: &mut c[tile.first - panel.first..],
                 stride: panel.stride,
-                add,
+                carry,
+                add: false,
             });
-            add = true;
+            carry = true;
         }
     }
 }
@@ -168,24 +170,32 @@ fn multiply_transposed(pairs: &[(&Panels, &Panels)], group: usize, c: &mut [f32]
     let Some(panel) = panels.find(|panel| panel.first == first) else {
         return;
     };
-    for tile in split(panel.columns, [tile, lanes]) {
-        let c = &mut c[tile.range(rows)];
-        let mut segments = [(PanelColumns { matrix: a, tile }, &[][..]); MOST_SEGMENTS];
-        let mut add = add;
-        for pairs in pairs.chunks(MOST_SEGMENTS) {
-            for (segment, (a, b)) in segments.iter_mut().zip(pairs) {
-                let right = &b.data()[panel.range(b.rows())];
-                *segment = (PanelColumns { matrix: a, tile }, right);
+    for left in a.panels() {
+        for tile in split(panel.columns, [tile, lanes]) {
+            let c = &mut c[tile.range(rows)];
+            let c = &mut c[left.first * tile.stride..][..left.columns * tile.stride];
+            let mut carry = false;
+            for pairs in pairs.chunks(MOST_SEGMENTS) {
+                let mut segments = [(PanelColumns::default(), &[][..]); MOST_SEGMENTS];
+                for (segment, (a, b)) in segments.iter_mut().zip(pairs) {
+                    let columns = PanelColumns {
+                        panel: &a.data()[left.range(a.rows())],
+                        strides: [left.stride, panel.stride],
+                        tile: tile.first,
+                    };
+                    *segment = (columns, &b.data()[panel.range(b.rows())]);
+                }
+                choice.dispatch(TileProduct {
+                    segments: &segments[..pairs.len()],
+                    rows: left.columns,
+                    width: tile.stride,
+                    c,
+                    stride: tile.stride,
+                    carry,
+                    add,
+                });
+                carry = true;
             }
-            choice.dispatch(TileProduct {
-                segments: &segments[..pairs.len()],
-                rows,
-                width: tile.stride,
-                c,
-                stride: tile.stride,
-                add,
-            });
-            add = true;
         }
     }
 }
@@ -201,9 +211,6 @@ trait Left: Copy {
         b: &[f32],
         sums: &mut [[S::f32s; V]; R],
     );
-
-    /// Rows from `row` on that can be in one tile.
-    fn contiguous(self, row: usize) -> usize;
 }
 
 /// The columns of A from `first` on. Of B, the columns of the tile are given.
@@ -224,12 +231,28 @@ impl Left for PanelRows<'_> {
     ) {
         let (b, _) = S::as_simd_f32s(b);
         let (mut b, _) = b.as_chunks::<V>();
+        let (rows, data) = (self.matrix.rows(), self.matrix.data());
         let mut k = self.first;
+        // panels of sizes that the compiler knows
+        while k.is_multiple_of(GROUP)
+            && let Some((now, later)) = b.split_first_chunk::<GROUP>()
+            && let Some(a) = rows_of(&data[k * rows..], row)
+        {
+            accumulate_panel::<S, R, V, GROUP>(simd, a, now, sums);
+            k += GROUP;
+            b = later;
+        }
+        if [k % GROUP, self.matrix.columns() - k] == [0, HALF]
+            && let Ok(b) = <&[_; HALF]>::try_from(b)
+            && let Some(a) = rows_of(&data[k * rows..], row)
+        {
+            return accumulate_panel::<S, R, V, HALF>(simd, a, b, sums);
+        }
         while !b.is_empty() {
             let panel = panel_of(self.matrix, k);
             let within = k - panel.first;
             let (now, later) = b.split_at(b.len().min(panel.columns - within));
-            let a = &self.matrix.data()[panel.range(self.matrix.rows())];
+            let a = &data[panel.range(rows)];
             accumulate_rows(
                 simd,
                 &a[row * panel.stride + within..],
@@ -241,19 +264,16 @@ impl Left for PanelRows<'_> {
             b = later;
         }
     }
-
-    #[inline(always)]
-    fn contiguous(self, _: usize) -> usize {
-        usize::MAX
-    }
 }
 
-/// Aᵀ for A in panels. Of B, the panel that has the tile is given.
-#[derive(Clone, Copy)]
+/// Aᵀ for the columns A of a panel. Of B, the panel that has the tile is given.
+#[derive(Clone, Copy, Default)]
 struct PanelColumns<'a> {
-    matrix: &'a Panels,
-    /// Place of the tile in the panel of B.
-    tile: Panel,
+    panel: &'a [f32],
+    /// Entries of a row of the panel, and of that of B.
+    strides: [usize; 2],
+    /// First column of the tile in the panel of B.
+    tile: usize,
 }
 
 impl Left for PanelColumns<'_> {
@@ -265,31 +285,25 @@ impl Left for PanelColumns<'_> {
         b: &[f32],
         sums: &mut [[S::f32s; V]; R],
     ) {
-        if b.is_empty() {
-            return;
-        }
-        let panel = panel_of(self.matrix, row);
-        let a = &self.matrix.data()[panel.range(self.matrix.rows())];
-        let column = row - panel.first;
-        let stride = b.len() / self.matrix.rows();
+        let Self {
+            panel,
+            strides,
+            tile,
+        } = self;
         // the compiler knows the strides of whole panels
-        if panel.stride == GROUP && stride == GROUP {
-            return accumulate_columns(simd, a, column, b, self.tile.first, sums);
+        if strides == [GROUP; 2] {
+            return accumulate_columns(simd, panel, row, b, tile, sums);
         }
-        for (a, b) in a.chunks_exact(panel.stride).zip(b.chunks_exact(stride)) {
-            let a = &a[column..][..R];
-            let b = vectors::<S, V>(&b[self.tile.first..]);
+        let rows = panel
+            .chunks_exact(strides[0])
+            .zip(b.chunks_exact(strides[1]));
+        for (a, b) in rows {
+            let a = &a[row..][..R];
+            let b = vectors::<S, V>(&b[tile..]);
             for r in 0..R {
                 add_multiple(simd, &mut sums[r], a[r], b);
             }
         }
-    }
-
-    /// To the end of a panel.
-    #[inline(always)]
-    fn contiguous(self, row: usize) -> usize {
-        let panel = panel_of(self.matrix, row);
-        panel.first + panel.columns - row
     }
 }
 
@@ -311,6 +325,29 @@ fn panel_of(matrix: &Panels, column: usize) -> Panel {
         first,
         columns,
         stride: columns.next_multiple_of(lanes),
+    }
+}
+
+/// R rows of a panel of W columns, from `row` on.
+#[inline(always)]
+fn rows_of<const R: usize, const W: usize>(panel: &[f32], row: usize) -> Option<&[[f32; W]; R]> {
+    panel.as_chunks().0.get(row..)?.first_chunk()
+}
+
+/// sums += Σ_k A[i,k] B[k,j] for R rows of a panel of W columns.
+#[inline(always)]
+fn accumulate_panel<S: Simd, const R: usize, const V: usize, const W: usize>(
+    simd: S,
+    a: &[[f32; W]; R],
+    b: &[[S::f32s; V]; W],
+    sums: &mut [[S::f32s; V]; R],
+) {
+    for first in (0..W).step_by(UNROLL) {
+        for k in first..first + UNROLL {
+            for r in 0..R {
+                add_multiple(simd, &mut sums[r], a[r][k], &b[k]);
+            }
+        }
     }
 }
 
@@ -391,7 +428,9 @@ struct TileProduct<'a, L> {
     c: &'a mut [f32],
     /// Entries between two rows of C.
     stride: usize,
-    /// Whether the product is added to C.
+    /// Whether the sums go on from C.
+    carry: bool,
+    /// Whether the sums are added to C.
     add: bool,
 }
 
@@ -417,18 +456,20 @@ impl<L: Left> TileProduct<'_, L> {
         if V > tile_vectors::<S>() {
             return;
         }
-        let Some((left, _)) = self.segments.first() else {
-            return;
-        };
         let mut row = 0;
         while row < self.rows {
-            let rows = (self.rows - row).min(left.contiguous(row));
+            let rows = self.rows - row;
             let height = if V == 1 && rows >= 2 * TILE_ROWS {
                 // six sums would not hide the latency
                 self.tile::<S, 12, V>(simd, row);
                 12
             } else {
-                let height = TILE_ROWS.min(rows);
+                // the last two of equal height: few sums would not hide the latency
+                let height = match rows {
+                    12.. => 6,
+                    7.. => rows.div_ceil(2),
+                    _ => rows,
+                };
                 match height {
                     6 => self.tile::<S, 6, V>(simd, row),
                     5 => self.tile::<S, 5, V>(simd, row),
@@ -447,10 +488,15 @@ impl<L: Left> TileProduct<'_, L> {
     #[inline(always)]
     fn tile<S: Simd, const R: usize, const V: usize>(&mut self, simd: S, row: usize) {
         let mut sums = [[simd.splat_f32s(0.0); V]; R];
+        // loops over constants: the sums stay in registers
+        if self.carry && !self.add {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                *sums = *vectors::<S, V>(&self.c[(row + r) * self.stride..]);
+            }
+        }
         for (left, b) in self.segments {
             left.accumulate::<S, R, V>(simd, row, b, &mut sums);
         }
-        // loops over constants: the sums stay in registers
         let rows = &mut self.c[row * self.stride..];
         for (r, sums) in sums.iter().enumerate() {
             let c = &mut rows[r * self.stride..][..V * S::F32_LANES];

@@ -19,12 +19,17 @@ pub fn tanh(x: f32) -> f32 {
         4.893_524_6e-3,
     ];
     let denominator = [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3];
-    let horner = |coefficients: &[f32]| {
-        coefficients
-            .iter()
-            .fold(0.0_f32, |sum, c| sum.mul_add(s, *c))
-    };
-    x * horner(&numerator) / horner(&denominator)
+    x * horner(numerator, s) / horner(denominator, s)
+}
+
+/// The polynomial in s with these coefficients, the highest first. N is at least 1.
+#[inline(always)]
+fn horner<const N: usize>(coefficients: [f32; N], s: f32) -> f32 {
+    let mut sum = coefficients[0];
+    for coefficient in &coefficients[1..] {
+        sum = sum.mul_add(s, *coefficient);
+    }
+    sum
 }
 
 #[cfg(test)]

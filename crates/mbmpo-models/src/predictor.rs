@@ -5,7 +5,6 @@ use crate::tensor_network::forward;
 use burn::tensor::{Device, Tensor, TensorData};
 use mbmpo_core::{DynamicsModel, Error, Result, Stream, is_cpu};
 use mbmpo_kernels::{GROUP, Panels, TILE_ROWS};
-use rayon::prelude::*;
 use std::cell::RefCell;
 
 /// A fitted ensemble as a function: weight normalisation, the standardisation of (s, a) and the
@@ -122,20 +121,30 @@ impl CpuMember {
             let what = "observations and actions must be in single precision";
             return Err(Error::Description(what.to_owned()));
         };
-        // pieces of about the same size, of whole tiles except the last
-        let piece = rows.div_ceil(rows.div_ceil(Self::ROWS).max(1));
-        let piece = piece.max(1).next_multiple_of(TILE_ROWS);
         let mut next = vec![0.0; s.len()];
-        (next.par_chunks_mut(piece * dim))
-            .zip(s.par_chunks(piece * dim))
-            .zip(a.par_chunks(piece * action_dim))
-            .with_max_len(1)
-            .for_each(|((next, s), a)| self.predict(s, a, next));
+        self.predict_in_pieces([s, a], &mut next, [dim, action_dim]);
         let next = TensorData::new(next, [rows, dim]);
         Ok(Tensor::from_data(next, &device))
     }
 
-    /// Writes s + Δs to `next`, for a few rows.
+    /// Writes s + Δs to `next`. Rows are halved, and not cut into pieces of a size, so that two
+    /// threads end together: often a single model is left.
+    fn predict_in_pieces(&self, [s, a]: [&[f32]; 2], next: &mut [f32], dims: [usize; 2]) {
+        let [dim, action_dim] = dims;
+        let rows = s.len() / dim.max(1);
+        if rows <= Self::ROWS {
+            return self.predict(s, a, next);
+        }
+        let half = rows / 2 / TILE_ROWS * TILE_ROWS;
+        let (s, a) = (s.split_at(half * dim), a.split_at(half * action_dim));
+        let next = next.split_at_mut(half * dim);
+        rayon::join(
+            || self.predict_in_pieces([s.0, a.0], next.0, dims),
+            || self.predict_in_pieces([s.1, a.1], next.1, dims),
+        );
+    }
+
+    /// The same for a few rows.
     fn predict(&self, s: &[f32], a: &[f32], next: &mut [f32]) {
         BUFFERS.with_borrow_mut(|Buffers { rows, activations }| {
             let (Some(first), Some(last)) = (self.layers.first(), self.layers.last()) else {

@@ -9,7 +9,8 @@ use mbmpo_policy::{GaussianActor, GaussianMlp};
 use rayon::prelude::*;
 use std::time::Instant;
 
-/// Rollouts that a model predicts together, as `mbmpo-models` divides them.
+/// The most rollouts that a model predicts together; `mbmpo-models` halves them until they are
+/// fewer.
 const PIECE: usize = 36;
 
 /// Rollouts side by side in every model, with rewards; one task for each model.
@@ -46,7 +47,8 @@ impl Rollouts {
             workload.environment.observation_dim(),
             workload.network.action_dim(),
         );
-        let weights = model.iter().sum::<f64>() * rollouts.div_ceil(PIECE) as f64;
+        let pieces = rollouts.div_ceil(PIECE).next_power_of_two();
+        let weights = model.iter().sum::<f64>() * pieces as f64;
         let bytes = F32 * (weights / rollouts as f64 + (2 * o + a + 1) as f64);
         Ok(Self {
             models: ensemble.freeze()?,
