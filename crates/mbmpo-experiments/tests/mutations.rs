@@ -651,7 +651,7 @@ fn texts() {
             ] {
                 let what = format!("{}: {} = {}…", preset.label, entry.path, &value[..8]);
                 // where a section is wanted, its first key is already wrong
-                let section = entry.last > entry.first && deep == "(a:";
+                let section = entry.last > entry.first && value.starts_with("(a:");
                 let named = match section {
                     true => "unknown key `a`".to_owned(),
                     false => format!("`{}", entry.path),

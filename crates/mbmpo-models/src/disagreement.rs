@@ -33,9 +33,9 @@ impl Disagreement {
         }
     }
 
-    /// Root of the mean, over `count` transitions spread evenly over all `paths` and over
-    /// components, of the variance of the members' predictions in these units. 0 for a model with
-    /// one member.
+    /// Disagreement on `count` transitions spread evenly over all `paths`: for each of them the
+    /// root mean square, over components, of the deviation of the members' predictions in these
+    /// units; then the mean. 0 for a model with one member.
     ///
     /// # Errors
     /// When the device fails.
@@ -72,14 +72,16 @@ impl Disagreement {
         let predictions = (0..model.members())
             .map(|member| host(model.step(member, observations.clone(), actions.clone(), noise)?))
             .collect::<Result<Vec<_>>>()?;
-        let variances: Vec<f64> = (0..rows * dim)
-            .filter(|entry| self.change[entry % dim] > 0.0)
-            .map(|entry| {
-                let own = predictions.iter().map(|member| f64::from(member[entry]));
-                let own = deviation(&own.collect::<Vec<_>>());
-                (own / self.change[entry % dim]).powi(2)
-            })
-            .collect();
-        Ok(mean(&variances).sqrt())
+        let of_row = |row: usize| {
+            let squares: Vec<f64> = (0..dim)
+                .filter(|&i| self.change[i] > 0.0)
+                .map(|i| {
+                    let own = predictions.iter().map(|all| f64::from(all[row * dim + i]));
+                    (deviation(&own.collect::<Vec<_>>()) / self.change[i]).powi(2)
+                })
+                .collect();
+            mean(&squares).sqrt()
+        };
+        Ok(mean(&(0..rows).map(of_row).collect::<Vec<_>>()))
     }
 }

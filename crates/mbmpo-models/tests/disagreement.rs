@@ -75,12 +75,13 @@ fn disagreement_by_hand() {
     );
 }
 
-/// Fails when only the first paths are looked at, or a share of them is counted twice.
+/// Fails when only the first paths are looked at, a share of them is counted twice, or a few extreme
+/// transitions decide (as in a root mean square over transitions).
 #[test]
 fn transitions_are_spread_over_all_paths() {
     let data = paths(10, 1.0, 1.0);
     let on = [paths(60, 1.0, 1.0), paths(60, 3.0, 1.0)];
-    let expected = 5.0_f64.sqrt(); // mean of 1 and 9
+    let expected = 2.0; // mean of 1 and 3
     for count in [4, 30, 1000] {
         assert!((measure(&[0.0, 2.0], &data, &on, count) - expected).abs() < 1e-5);
     }
