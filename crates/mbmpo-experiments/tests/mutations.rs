@@ -216,7 +216,8 @@ fn is_optional(preset: &Preset, path: &str) -> bool {
         "horizon" | "evaluation_episodes" => true,
         "algorithm.critic" | "algorithm.policy.output_scale" => true,
         "algorithm.observation_margin" | "algorithm.clip_actions" => true,
-        "algorithm.trust" | "algorithm.trust_after" | "algorithm.standardized_start" => true,
+        "algorithm.trust" | "algorithm.trusted_clipping" | "algorithm.trust_after" => true,
+        "algorithm.standardized_start" => true,
         "algorithm.value_clip" => preset.algorithm == AlgorithmKind::Ppo,
         "algorithm.reward_clip" => preset.algorithm == AlgorithmKind::Acktr,
         _ => false,
@@ -287,7 +288,7 @@ enum Range {
 }
 
 /// By the end of the path; the first that fits counts.
-const RANGES: [(&str, Range); 61] = {
+const RANGES: [(&str, Range); 62] = {
     use Range::{Below, Between, Positive, Real, Whole};
     [
         ("critic.batch_size", Whole(1, 1_000_000)),
@@ -349,6 +350,7 @@ const RANGES: [(&str, Range); 61] = {
         ("target_rate", Real(0.0, 1.0)),
         ("tasks_per_model", Whole(1, 1000)),
         ("trust", Real(0.0, 1e6)),
+        ("trusted_clipping", Real(0.0, 1.0)),
         ("validation_share", Real(0.01, 0.9)),
         ("value_coefficient", Real(0.0, 1e6)),
     ]

@@ -29,7 +29,10 @@ pub struct MbMpoConfig {
     /// the ensemble disagree this many times as much on imagined transitions as on the newest real
     /// ones ([`Disagreement`](mbmpo_models::Disagreement)). Paper: `None`, always `meta_steps`.
     pub trust: Option<f64>,
-    /// Meta-updates in each iteration before `trust` counts.
+    /// An iteration makes no further meta-updates either once more than this share of the predicted
+    /// observations is clipped. `None`: no such limit (paper).
+    pub trusted_clipping: Option<f64>,
+    /// Meta-updates in each iteration before `trust` and `trusted_clipping` count.
     #[serde(default = "one")]
     pub trust_after: usize,
     /// α of the inner step. Paper A.3: 0.001.
@@ -73,6 +76,7 @@ impl Default for MbMpoConfig {
             imagined_rollouts_per_task: 50,
             meta_steps: 30,
             trust: None,
+            trusted_clipping: None,
             trust_after: 1,
             inner_learning_rate: 0.001,
             observation_clip: 1000.0,
@@ -117,6 +121,9 @@ impl Check for MbMpoConfig {
         checker.range("meta_steps", self.meta_steps, 0..=100_000);
         if let Some(trust) = self.trust {
             checker.range("trust", trust, 0.0..=1e6);
+        }
+        if let Some(share) = self.trusted_clipping {
+            checker.range("trusted_clipping", share, 0.0..=1.0);
         }
         checker.range("trust_after", self.trust_after, 1..=100_000);
         checker.range("inner_learning_rate", self.inner_learning_rate, 0.0..=10.0);

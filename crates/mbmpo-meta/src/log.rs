@@ -49,8 +49,8 @@ impl Log {
         theta: &[f64],
         outcome: &Outcome,
         (pre, post): (&[Trajectories], &[Trajectories]),
-        bounds: &Bounds,
         disagreement: f64,
+        clipped: f64,
     ) {
         let returns = |tasks: &[Trajectories]| -> Vec<f64> {
             tasks.iter().flat_map(Trajectories::returns).collect()
@@ -66,7 +66,7 @@ impl Log {
             self.disagreement[0] = disagreement;
         }
         self.disagreement[1] = disagreement;
-        self.clipped = clipped(pre, bounds);
+        self.clipped = clipped;
         self.kl.push(outcome.kl);
         self.gain.push(outcome.gain);
         self.accepted += usize::from(outcome.accepted);
@@ -132,7 +132,7 @@ impl Log {
 }
 
 /// The share of the predictions in `tasks` with a component at one of its bounds.
-fn clipped(tasks: &[Trajectories], bounds: &Bounds) -> f64 {
+pub(crate) fn clipped(tasks: &[Trajectories], bounds: &Bounds) -> f64 {
     let dim = bounds.low.len();
     let at_bounds = |row: &[f32]| {
         let limits = bounds.low.iter().zip(&bounds.high);

@@ -1,7 +1,7 @@
 //! Algorithm 1 of the paper, top to bottom. Start at [`MbMpo::advance`](Algorithm::advance).
 
 use crate::MbMpoConfig;
-use crate::log::{AHEAD, Log};
+use crate::log::{AHEAD, Log, clipped};
 use crate::objective::MetaObjective;
 use burn::tensor::Device;
 use mbmpo_core::statistics::mean;
@@ -317,7 +317,12 @@ impl<M: LearnedModel> MbMpo<M> {
         let imagined = self.disagreement(&frozen.disagreement, &frozen.models, &pre, 1 + step)?;
         let disagreement = imagined / frozen.on_real.max(f64::MIN_POSITIVE);
         self.experience.seconds_mut().add_since("imagine", start);
-        let trusted = self.config.trust.is_none_or(|limit| disagreement <= limit);
+        let clipped = clipped(&pre, &frozen.bounds);
+        let trusted = self.config.trust.is_none_or(|limit| disagreement <= limit)
+            && self
+                .config
+                .trusted_clipping
+                .is_none_or(|limit| clipped <= limit);
         if step >= self.config.trust_after && !trusted {
             return Ok(MetaStep::Distrusted);
         }
@@ -357,13 +362,8 @@ impl<M: LearnedModel> MbMpo<M> {
             .seconds_mut()
             .add_since("meta_update", start);
 
-        self.log.add(
-            &self.theta,
-            &outcome,
-            (&pre, &post),
-            &frozen.bounds,
-            disagreement,
-        );
+        self.log
+            .add(&self.theta, &outcome, (&pre, &post), disagreement, clipped);
         self.theta = outcome.theta;
         self.adapted = adapted;
         Ok(MetaStep::Done)
