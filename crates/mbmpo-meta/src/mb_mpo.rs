@@ -281,10 +281,7 @@ impl<M: LearnedModel> MbMpo<M> {
         let limit = self.config.observation_clip;
         Ok(Frozen {
             on_real: self.disagreement(&disagreement, &models, &[newest], 0)?,
-            bounds: match self.config.observation_margin {
-                Some(margin) => Bounds::of(&self.data, margin, limit),
-                None => Bounds::symmetric(limit, self.data.observation_dim),
-            },
+            bounds: Bounds::of(&self.data, self.config.observation_margin, limit),
             models,
             disagreement,
         })

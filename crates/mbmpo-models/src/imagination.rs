@@ -35,7 +35,7 @@ pub struct Imagination<'a> {
 /// let mut data = Trajectories::new(2, 1);
 /// data.push(&[0.0, 5.0], &[0.5], &[2.0, 5.0], 1.0);
 /// let bounds = Bounds { low: vec![-0.5, 5.0], high: vec![2.5, 5.0] };
-/// assert_eq!(Bounds::of(&data, 0.25, 1000.0), bounds);
+/// assert_eq!(Bounds::of(&data, Some(0.25), 1000.0), bounds);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bounds {
@@ -56,8 +56,12 @@ impl Bounds {
 
     /// The range of every component in `data`, first and last observations of episodes included,
     /// longer at both ends by `margin` times its length, and nowhere beyond plus or minus `limit`.
-    pub fn of(data: &Trajectories, margin: f64, limit: f64) -> Self {
+    /// Without a margin only the limit is left.
+    pub fn of(data: &Trajectories, margin: Option<f64>, limit: f64) -> Self {
         let dim = data.observation_dim;
+        let Some(margin) = margin else {
+            return Self::symmetric(limit, dim);
+        };
         let mut bounds = Self {
             low: vec![f32::INFINITY; dim],
             high: vec![f32::NEG_INFINITY; dim],

@@ -20,6 +20,7 @@ pub struct Rollouts {
     rollouts: usize,
     horizon: usize,
     bounds: Bounds,
+    clip_actions: bool,
     environment: Box<dyn Environment>,
     task: Task,
     network: GaussianMlp,
@@ -55,7 +56,12 @@ impl Rollouts {
             members,
             rollouts,
             horizon,
-            bounds: Bounds::of(&transitions, 0.1, 1000.0),
+            bounds: Bounds::of(
+                &transitions,
+                workload.config.observation_margin,
+                workload.config.observation_clip,
+            ),
+            clip_actions: workload.config.clip_actions,
             environment: workload.environment.boxed_clone(),
             task: workload.environment.task().clone(),
             network: workload.network.clone(),
@@ -80,7 +86,7 @@ impl HotLoop for Rollouts {
             horizon: self.horizon,
             rollouts: self.rollouts,
             bounds: &self.bounds,
-            clip_actions: true,
+            clip_actions: self.clip_actions,
             device: &self.device,
         };
         self.phase += 1;
